@@ -1,0 +1,1 @@
+"""FLAIR brain scans, from DICOM to a trained 3D CNN and a verdict that can be believed."""

@@ -1,0 +1,105 @@
+"""The tables of cases: one row a case, a status and a short code instead of a log line."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from flairprep.errors import FlairprepError
+from flairprep.files import write_text
+
+OUTCOME_COLUMNS = ("case_id", "status", "code", "message")
+
+
+class Status(StrEnum):
+    """What became of a case."""
+
+    OK = "ok"
+    WARNED = "warned"
+    FAILED = "failed"
+
+
+class Code(StrEnum):
+    """Why a case failed or was warned of; what to do about each stands in the README."""
+
+    NO_SERIES = "NO_SERIES"
+    AMBIGUOUS_SERIES = "AMBIGUOUS_SERIES"
+    NOT_DICOM = "NOT_DICOM"
+    NOT_MR = "NOT_MR"
+    NOT_GRAYSCALE = "NOT_GRAYSCALE"
+    NO_PIXEL_DATA = "NO_PIXEL_DATA"
+    DECODE_FAILED = "DECODE_FAILED"
+    NO_GEOMETRY = "NO_GEOMETRY"
+    MOSAIC = "MOSAIC"
+    MIXED_ORIENTATION = "MIXED_ORIENTATION"
+    MIXED_SIZE = "MIXED_SIZE"
+    GANTRY_TILT = "GANTRY_TILT"
+    MULTIPLE_VOLUMES = "MULTIPLE_VOLUMES"
+    DUPLICATE_SLICES = "DUPLICATE_SLICES"
+    MISSING_SLICES = "MISSING_SLICES"
+    UNEVEN_SPACING = "UNEVEN_SPACING"
+    TOO_FEW_SLICES = "TOO_FEW_SLICES"
+    BLANK_VOLUME = "BLANK_VOLUME"
+    INVERTED = "INVERTED"
+    EXCLUDED = "EXCLUDED"
+    EMPTY_FOREGROUND = "EMPTY_FOREGROUND"
+    CONSTANT_FOREGROUND = "CONSTANT_FOREGROUND"
+
+
+class CaseError(Exception):
+    """A case that cannot go on; it becomes a row of the stage's table and ends nothing else."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage's per-case function gives back: the row of the case, and what else the stage's table holds."""
+
+    case_id: str
+    status: Status
+    code: str = ""
+    message: str = ""
+    row: dict[str, Any] = field(default_factory=dict)
+
+    def as_row(self) -> dict[str, Any]:
+        """The row for `table`."""
+        outcome = {"case_id": self.case_id, "status": self.status.value, "code": self.code, "message": self.message}
+        return {**outcome, **self.row}
+
+
+def failure(case_id: str, error: CaseError) -> Outcome:
+    """The outcome of a case that `error` stopped."""
+    return Outcome(case_id, Status.FAILED, error.code.value, error.message)
+
+
+def table(outcomes: list[Outcome], columns: tuple[str, ...] = OUTCOME_COLUMNS) -> pd.DataFrame:
+    """The outcomes as a table of `columns`, sorted by case_id; what a case lacks is empty."""
+    frame = pd.DataFrame([outcome.as_row() for outcome in outcomes], columns=list(columns))
+    return frame.fillna("").sort_values("case_id", kind="stable", ignore_index=True)
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    """`frame` as CSV with "\\n" line ends, whole or not at all."""
+    write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+
+
+def read_csv(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
+    """A table with every cell as text ("00002" and "NA" stay what they are; an empty cell is "").
+
+    Raises:
+        FlairprepError: the file cannot be read, is no CSV, or lacks one of `columns`.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:  # pandas' parser and Unicode errors are ValueErrors
+        raise FlairprepError(f"{path}: cannot be read as a CSV table ({' '.join(str(error).split())})") from error
+    for column in columns:
+        if column not in frame.columns:
+            raise FlairprepError(f"{path}: no column {column!r}; it has: {', '.join(map(str, frame.columns))}")
+    return frame

@@ -1,0 +1,84 @@
+"""What a person sees while a stage runs: progress, warnings, the summary, and errors without a traceback."""
+
+import os
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from flairprep.cases import Outcome, Status
+from flairprep.errors import FlairprepError
+
+T = TypeVar("T")
+
+
+def say(text: str) -> None:
+    """A line of a stage's report, at once even where the output is a pipe."""
+    print(text, flush=True)
+
+
+def warn(text: str) -> None:
+    """One line on standard error."""
+    print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
+def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
+    """Passes `items` through and shows the count and the time left: a bar on a terminal, else a line every 10 %."""
+    if sys.stderr.isatty():
+        yield from tqdm(items, total=total, desc=label, unit="case", file=sys.stderr)
+        return
+    start, shown = time.monotonic(), 0
+    for done, item in enumerate(items, 1):
+        yield item
+        if done * 10 // total > shown:
+            shown = done * 10 // total
+            left = (time.monotonic() - start) / done * (total - done)
+            print(f"{label}: {done} of {total} cases, about {left:.0f} s left", file=sys.stderr, flush=True)
+
+
+def summarise(stage: str, outcomes: list[Outcome]) -> None:
+    """One line a warned or failed case (on standard error), then how many cases came in and went out, and why not."""
+    for outcome in outcomes:
+        if outcome.status is not Status.OK:
+            warn(f"{stage}: case {outcome.case_id} {outcome.status.value}: {outcome.code}: {outcome.message}")
+    status = Counter(outcome.status for outcome in outcomes)
+    out = status[Status.OK] + status[Status.WARNED]
+    say(f"{stage}: {len(outcomes)} cases in, {out} out, {status[Status.WARNED]} warned, {status[Status.FAILED]} failed")
+    for line in reasons(outcomes):
+        say(f"  {line}")
+
+
+def reasons(outcomes: list[Outcome]) -> list[str]:
+    """A line a code: how many cases it stopped or marked, and the first of them."""
+    lines = []
+    kinds = Counter((o.status, o.code) for o in outcomes if o.status is not Status.OK)
+    for (status, code), count in sorted(kinds.items()):
+        ids = [o.case_id for o in outcomes if (o.status, o.code) == (status, code)]
+        lines.append(f"{status.value:<7}{code:<22}{count:>5}  {', '.join(ids[:5])}{', ...' if count > 5 else ''}")
+    return lines
+
+
+def run(main: Callable[[], None], stage: str | None = None) -> None:
+    """Runs `main` as a program: an error that the user can mend is one or two lines and exit status 1.
+
+    FLAIRPREP_DEBUG=1 shows the traceback too. `stage` is named where a former result may have been removed by DVC.
+    """
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        status = 130
+    except (FlairprepError, OSError) as error:
+        if os.environ.get("FLAIRPREP_DEBUG") == "1":
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        status = 1
+    else:
+        return
+    if stage:
+        print(f"{stage}: nothing was written; `dvc checkout` brings the former result back", file=sys.stderr)
+    sys.exit(status)
