@@ -46,6 +46,7 @@ class Code(StrEnum):
     EXCLUDED = "EXCLUDED"
     EMPTY_FOREGROUND = "EMPTY_FOREGROUND"
     CONSTANT_FOREGROUND = "CONSTANT_FOREGROUND"
+    OUT_OF_RANGE = "OUT_OF_RANGE"
 
 
 class CaseError(Exception):
@@ -76,6 +77,13 @@ class Outcome:
 def failure(case_id: str, error: CaseError) -> Outcome:
     """The outcome of a case that `error` stopped."""
     return Outcome(case_id, Status.FAILED, error.code.value, error.message)
+
+
+def passed_on(rows: pd.DataFrame) -> tuple[list[Outcome], pd.DataFrame]:
+    """The former stage's table as the failures to hand on and the rows of the cases that go on."""
+    failed = rows["status"] == Status.FAILED.value
+    lost = [rows.loc[failed, name] for name in ("case_id", "code", "message")]
+    return [Outcome(case, Status.FAILED, code, text) for case, code, text in zip(*lost, strict=True)], rows[~failed]
 
 
 def table(outcomes: list[Outcome], columns: tuple[str, ...] = OUTCOME_COLUMNS) -> pd.DataFrame:

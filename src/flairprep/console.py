@@ -40,14 +40,18 @@ def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
             print(f"{label}: {done} of {total} cases, about {left:.0f} s left", file=sys.stderr, flush=True)
 
 
-def summarise(stage: str, outcomes: list[Outcome]) -> None:
-    """One line a warned or failed case (on standard error), then how many cases came in and went out, and why not."""
+def summarise(stage: str, outcomes: list[Outcome], passed_on: int = 0) -> None:
+    """One line a warned or failed case (on standard error), then how many cases came in and went out, and why not.
+
+    passed_on: how many cases had failed in an earlier stage, so that this one never saw them.
+    """
     for outcome in outcomes:
         if outcome.status is not Status.OK:
             warn(f"{stage}: case {outcome.case_id} {outcome.status.value}: {outcome.code}: {outcome.message}")
     status = Counter(outcome.status for outcome in outcomes)
     out = status[Status.OK] + status[Status.WARNED]
-    say(f"{stage}: {len(outcomes)} cases in, {out} out, {status[Status.WARNED]} warned, {status[Status.FAILED]} failed")
+    counts = f"{len(outcomes)} cases in, {out} out, {status[Status.WARNED]} warned, {status[Status.FAILED]} failed"
+    say(f"{stage}: {counts}{f' ({passed_on} failed earlier)' if passed_on else ''}")
     for line in reasons(outcomes):
         say(f"  {line}")
 

@@ -57,9 +57,7 @@ def map_cases(function: Callable[[T], R], items: Sequence[T], label: str) -> Ite
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _in_order(
-    pool: ProcessPoolExecutor, function: Callable[[T], R], items: Sequence[T], window: int
-) -> Iterator[R]:
+def _in_order(pool: ProcessPoolExecutor, function: Callable[[T], R], items: Sequence[T], window: int) -> Iterator[R]:
     waiting: deque[Future[R]] = deque()
     for item in items:
         waiting.append(pool.submit(function, item))

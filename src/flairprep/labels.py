@@ -1,0 +1,57 @@
+"""The table of labels: small text that people edit, so everything in it is checked before it is believed."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from flairprep import params
+from flairprep.cases import read_csv
+from flairprep.errors import FlairprepError
+
+
+class Params(params.Section):
+    """Section `labels` of params.yaml."""
+
+    table: str
+    case_column: str
+    label_column: str
+
+
+def read_labels(section: Params) -> pd.DataFrame:
+    """The labelled cases, sorted: case_id (text), label (0 or 1), and every other column of the table as text.
+
+    A row without a label is left out: an unlabelled case.
+
+    Raises:
+        FlairprepError: no such table or column, a case without an id or twice, a label that is neither 0 nor 1.
+    """
+    path = Path(section.table)
+    if not path.is_file():
+        raise FlairprepError(f"params.yaml: labels.table: {section.table!r} is no file; put the table of labels there")
+    frame = read_csv(path)
+    for key in ("case_column", "label_column"):
+        if (column := getattr(section, key)) not in frame.columns:
+            hint = params.suggest(column, tuple(map(str, frame.columns)))
+            raise FlairprepError(f"{path}: no column {column!r}, which params.yaml names as labels.{key}; {hint}")
+    ids = frame[section.case_column].str.strip()
+    labels = frame[section.label_column].str.strip()
+    if (empty := ids == "").any():
+        raise FlairprepError(f"{path}: line {_line(empty)}: no {section.case_column}; name the case or delete the line")
+    if (twice := ids.duplicated()).any():
+        case = ids[twice].iloc[0]
+        raise FlairprepError(f"{path}: line {_line(twice)}: case {case!r} is listed twice; keep one of the lines")
+    numbers = pd.to_numeric(labels, errors="coerce")
+    if (odd := (labels != "") & ~numbers.isin([0, 1])).any():
+        raise FlairprepError(
+            f"{path}: line {_line(odd)}: {section.label_column} is {labels[odd].iloc[0]!r}; "
+            "labels must be 0 or 1 (or empty: not labelled)"
+        )
+    others = frame.drop(columns=[section.case_column, section.label_column])
+    others = others.drop(columns=[name for name in ("case_id", "label") if name in others.columns])
+    known = pd.DataFrame({"case_id": ids, "label": numbers}).join(others)[labels != ""]
+    return known.astype({"label": int}).sort_values("case_id", ignore_index=True)
+
+
+def _line(found: pd.Series) -> int:
+    """The line of the file that the first True stands in, the header being line 1."""
+    return int(found.to_numpy().argmax()) + 2

@@ -1,0 +1,192 @@
+"""The networks: a small residual 3D CNN, and the plain one of the question, both stacks of the same kind of block.
+
+A block is one or two convolutions, with or without a shortcut around them, and a halving of the map. What a network
+has of its own is written in `NETWORKS`; section `model` of params.yaml overrides it key by key.
+"""
+
+import flairprep.quiet  # noqa: F401, I001  (before tensorflow)
+import math
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+import keras
+from keras import layers
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from flairprep.errors import FlairprepError
+from flairprep.params import Section
+
+Norm = Literal["after_conv", "after_pool", "group", "none"]
+Init = Literal["glorot_uniform", "he_normal"]
+
+
+class Params(Section):
+    """Section `model`: null leaves a key as the named network has it."""
+
+    name: Literal["resnet3d", "question_cnn"]
+    skip: bool | None
+    norm: Norm | None
+    norm_momentum: Annotated[float, Field(gt=0, lt=1)] | None  # of batch normalisation's moving averages
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None
+    # YAML has lists only, which a strict tuple would refuse.
+    filters: Annotated[tuple[PositiveInt, ...], Field(min_length=1, strict=False)] | None
+    dense: NonNegativeInt | None
+    init: Init | None
+
+
+@dataclass(frozen=True)
+class Network:
+    """All that `build` has to know of a network; the first four fields are the network's own, the rest are `Params`."""
+
+    convs: int  # convolutions in a block
+    strided: bool  # its first convolution halves the map, padding same; otherwise padding valid, then max pooling
+    halve_input: bool
+    start_at_prior: bool  # an untrained network answers the share of positive cases
+    skip: bool
+    norm: Norm
+    norm_momentum: float
+    dropout: float
+    filters: tuple[int, ...]
+    dense: int
+    init: Init
+
+
+NETWORKS: dict[str, Network] = {
+    # Convolutions at full resolution would cost eight times as much, and the lesions looked for span many voxels.
+    "resnet3d": Network(
+        convs=2,
+        strided=True,
+        halve_input=True,
+        start_at_prior=True,
+        skip=True,
+        norm="after_conv",
+        norm_momentum=0.9,  # few cases make few steps: 0.99 would still hold the initial statistics
+        dropout=0.0,
+        filters=(8, 16, 32, 64),
+        dense=0,
+        init="he_normal",
+    ),
+    "question_cnn": Network(
+        convs=1,
+        strided=False,
+        halve_input=False,
+        start_at_prior=False,
+        skip=False,
+        norm="after_pool",
+        norm_momentum=0.99,
+        dropout=0.3,
+        filters=(64, 64, 128, 256),
+        dense=512,
+        init="glorot_uniform",
+    ),
+}
+
+
+def resolve(params: Params) -> Network:
+    """The named network with every value that `params` gives in place of its own."""
+    return replace(NETWORKS[params.name], **params.model_dump(exclude={"name"}, exclude_none=True))
+
+
+def smallest_edge(network: Network) -> int:
+    """The fewest voxels along an axis of the input with which every block still has a map to halve."""
+    edge = 1
+    for _ in network.filters:
+        edge = max(2, 2 * edge - 1) if network.strided else 2 * edge + 2 * network.convs
+    return 2 * edge if network.halve_input else edge
+
+
+def build(params: Params, input_shape: tuple[int, int, int, int], *, prior: float = 0.5) -> keras.Model:
+    """The network of `params`, untrained.
+
+    Args:
+        params: section `model`.
+        input_shape: one volume, (z, y, x, 1) voxels, channels last.
+        prior: share of positive cases in the training set, in (0, 1); resnet3d starts from it, question_cnn does not.
+
+    Returns:
+        A functional model from (batch, z, y, x, 1) intensities to (batch, 1) probabilities of the positive class.
+
+    Raises:
+        FlairprepError: the input is too small for as many blocks as `model.filters` asks for.
+    """
+    network = resolve(params)
+    edge = smallest_edge(network)
+    if min(input_shape[:3]) < edge:
+        raise FlairprepError(
+            f"model.filters: {list(network.filters)}: {params.name} with {len(network.filters)} blocks needs at least "
+            f"{edge} voxels along each axis, the input is {input_shape}; give fewer filters or larger volumes"
+        )
+    inputs = keras.Input(input_shape, name="input")
+    x = layers.AveragePooling3D(2, name="halve")(inputs) if network.halve_input else inputs
+    for number, filters in enumerate(network.filters, start=1):
+        x = _block(x, filters, number, network)
+    x = layers.GlobalAveragePooling3D(name="global_pool")(x)
+    if network.dense:
+        x = layers.Dense(network.dense, activation="relu", kernel_initializer=network.init, name="dense")(x)
+    if network.dropout:
+        x = layers.Dropout(network.dropout, name="dropout")(x)
+    return keras.Model(inputs, _output(x, network, prior), name=params.name)
+
+
+def _block(x: Any, filters: int, number: int, network: Network) -> Any:
+    """Convolutions, the shortcut around them, and the halving: (b, z, y, x, c) to (b, z/2, y/2, x/2, filters)."""
+    shortcut = x
+    for index in range(network.convs):
+        name = f"conv{number}" + ("ab"[index] if network.convs > 1 else "")
+        strides = 2 if network.strided and index == 0 else 1
+        # Beside a shortcut, the last ReLU rectifies the sum.
+        relu = not (network.skip and index == network.convs - 1)
+        x = _conv(x, filters, name, network, kernel_size=3, strides=strides, relu=relu)
+    if network.skip:
+        x = layers.Add(name=f"add{number}")([x, _shortcut(shortcut, filters, number, network)])
+        x = layers.ReLU(name=f"add{number}_relu")(x)
+    if not network.strided:
+        x = layers.MaxPooling3D(2, name=f"pool{number}")(x)
+    if network.norm == "after_pool":
+        x = layers.BatchNormalization(momentum=network.norm_momentum, name=f"norm{number}")(x)
+    return x
+
+
+def _shortcut(x: Any, filters: int, number: int, network: Network) -> Any:
+    """`x` in the shape that the block's convolutions give it."""
+    if network.strided:
+        # A strided projection would see one voxel in eight.
+        x = layers.AveragePooling3D(2, padding="same", name=f"shrink{number}")(x)
+    else:
+        x = layers.Cropping3D(network.convs, name=f"crop{number}")(x)
+    if x.shape[-1] == filters:
+        return x
+    return _conv(x, filters, f"project{number}", network, kernel_size=1, strides=1, relu=False)
+
+
+def _conv(x: Any, filters: int, name: str, network: Network, *, kernel_size: int, strides: int, relu: bool) -> Any:
+    """A convolution, the normalisation right after it, if any, and ReLU, where asked for."""
+    normalized = network.norm in ("after_conv", "group")
+    x = layers.Conv3D(
+        filters,
+        kernel_size,
+        strides,
+        padding="same" if network.strided else "valid",
+        activation="relu" if relu and not normalized else None,
+        use_bias=not normalized,  # normalisation would subtract the bias again
+        kernel_initializer=network.init,
+        name=name,
+    )(x)
+    if network.norm == "after_conv":
+        x = layers.BatchNormalization(momentum=network.norm_momentum, name=f"{name}_norm")(x)
+    if network.norm == "group":
+        x = layers.GroupNormalization(math.gcd(8, filters), name=f"{name}_norm")(x)
+    return layers.ReLU(name=f"{name}_relu")(x) if relu and normalized else x
+
+
+def _output(x: Any, network: Network, prior: float) -> Any:
+    if not network.start_at_prior:
+        return layers.Dense(1, activation="sigmoid", kernel_initializer=network.init, name="output")(x)
+    # Weights near zero leave the bias to decide; with the usual ones the logit would start at random.
+    return layers.Dense(
+        1,
+        activation="sigmoid",
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        bias_initializer=keras.initializers.Constant(math.log(prior / (1 - prior))),
+        name="output",
+    )(x)

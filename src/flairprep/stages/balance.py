@@ -1,0 +1,115 @@
+"""balance: how many cases of each label there are, and what so many cases can tell from chance."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from flairprep import console, files, labels, params, stats
+from flairprep.cases import Status, read_csv, write_csv
+from flairprep.errors import FlairprepError
+
+CASES = Path("data/ingest/cases.csv")
+OUT = Path("reports/balance.json")
+PLOTS = Path("reports/balance")
+BY = ("plane", "manufacturer", "field_strength")
+SHARES = (0.1, 0.2, 0.5, 1.0)  # of the cases: one validation fold of ten, one of five, a half, all folds pooled
+
+
+class Params(params.Section):
+    """Section `balance` of params.yaml."""
+
+    alpha: float = Field(gt=0, lt=0.5)
+    power: float = Field(gt=0.5, lt=1)
+
+
+def balance(cases: pd.DataFrame, labelled: pd.DataFrame, params: Params) -> dict[str, Any]:
+    """The report of reports/balance.json from ingest's table and the labels (case_id, label).
+
+    Returns:
+        overall and by plane, manufacturer and field strength: cases, per label, prevalence, NIR; detectable: the
+        smallest accuracy and AUC that a share of the cases tells from chance; and the cases that do not count.
+    """
+    usable = cases[cases["status"] != Status.FAILED.value]
+    both = usable.merge(labelled[["case_id", "label"]], on="case_id")
+    return {
+        "overall": counts(both["label"]),
+        **{f"by_{name}": [{"value": v, **counts(g["label"])} for v, g in both.groupby(name)] for name in BY},
+        "detectable": [detectable(both["label"].to_numpy(), share, params) for share in SHARES] if len(both) else [],
+        "failed": sorted(set(labelled["case_id"]) & (set(cases["case_id"]) - set(usable["case_id"]))),
+        "unlabelled": sorted(set(usable["case_id"]) - set(labelled["case_id"])),
+        "without_scan": sorted(set(labelled["case_id"]) - set(cases["case_id"])),
+    }
+
+
+def counts(label: pd.Series) -> dict[str, Any]:
+    """Cases, cases of label 0 and 1, prevalence of 1 and no-information rate; null without a case."""
+    n, ones = len(label), int(label.sum())
+    prevalence, nir = (round(ones / n, 6), round(stats.no_information_rate(label.to_numpy()), 6)) if n else (None, None)
+    return {"cases": n, "label_0": n - ones, "label_1": ones, "prevalence": prevalence, "nir": nir}
+
+
+def detectable(y_true: np.ndarray, share: float, params: Params) -> dict[str, Any]:
+    """The smallest true accuracy and AUC that `share` of the cases finds with params.power, one-sided params.alpha."""
+    n = max(1, round(share * len(y_true)))
+    n1 = round(n * float(y_true.mean()))
+    nir = max(n1, n - n1) / n
+    found = {
+        "accuracy": stats.detectable_accuracy(n, nir, params.alpha, params.power) if nir < 1 else float("nan"),
+        "auc": stats.detectable_auc(n1, n - n1, params.alpha, params.power),
+    }
+    known = {key: round(value, 6) if np.isfinite(value) else None for key, value in found.items()}
+    return {"cases": n, "nir": round(nir, 6), **known}
+
+
+def chart(report: dict[str, Any]) -> pd.DataFrame:
+    """What the bar chart shows: by, value, label, cases; one row a bar's part."""
+    groups = [("all", "all cases", report["overall"])]
+    groups += [(name, group["value"] or "not given", group) for name in BY for group in report[f"by_{name}"]]
+    rows = [(by, value, label, group[f"label_{label}"]) for by, value, group in groups for label in (0, 1)]
+    return pd.DataFrame(rows, columns=["by", "value", "label", "cases"])
+
+
+def summarise(report: dict[str, Any]) -> None:
+    """What the report says, in words."""
+    overall = report["overall"]
+    console.say(
+        f"balance: {overall['cases']} labelled cases with a scan: {overall['label_1']} of label 1, "
+        f"{overall['label_0']} of label 0; always guessing the larger class is right in {overall['nir']:.1%}"
+    )
+    for row in report["detectable"]:
+        least = [f"{name} {row[key]:.3f}" for key, name in (("accuracy", "accuracy"), ("auc", "AUC")) if row[key]]
+        found = f"{' and '.join(least)} or better" if least else "nothing"
+        console.say(f"  {row['cases']:>5} cases can tell from chance: {found}")
+    for key, what in (
+        ("failed", "labelled, but the scan failed"),
+        ("unlabelled", "not labelled"),
+        ("without_scan", "labelled, but without a scan"),
+    ):
+        if ids := report[key]:
+            console.say(f"  {len(ids)} cases {what}: {', '.join(ids[:5])}{', ...' if len(ids) > 5 else ''}")
+
+
+def main() -> None:
+    """Reads the table of labels and data/ingest/cases.csv, writes reports/balance.json and what the plots show."""
+    section, where = params.load(Params, "balance"), params.load(labels.Params, "labels")
+    labelled = labels.read_labels(where)
+    report = balance(read_csv(CASES, ("case_id", "status", *BY)), labelled, section)
+    if not report["overall"]["cases"]:
+        raise FlairprepError(
+            f"{where.table}: none of its {len(labelled)} cases has a scan that ingest could read; ids must equal the "
+            "folders' names, leading zeros included (spreadsheets drop them)"
+        )
+    summarise(report)
+    with files.whole_folder(PLOTS) as out:
+        write_csv(out / "labels.csv", chart(report))
+        write_csv(
+            out / "detectable.csv", pd.DataFrame(report["detectable"], columns=["cases", "nir", "accuracy", "auc"])
+        )
+        files.write_json(OUT, report)
+
+
+if __name__ == "__main__":
+    console.run(main, "balance")

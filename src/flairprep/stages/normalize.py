@@ -1,0 +1,77 @@
+"""normalize: one orientation, optional N4, and an intensity map whose statistics come from the foreground."""
+
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import SimpleITK as sitk
+from pydantic import Field
+
+from flairprep import console, files, intensity, params, volumes
+from flairprep.cases import CaseError, Outcome, Status, failure, passed_on, read_csv, table, write_csv
+from flairprep.foreground import foreground
+from flairprep.pool import map_cases
+
+INGEST = Path("data/ingest")
+OUT = Path("data/normalize")
+
+
+class Params(params.Section):
+    """Section `normalize` of params.yaml."""
+
+    orientation: Literal["LPS", "RAS", "LAS", "RPS"]
+    bias_field: Literal["none", "n4"]
+    intensity: Literal["zscore", "percentile", "white_stripe", "none"]
+    clip: float = Field(gt=0)
+    background: float
+
+
+def normalize(image: sitk.Image, params: Params, *, skull_stripped: bool) -> sitk.Image:
+    """`image` along the nearest axes of params.orientation, float32, normalised, clipped, with one background value.
+
+    `none` leaves the values as they are, unclipped; only what is outside the foreground gets the background value.
+
+    Raises:
+        CaseError: EMPTY_FOREGROUND or CONSTANT_FOREGROUND.
+    """
+    image = sitk.Cast(sitk.DICOMOrient(image, params.orientation), sitk.sitkFloat32)
+    mask = foreground(image, skull_stripped=skull_stripped)
+    if params.bias_field == "n4":
+        image = intensity.remove_bias_field(image, mask)
+    values = sitk.GetArrayFromImage(image)
+    inside = sitk.GetArrayViewFromImage(mask) > 0
+    if params.intensity != "none":
+        offset, scale = intensity.fit(values[inside], params.intensity)
+        values = np.clip((values.astype(np.float64) - offset) / scale, -params.clip, params.clip)
+    values[~inside] = params.background
+    normalized = sitk.GetImageFromArray(values.astype(np.float32))
+    normalized.CopyInformation(image)
+    return normalized
+
+
+def normalize_case(case: tuple[str, bool], *, params: Params, out: Path) -> Outcome:
+    """One (case_id, skull_stripped) from data/ingest to out/ID.nii.gz."""
+    case_id, skull_stripped = case
+    try:
+        image = normalize(volumes.read(INGEST / f"volumes/{case_id}.nii.gz"), params, skull_stripped=skull_stripped)
+    except CaseError as error:
+        return failure(case_id, error)
+    volumes.write(image, out / f"{case_id}.nii.gz")
+    return Outcome(case_id, Status.OK)
+
+
+def main() -> None:
+    """Reads data/ingest, writes data/normalize."""
+    section = params.load(Params, "normalize")
+    rows = read_csv(INGEST / "cases.csv", ("case_id", "status", "skull_stripped"))
+    failed, going = passed_on(rows)
+    cases = [(row.case_id, row.skull_stripped == "yes") for row in going.itertuples()]
+    with files.whole_folder(OUT) as out:
+        outcomes = list(map_cases(partial(normalize_case, params=section, out=out), cases, "normalize"))
+        console.summarise("normalize", outcomes, passed_on=len(failed))
+        write_csv(out / "cases.csv", table([*failed, *outcomes]))
+
+
+if __name__ == "__main__":
+    console.run(main, "normalize")

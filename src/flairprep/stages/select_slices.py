@@ -1,0 +1,58 @@
+"""select_slices: exactly `count` axial slices of `size` x `size`, resampled once, never stretched."""
+
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import SimpleITK as sitk
+from pydantic import Field
+
+from flairprep import console, files, params, volumes
+from flairprep.cases import Outcome, Status, passed_on, read_csv, table, write_csv
+from flairprep.grid import in_plane, resample, slice_positions
+from flairprep.pool import map_cases
+
+NORMALIZE = Path("data/normalize")
+OUT = Path("data/select_slices")
+
+
+class Params(params.Section):
+    """Section `select_slices` of params.yaml."""
+
+    count: int = Field(ge=1, le=1024)
+    size: int = Field(ge=8, le=1024)
+    method: Literal["centre", "uniform", "foreground", "resample"]
+
+
+def select_slices(image: sitk.Image, params: Params, *, background: float) -> sitk.Image:
+    """`image` on a grid of (size, size, count) voxels; outside its field of view `background`.
+
+    The third axis of `image` runs from feet to head or back, as normalize leaves it; the grid keeps its directions.
+    """
+    first, step = slice_positions(image, params.method, params.count, background)
+    spacing, (left, top) = in_plane(image, params.size)
+    size = (params.size, params.size, params.count)
+    return resample(image, size, (spacing, spacing, step), (left, top, first), background)
+
+
+def select_case(case_id: str, *, params: Params, background: float, out: Path) -> Outcome:
+    """One case from data/normalize to out/ID.nii.gz."""
+    image = select_slices(volumes.read(NORMALIZE / f"{case_id}.nii.gz"), params, background=background)
+    volumes.write(image, out / f"{case_id}.nii.gz")
+    return Outcome(case_id, Status.OK)
+
+
+def main() -> None:
+    """Reads data/normalize, writes data/select_slices."""
+    section = params.load(Params, "select_slices")
+    background = float(params.read()["normalize"]["background"])  # checked by normalize; a change of it reruns both
+    failed, going = passed_on(read_csv(NORMALIZE / "cases.csv", ("case_id", "status")))
+    work = partial(select_case, params=section, background=background)
+    with files.whole_folder(OUT) as out:
+        outcomes = list(map_cases(partial(work, out=out), going["case_id"].tolist(), "select_slices"))
+        console.summarise("select_slices", outcomes, passed_on=len(failed))
+        write_csv(out / "cases.csv", table([*failed, *outcomes]))
+
+
+if __name__ == "__main__":
+    console.run(main, "select_slices")

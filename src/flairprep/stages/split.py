@@ -1,0 +1,71 @@
+"""split: a fold for every labelled case, stratified, grouped, and stable while the data set grows."""
+
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+from pydantic import Field
+
+from flairprep import console, files, folds, labels, params
+from flairprep.cases import Status, read_csv, write_csv
+from flairprep.errors import FlairprepError
+
+INGEST = Path("data/ingest")
+OUT = Path("data/split")
+
+
+class Params(params.Section):
+    """Section `split` of params.yaml."""
+
+    seed: int
+    folds: int = Field(ge=2, le=100)
+    group_column: str | None
+    stratify_by: Annotated[tuple[str, ...], Field(strict=False)]
+
+
+def split(cases: pd.DataFrame, same_as: pd.DataFrame, labelled: pd.DataFrame, params: Params) -> pd.DataFrame:
+    """The table of split.csv (case_id, label, group, fold) for the labelled cases that did not fail.
+
+    The group is the patient of same_as.csv, or the value of params.group_column in the table of labels (a case of its
+    own where it is empty). Strata are the label and the columns of params.stratify_by, from either table.
+
+    Raises:
+        FlairprepError: no such column, or too few groups in a stratum.
+    """
+    usable = cases[cases["status"] != Status.FAILED.value]
+    known = labelled.merge(usable.drop(columns=[c for c in labelled.columns if c != "case_id" and c in usable]))
+    known = known.merge(same_as[["case_id", "patient"]].rename(columns={"patient": "same_patient"}))
+    if params.group_column is None:
+        known["group"] = known["same_patient"]
+    else:
+        _need(labelled, params.group_column, "split.group_column")
+        known["group"] = known[params.group_column].where(known[params.group_column] != "", known["case_id"])
+    for column in params.stratify_by:
+        _need(known, column, "split.stratify_by")
+    strata = ("label", *(column for column in params.stratify_by if column != "label"))
+    known["fold"] = folds.assign(known, folds=params.folds, seed=params.seed, stratify_by=strata)
+    return known[["case_id", "label", "group", "fold"]].sort_values("case_id", ignore_index=True)
+
+
+def _need(frame: pd.DataFrame, column: str, key: str) -> None:
+    if column not in frame.columns:
+        raise FlairprepError(
+            f"params.yaml: {key}: no column {column!r}; {params.suggest(column, tuple(frame.columns))}"
+        )
+
+
+def main() -> None:
+    """Reads the table of labels and data/ingest's tables, writes data/split/split.csv."""
+    section, where = params.load(Params, "split"), params.load(labels.Params, "labels")
+    cases, same_as = read_csv(INGEST / "cases.csv"), read_csv(INGEST / "same_as.csv")
+    table = split(cases, same_as, labels.read_labels(where), section)
+    console.say(f"split: {len(table)} cases of {table['group'].nunique()} groups in {section.folds} folds")
+    for fold, rows in table.groupby("fold"):
+        ones = int(rows["label"].sum())
+        console.say(f"  fold {fold}: {len(rows):>4} cases, {ones} of label 1 ({ones / len(rows):.1%})")
+    with files.whole_folder(OUT) as out:
+        write_csv(out / "split.csv", table)
+
+
+if __name__ == "__main__":
+    console.run(main, "split")

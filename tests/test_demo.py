@@ -1,0 +1,294 @@
+"""The demo cohort: its layout, its bytes, its geometry and what its label explains."""
+
+import hashlib
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+
+from flairprep import demo
+from flairprep.cases import read_csv
+from flairprep.demo import Case, Fault
+from flairprep.errors import FlairprepError
+
+nilearn_datasets = pytest.importorskip("nilearn.datasets")
+CASES, SIGNAL, SEED = 10, 1.0, 3
+
+
+@dataclass(frozen=True)
+class Series:
+    """One case read back; its datasets are in spatial order along the slices' normal."""
+
+    case: Case
+    paths: list[Path]
+    datasets: list[pydicom.Dataset]
+    positions: np.ndarray
+
+
+def _make(out: Path, workers: int) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLAIRPREP_WORKERS", str(workers))
+        demo.make(out, cases=CASES, signal=SIGNAL, seed=SEED)
+    return out
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _read(folder: Path, case: Case) -> Series:
+    found = [(path, pydicom.dcmread(path)) for path in (folder / case.case_id / "FLAIR").iterdir()]
+    cosines = np.array(found[0][1].ImageOrientationPatient, float)
+    normal = np.cross(cosines[:3], cosines[3:])
+    along = [float(np.dot(normal, np.array(dataset.ImagePositionPatient, float))) for _, dataset in found]
+    order = np.argsort(along, kind="stable")
+    paths, datasets = [found[i][0] for i in order], [found[i][1] for i in order]
+    return Series(case, paths, datasets, np.array(along)[order])
+
+
+def _volume(series: Series) -> np.ndarray:
+    return np.stack([float(d.RescaleSlope) * d.pixel_array for d in series.datasets])
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _make(tmp_path_factory.mktemp("demo") / "raw", workers=2)
+
+
+@pytest.fixture(scope="module")
+def atlas() -> demo.Atlas:
+    return demo.load_atlas()
+
+
+@pytest.fixture(scope="module")
+def planned() -> list[Case]:
+    return demo.plan(CASES, SEED)
+
+
+@pytest.fixture(scope="module")
+def cohort(out: Path, planned: list[Case]) -> list[Series]:
+    return [_read(out / "train", case) for case in planned if case.fault is not Fault.NO_SCAN]
+
+
+def _faulty(cohort: list[Series], fault: Fault) -> Series:
+    return next(series for series in cohort if series.case.fault is fault)
+
+
+def test_same_arguments_same_bytes_with_any_number_of_workers(out: Path, tmp_path: Path) -> None:
+    assert _hashes(_make(tmp_path / "again", workers=1)) == _hashes(out)
+
+
+def test_another_seed_another_cohort(out: Path, atlas: demo.Atlas, tmp_path: Path, planned: list[Case]) -> None:
+    assert demo.plan(CASES, SEED + 1) != [replace(case, seed=SEED + 1) for case in planned]
+    other = replace(planned[0], seed=SEED + 1)
+    demo._write_case(atlas, tmp_path, SIGNAL, other)
+    assert not set(_hashes(tmp_path).values()) & set(_hashes(out / "train").values())
+
+
+def test_layout_and_labels(out: Path, cohort: list[Series]) -> None:
+    ids = [f"{index:05d}" for index in range(CASES + 5)]
+    assert sorted(path.name for path in out.iterdir()) == ["train", "train_labels.csv"]
+    assert sorted(path.name for path in (out / "train").iterdir()) == ids[:-1]
+    assert b"\r" not in (out / "train_labels.csv").read_bytes()
+    labels = read_csv(out / "train_labels.csv")
+    assert list(labels.columns) == ["BraTS21ID", "MGMT_value"]
+    without_label = _faulty(cohort, Fault.NO_LABEL).case.case_id
+    assert list(labels["BraTS21ID"]) == [case_id for case_id in ids if case_id != without_label]
+    assert list(labels["MGMT_value"].iloc[:CASES]).count("1") == 5
+    assert {path.suffix for series in cohort for path in series.paths} == {".dcm"}
+    assert [s.case.fault for s in cohort[:CASES]] == [Fault.NONE] * CASES
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sound_cases_alone_have_some_of_each_kind(seed: int) -> None:
+    sound = demo.plan(CASES, seed)[:CASES]
+    assert {case.plane for case in sound} == set(demo.PLANES)
+    assert {case.manufacturer for case in sound} == set(demo.MANUFACTURERS)
+    for kind in ("volumetric", "stripped", "rescaled", "label"):
+        assert {getattr(case, kind) for case in sound} == {False, True}
+
+
+def test_prevalence_is_near_52_percent() -> None:
+    assert sum(case.label for case in demo.plan(80, 0)[:80]) == 42
+
+
+def test_faults(cohort: list[Series], planned: list[Case]) -> None:
+    assert [case.fault for case in planned[CASES:]] == list(Fault)[1:]
+    assert not _volume(_faulty(cohort, Fault.DARK)).any()
+    for series in cohort:
+        if series.case.fault is not Fault.DARK:
+            assert _volume(series).any()
+        gaps = np.diff(series.positions) / float(series.datasets[0].SpacingBetweenSlices)
+        odd = np.flatnonzero(np.abs(gaps - 1) > 1e-3)
+        match series.case.fault:
+            case Fault.MISSING_SLICES:
+                assert gaps[odd] == pytest.approx([4], abs=1e-3)
+                assert 5 < odd[0] < len(gaps) - 5
+            case Fault.DUPLICATED_SLICE:
+                assert gaps[odd] == pytest.approx([0], abs=1e-6)
+                first, second = series.datasets[odd[0]], series.datasets[odd[0] + 1]
+                assert first.PixelData == second.PixelData
+                assert first.SOPInstanceUID != second.SOPInstanceUID
+            case _:
+                assert len(odd) == 0
+
+
+def test_names_and_instance_numbers_are_in_no_spatial_order(cohort: list[Series]) -> None:
+    starts = []
+    for series in cohort:
+        names = [int(path.stem.removeprefix("Image-")) for path in series.paths]
+        for numbers in (names, [int(dataset.InstanceNumber) for dataset in series.datasets]):
+            assert len(set(numbers)) == len(numbers)
+            assert len(set(np.sign(np.diff(numbers)))) == 2
+        starts.append(min(names))
+    assert sum(start > 1 for start in starts) > len(starts) / 2
+
+
+def test_acquisitions_vary(cohort: list[Series]) -> None:
+    first = [series.datasets[0] for series in cohort]
+    assert {series.case.plane for series in cohort} == {"axial", "sagittal", "coronal"}
+    assert {dataset.Manufacturer for dataset in first} == set(demo.MANUFACTURERS)
+    assert {dataset.MRAcquisitionType for dataset in first} == {"2D", "3D"}
+    assert {dataset.PixelRepresentation for dataset in first} == {0, 1}
+    assert {float(dataset.MagneticFieldStrength) for dataset in first} == {1.5, 3.0}
+    assert any(dataset.Rows != dataset.Columns for dataset in first)
+    assert any(len({float(dataset.RescaleSlope) for dataset in series.datasets}) > 1 for series in cohort)
+    for series, dataset in zip(cohort, first, strict=True):
+        assert 20 <= len(series.datasets) <= 200
+        assert 1.2 <= float(dataset.PixelSpacing[0]) <= 1.95
+        assert 90 <= float(dataset.EchoTime) <= 140
+        assert 2200 <= float(dataset.InversionTime) <= 2800
+
+
+def test_files_are_plain_mr_images_without_dates(cohort: list[Series]) -> None:
+    seen = set()
+    for series in cohort:
+        for dataset in series.datasets:
+            assert dataset.file_meta.TransferSyntaxUID == pydicom.uid.ExplicitVRLittleEndian
+            assert dataset.file_meta.MediaStorageSOPInstanceUID == dataset.SOPInstanceUID
+            assert (dataset.SOPClassUID, dataset.Modality) == (pydicom.uid.MRImageStorage, "MR")
+            assert dataset.PatientID == series.case.case_id
+            assert dataset.PatientName == f"Demo^{series.case.case_id}"
+            assert not [element for element in dataset if element.VR in ("DA", "TM", "DT")]
+            assert 0 <= dataset.pixel_array.min() <= dataset.pixel_array.max() < 2**12
+            seen.add(dataset.SOPInstanceUID)
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+            assert len({dataset[keyword].value for dataset in series.datasets}) == 1
+    assert len(seen) == sum(len(series.datasets) for series in cohort)
+
+
+def test_background_is_zero_where_stripped_and_noise_where_not(cohort: list[Series]) -> None:
+    sound = [series for series in cohort if series.case.fault is not Fault.DARK]
+    assert {series.case.stripped for series in sound} == {True, False}
+    for series in sound:
+        border = np.concatenate([_volume(series)[:, 0].ravel(), _volume(series)[:, :, 0].ravel()])
+        assert (border == 0).all() if series.case.stripped else (border > 0).mean() > 0.9
+
+
+@pytest.mark.parametrize("plane", ["axial", "sagittal", "coronal"])
+def test_tumour_lies_where_dicom_says(cohort: list[Series], atlas: demo.Atlas, plane: str) -> None:
+    series = next(s for s in cohort if s.case.plane == plane and s.case.fault is Fault.NONE)
+    reader = sitk.ImageSeriesReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileNames([str(path) for path in series.paths])
+    image = sitk.SmoothingRecursiveGaussian(sitk.Cast(reader.Execute(), sitk.sitkFloat32), 3)
+    voxels = sitk.GetArrayViewFromImage(image)
+    middle = np.argwhere(voxels > 0.9 * voxels.max()).mean(axis=0)[::-1]
+    found = np.array(image.TransformContinuousIndexToPhysicalPoint(middle.tolist()))
+    expected = demo.head(atlas, series.case, SIGNAL).centre
+    assert np.linalg.norm(found - expected) < 5
+    assert abs(expected[0]) > 5  # else left and right could not be told apart
+
+
+def test_left_stays_left(atlas: demo.Atlas) -> None:
+    """nilearn's RAS and the atlas's LPS agree at places off every axis of symmetry."""
+    grey = nilearn_datasets.load_mni152_gm_template(resolution=2)
+    white = nilearn_datasets.load_mni152_wm_template(resolution=2)
+    for right, front, top in ((30, -20, 40), (-40, 34, 8), (22, 46, -2)):
+        index = np.rint(np.linalg.inv(grey.affine) @ [right, front, top, 1]).astype(int)[:3]
+        p_grey, p_white = grey.get_fdata()[tuple(index)], white.get_fdata()[tuple(index)]
+        total = max(p_grey + p_white, 1)
+        intensity = (demo.GREY * p_grey + demo.WHITE * p_white + demo.FLUID * (total - p_grey - p_white)) / total
+        seen = atlas.image[atlas.image.TransformPhysicalPointToIndex((-right, -front, top))]
+        assert seen[0] == pytest.approx(intensity, rel=1e-5)
+
+
+def test_full_signal_separates_the_classes() -> None:
+    drawn = np.array([[demo.tumour(np.random.default_rng(i), label, 1) for label in (0, 1)] for i in range(50)])
+    (radius_0, bright_0), (radius_1, bright_1) = drawn[:, 0].T, drawn[:, 1].T
+    assert radius_0.max() + 3 < radius_1.min()
+    assert 2 * bright_0.max() < bright_1.min()
+
+
+def test_without_signal_the_label_changes_nothing(atlas: demo.Atlas, planned: list[Case]) -> None:
+    for i in range(50):
+        assert demo.tumour(np.random.default_rng(i), 0, 0) == demo.tumour(np.random.default_rng(i), 1, 0)
+    heads = [demo.head(atlas, replace(planned[0], label=label), 0) for label in (0, 1)]
+    volumes = [sitk.GetArrayViewFromImage(head.image) for head in heads]
+    np.testing.assert_array_equal(*volumes)
+
+
+def test_the_label_changes_nothing_but_the_tumour(atlas: demo.Atlas, planned: list[Case]) -> None:
+    cases = [replace(planned[0], label=label) for label in (0, 1)]
+    heads = [demo.head(atlas, case, 1) for case in cases]
+    np.testing.assert_array_equal(heads[0].centre, heads[1].centre)
+    grids = [demo.grid(case, head) for case, head in zip(cases, heads, strict=True)]
+    assert grids[0].IsSameImageGeometryAs(grids[1], 0.0, 0.0)
+    volumes = [demo.scan(case, head, grids[0]) for case, head in zip(cases, heads, strict=True)]
+    changed = np.argwhere(np.abs(volumes[1] - volumes[0]) > 1e-3)[:, ::-1]
+    points = [grids[0].TransformIndexToPhysicalPoint(index) for index in changed.tolist()]
+    assert 0 < np.linalg.norm(np.array(points) - heads[0].centre, axis=1).max() < 50
+
+
+def test_whole_brain_is_covered(cohort: list[Series]) -> None:
+    for series in cohort:
+        if series.case.stripped and series.case.fault is not Fault.DARK:
+            inside = _volume(series) > 0
+            ends = [inside.take(i, axis=axis).mean() for axis in range(3) for i in (0, -1)]
+            assert max(ends) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [({"signal": 2.0}, "signal=2.0"), ({"signal": -0.1}, "signal"), ({"cases": 3}, "cases=3"), ({"seed": -1}, "seed")],
+)
+def test_refuses_what_is_out_of_range(tmp_path: Path, arguments: dict, named: str) -> None:
+    with pytest.raises(FlairprepError, match=named):
+        demo.make(tmp_path, **{"cases": CASES, "signal": SIGNAL, "seed": SEED, **arguments})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["train", "train_labels.csv"])
+def test_refuses_to_touch_existing_data(tmp_path: Path, name: str) -> None:
+    kept = tmp_path / "train" / "00000" if name == "train" else tmp_path / name
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("mine")
+    with pytest.raises(FlairprepError, match=f"{name}: exists already"):
+        demo.make(tmp_path, cases=CASES, signal=SIGNAL, seed=SEED)
+    assert kept.read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_an_interrupted_run_leaves_nothing_that_looks_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, atlas: demo.Atlas
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "load_atlas", lambda: atlas)
+    monkeypatch.setattr(demo, "map_cases", stop)
+    with pytest.raises(KeyboardInterrupt):
+        demo.make(tmp_path, cases=CASES, signal=SIGNAL, seed=SEED)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_says_what_to_install_where_nilearn_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nilearn", None)
+    with pytest.raises(FlairprepError, match=r"pip install 'flairprep\[demo\]'"):
+        demo.make(tmp_path, cases=CASES, signal=SIGNAL, seed=SEED)
+    assert list(tmp_path.iterdir()) == []
