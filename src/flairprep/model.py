@@ -4,7 +4,7 @@ A block is one or two convolutions, with or without a shortcut around them, and 
 has of its own is written in `NETWORKS`; section `model` of params.yaml overrides it key by key.
 """
 
-import flairprep.quiet  # noqa: F401, I001  (before tensorflow)
+import flairprep.backend  # noqa: F401, I001  (before tensorflow)
 import math
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
@@ -182,11 +182,11 @@ def _conv(x: Any, filters: int, name: str, network: Network, *, kernel_size: int
 def _output(x: Any, network: Network, prior: float) -> Any:
     if not network.start_at_prior:
         return layers.Dense(1, activation="sigmoid", kernel_initializer=network.init, name="output")(x)
-    # Weights near zero leave the bias to decide; with the usual ones the logit would start at random.
+    # Small weights let the bias decide at first: He's would add a random logit. Smaller still, the first epochs crawl.
     return layers.Dense(
         1,
         activation="sigmoid",
-        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.05),
         bias_initializer=keras.initializers.Constant(math.log(prior / (1 - prior))),
         name="output",
     )(x)

@@ -4,7 +4,7 @@ An example holds image (float16, (z, y, x, 1), as raw little-endian bytes), labe
 the shards lie features.json and dataset_info.json, so `tfds.builder_from_directory` needs no code of ours.
 """
 
-import flairprep.quiet  # noqa: F401, I001  (before tensorflow)
+import flairprep.backend  # noqa: F401, I001  (before tensorflow)
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

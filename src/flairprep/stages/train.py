@@ -1,6 +1,6 @@
 """train: the 3D CNN, with every epoch's predictions left behind for evaluate."""
 
-import flairprep.quiet  # noqa: F401, I001  (before tensorflow)
+import flairprep.backend  # noqa: F401, I001  (before tensorflow)
 import math
 from pathlib import Path
 from typing import Any
