@@ -1,5 +1,6 @@
 """The tables of cases: one row a case, a status and a short code instead of a log line."""
 
+import warnings
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -88,8 +89,8 @@ def passed_on(rows: pd.DataFrame) -> tuple[list[Outcome], pd.DataFrame]:
 
 def table(outcomes: list[Outcome], columns: tuple[str, ...] = OUTCOME_COLUMNS) -> pd.DataFrame:
     """The outcomes as a table of `columns`, sorted by case_id; what a case lacks is empty."""
-    frame = pd.DataFrame([outcome.as_row() for outcome in outcomes], columns=list(columns))
-    return frame.fillna("").sort_values("case_id", kind="stable", ignore_index=True)
+    rows = [{name: str(outcome.as_row().get(name, "")) for name in columns} for outcome in outcomes]
+    return pd.DataFrame(rows, columns=list(columns)).sort_values("case_id", kind="stable", ignore_index=True)
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
@@ -104,8 +105,9 @@ def read_csv(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
         FlairprepError: the file cannot be read, is no CSV, or lacks one of `columns`.
     """
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:  # pandas' parser and Unicode errors are ValueErrors
+        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):  # lines longer than the header
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:  # pandas' parser and Unicode errors are ValueErrors
         raise FlairprepError(f"{path}: cannot be read as a CSV table ({' '.join(str(error).split())})") from error
     for column in columns:
         if column not in frame.columns:

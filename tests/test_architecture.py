@@ -1,0 +1,120 @@
+"""The import law and the wiring: what dvc.yaml lists is what the code imports and reads."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from flairprep import params
+
+ROOT = Path(__file__).resolve().parents[1]
+SRC = ROOT / "src"
+PIPELINE = YAML(typ="safe").load(ROOT / "dvc.yaml")
+STAGES = sorted(path.stem for path in (SRC / "flairprep/stages").glob("*.py") if path.stem != "__init__")
+LIBRARY = sorted(path for path in (SRC / "flairprep").glob("*.py") if path.stem not in {"__init__", "cli"})
+MODULES = sorted((SRC / "flairprep").rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """The dotted names that a file imports anywhere, `from a import b` as a and a.b."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def own(path: Path) -> set[Path]:
+    """The files of the project that a file imports."""
+    files = {SRC / f"{name.replace('.', '/')}.py" for name in imports(path)}
+    return {file for file in files if file.is_file()}
+
+
+def closure(path: Path) -> set[Path]:
+    """All files of the project that importing a file executes; package files hold a docstring and no code."""
+    found, waiting = set(), [path]
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting += own(file)
+    return found
+
+
+def test_package_files_hold_no_code() -> None:
+    for path in SRC.rglob("__init__.py"):
+        (only,) = ast.parse(path.read_text()).body
+        assert isinstance(only, ast.Expr), path
+
+
+def test_a_stage_is_a_module_a_stage_of_dvc_and_a_section() -> None:
+    assert sorted(PIPELINE["stages"]) == STAGES
+    assert set(STAGES) | {"labels", "model"} == set(params.SECTIONS)
+    for stage in STAGES:
+        assert (ROOT / f"tests/stages/test_{stage}.py").is_file()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_src_deps_of_a_stage_are_its_import_closure(stage: str) -> None:
+    listed = {dep for dep in PIPELINE["stages"][stage]["deps"] if dep.startswith("src/")}
+    assert listed == {str(path.relative_to(ROOT)) for path in closure(SRC / f"flairprep/stages/{stage}.py")}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_runs_the_code_that_dvc_hashed(stage: str) -> None:
+    assert PIPELINE["stages"][stage]["cmd"] == f"PYTHONPATH=src python -m flairprep.stages.{stage}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_imports_no_other_stage(stage: str) -> None:
+    assert not {name for name in imports(SRC / f"flairprep/stages/{stage}.py") if name.startswith("flairprep.stages")}
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
+def test_a_library_module_imports_no_stage(path: Path) -> None:
+    assert not {name for name in imports(path) if name.startswith("flairprep.stages")}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_heavy_packages_stay_where_they_belong(path: Path) -> None:
+    packages = {name.split(".")[0] for name in imports(path)}
+    if path.stem not in {"dicom", "demo"}:
+        assert "pydicom" not in packages
+    if path.stem not in {"backend", "tfrecord", "model", "export", "sanity", "train"}:
+        assert not packages & {"tensorflow", "keras"}
+
+
+def test_every_value_of_params_yaml_belongs_to_a_stage() -> None:
+    listed = {key for stage in PIPELINE["stages"].values() for key in stage["params"]}
+    assert {key.split(".")[0] for key in listed} == {*params.SWEPT, *params.SECTIONS}
+
+
+def test_what_reads_params_depends_on_them() -> None:
+    """Which stages a param reruns directly; what follows from their outs, test_pipeline shows."""
+    reads = {stage: set(PIPELINE["stages"][stage]["params"]) for stage in STAGES}
+    assert reads == {
+        "ingest": {"ingest"},
+        "normalize": {"normalize"},
+        "select_slices": {"select_slices", "normalize.background"},
+        "balance": {"labels", "balance"},
+        "split": {"labels", "split"},
+        "export": {"export"},
+        "train": {*params.SWEPT, "model", "train"},
+        "evaluate": {"evaluate", "model.name", "train.monitor"},
+    }
+
+
+def test_every_value_of_params_yaml_has_a_comment() -> None:
+    for line in (ROOT / "params.yaml").read_text().splitlines():
+        key, _, rest = line.partition(":")
+        if key and not key.startswith("#") and rest.strip():
+            assert "#" in rest, line
+
+
+def test_no_lock_or_log_names_an_address() -> None:
+    text = (ROOT / "requirements.lock").read_text()
+    assert "://" not in text
+    assert "--hash=sha256:" in text
