@@ -36,11 +36,12 @@ class Params(Section):
 
 @dataclass(frozen=True)
 class Network:
-    """All that `build` has to know of a network; the first four fields are the network's own, the rest are `Params`."""
+    """All that `build` has to know of a network; the first five fields are the network's own, the rest are `Params`."""
 
     convs: int  # convolutions in a block
     strided: bool  # its first convolution halves the map, padding same; otherwise padding valid, then max pooling
     halve_input: bool
+    global_max: bool  # the maximum of each map beside its average, which a small lesion hardly moves
     start_at_prior: bool  # an untrained network answers the share of positive cases
     skip: bool
     norm: Norm
@@ -57,6 +58,7 @@ NETWORKS: dict[str, Network] = {
         convs=2,
         strided=True,
         halve_input=True,
+        global_max=True,
         start_at_prior=True,
         skip=True,
         norm="after_conv",
@@ -70,6 +72,7 @@ NETWORKS: dict[str, Network] = {
         convs=1,
         strided=False,
         halve_input=False,
+        global_max=False,
         start_at_prior=False,
         skip=False,
         norm="after_pool",
@@ -120,7 +123,10 @@ def build(params: Params, input_shape: tuple[int, int, int, int], *, prior: floa
     x = layers.AveragePooling3D(2, name="halve")(inputs) if network.halve_input else inputs
     for number, filters in enumerate(network.filters, start=1):
         x = _block(x, filters, number, network)
-    x = layers.GlobalAveragePooling3D(name="global_pool")(x)
+    pooled = layers.GlobalAveragePooling3D(name="global_pool")(x)
+    if network.global_max:
+        pooled = layers.Concatenate(name="pools")([pooled, layers.GlobalMaxPooling3D(name="global_max")(x)])
+    x = pooled
     if network.dense:
         x = layers.Dense(network.dense, activation="relu", kernel_initializer=network.init, name="dense")(x)
     if network.dropout:

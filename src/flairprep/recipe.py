@@ -37,7 +37,7 @@ class Recipe(Section):
 
 RECIPES = {
     "resnet3d": {
-        "schedule": "cosine",
+        "schedule": "constant",
         "scale_lr": "none",
         "augment": "flip_shift",
         "class_weight": "none",
