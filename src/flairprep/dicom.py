@@ -5,8 +5,10 @@ functional groups of enhanced files, PS3.3 C.7.6.16; Modality LUT, PS3.3 C.11.1.
 """
 
 import hashlib
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,7 +82,7 @@ def read_series(paths: Sequence[Path]) -> Series:
     """The one series that `paths` hold, in any order.
 
     Returns:
-        A `Series`: image of (columns, rows, slices), int16 or int32 where rescaling keeps whole numbers, else float32.
+        A `Series`: image of (columns, rows, slices), int16 or int32 where rescaling adds whole numbers, else float32.
 
     Raises:
         CaseError: with the code that says why the files are not one volume.
@@ -91,17 +93,19 @@ def read_series(paths: Sequence[Path]) -> Series:
         raise CaseError(Code.NOT_DICOM, f"none of the {len(paths)} files is DICOM")
     if len(datasets) < len(paths):
         notes.append((Code.NOT_DICOM, f"{len(paths) - len(datasets)} of {len(paths)} files are not DICOM, passed over"))
-    _check_kind(datasets)
-    frames = [frame for dataset in datasets for frame in _frames(dataset)]
+    with _undamaged():
+        _check_kind(datasets)
+        frames = [frame for dataset in datasets for frame in _frames(dataset)]
     if any(dataset.PhotometricInterpretation == "MONOCHROME1" for dataset in datasets):
         notes.append((Code.INVERTED, "MONOCHROME1: stored values were inverted"))
     image, interpolated, stacking = stack(frames)
     voxels = sitk.GetArrayViewFromImage(image)
     if voxels.min() == voxels.max():
         raise CaseError(Code.BLANK_VOLUME, f"all {voxels.size} voxels are {voxels.min():g}")
-    first = datasets[0]
-    header = {**_header(first), **_geometry(image), "interpolated": interpolated}
-    return Series(image, header, _identity(first, voxels), (*notes, *stacking))
+    with _undamaged():
+        header = {**_header(datasets[0]), **_geometry(image), "interpolated": interpolated}
+        identity = _identity(datasets[0], voxels)
+    return Series(image, header, identity, (*notes, *stacking))
 
 
 def stack(frames: Sequence[Frame]) -> tuple[sitk.Image, int, list[tuple[Code, str]]]:
@@ -118,10 +122,9 @@ def stack(frames: Sequence[Frame]) -> tuple[sitk.Image, int, list[tuple[Code, st
         CaseError: MIXED_SIZE, MIXED_ORIENTATION, MULTIPLE_VOLUMES, GANTRY_TILT, MISSING_SLICES, UNEVEN_SPACING.
     """
     _check_one_grid(frames)
-    orientation = np.array(frames[0].orientation).reshape(2, 3)
-    normal = np.cross(orientation[0], orientation[1])
-    normal /= np.linalg.norm(normal)
+    normal = _directions(frames[0])[2]
     frames = sorted(frames, key=lambda frame: float(np.dot(frame.position, normal)))
+    row, column, normal = _directions(frames[0])
     frames, notes = _drop_duplicates(frames, normal)
     positions = np.array([frame.position for frame in frames])
     along = positions @ normal
@@ -143,8 +146,15 @@ def stack(frames: Sequence[Frame]) -> tuple[sitk.Image, int, list[tuple[Code, st
     image = sitk.GetImageFromArray(volume)
     image.SetSpacing((columns, rows, float(step)))
     image.SetOrigin(frames[0].position)
-    image.SetDirection(np.column_stack([*orientation, normal]).ravel().tolist())
+    image.SetDirection(np.column_stack([row, column, normal]).ravel().tolist())
     return image, len(missing), notes
+
+
+def _directions(frame: Frame) -> Array:
+    """The directions of increasing column and row index, and the unit normal."""
+    row, column = np.array(frame.orientation).reshape(2, 3)
+    normal = np.cross(row, column)
+    return np.array([row, column, normal / np.linalg.norm(normal)])
 
 
 def plane_of(normal: Sequence[float]) -> str:
@@ -157,15 +167,27 @@ def plane_of(normal: Sequence[float]) -> str:
 
 def age_band(age: str) -> str:
     """A DICOM Age String ("063Y") as a 10-year band ("60-69"; "90+" from 90 on), "" where there is none."""
-    if len(age) != 4 or not age[:3].isdigit() or age[3] not in "YMWD":
+    if not re.fullmatch("[0-9]{3}[YMWD]", age):
         return ""
-    years = int(age[:3]) if age[3] == "Y" else 0
+    years = int(int(age[:3]) / {"Y": 1, "M": 12, "W": 52.18, "D": 365.25}[age[3]])
     return "90+" if years >= 90 else f"{years // 10 * 10}-{years // 10 * 10 + 9}"
 
 
+@contextmanager
+def _undamaged() -> Iterator[None]:
+    """Makes a CaseError of what a damaged file raises, when it is read or when an element is first asked for."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydicom quotes values, which may identify a patient
+            yield
+    except CaseError:
+        raise
+    except Exception as error:  # it can be anything, a RecursionError included; the case gets the kind, never the text
+        raise CaseError(Code.DECODE_FAILED, f"a file is damaged ({type(error).__name__})") from error
+
+
 def _read(path: Path) -> Dataset | None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom quotes values, which may identify a patient
+    with _undamaged():
         try:
             dataset = pydicom.dcmread(path)
         except (InvalidDicomError, EOFError):
@@ -191,9 +213,7 @@ def _check_kind(datasets: Sequence[Dataset]) -> None:
 def _pixels(dataset: Dataset) -> Array:
     """Stored values (frames, rows, columns), inverted where MONOCHROME1 says that high is dark."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            stored: Array = dataset.pixel_array
+        stored: Array = dataset.pixel_array
     except Exception as error:  # a decoder can raise anything; the case gets the kind, never the text
         raise CaseError(Code.DECODE_FAILED, f"the pixels cannot be decoded ({type(error).__name__})") from error
     if dataset.PhotometricInterpretation == "MONOCHROME1":
@@ -344,7 +364,7 @@ def _header(dataset: Dataset) -> dict[str, Any]:
         for keyword in keywords:
             value = _find(levels, sequence, keyword)
             try:
-                return f"{float(value):g}"
+                return f"{float(value):g}" if np.isfinite(float(value)) else ""
             except (TypeError, ValueError):
                 continue
         return ""

@@ -39,8 +39,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
     What an interrupted run left behind is removed first.
     """
-    partial = PARTIAL / path.name
+    partial, former = PARTIAL / path.name, PARTIAL / f"{path.name}.former"
     shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(former, ignore_errors=True)
     partial.mkdir(parents=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -48,11 +49,12 @@ def whole_folder(path: Path) -> Iterator[Path]:
         for file in sorted(partial.rglob("*")):
             _sync(file)
         if path.exists():
-            shutil.rmtree(path)
+            path.rename(former)
         partial.rename(path)
         _sync(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(former, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

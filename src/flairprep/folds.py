@@ -17,7 +17,8 @@ def assign(frame: pd.DataFrame, *, folds: int, seed: int, stratify_by: tuple[str
     """The fold (0 to folds - 1) of each row of `frame`, which has the columns `group` and those of `stratify_by`.
 
     Groups that hold the same number of cases of each stratum are spread evenly: each fold gets their number over
-    `folds`, rounded down or up; the rounding up goes where the strata concerned have the fewest cases so far.
+    `folds`, rounded down or up; the rounding up goes to folds that lack one of the strata concerned, then to those
+    where these have the fewest cases so far.
 
     Raises:
         FlairprepError: a stratum has fewer groups than there are folds; the text says how many and what would work.
@@ -33,7 +34,8 @@ def assign(frame: pd.DataFrame, *, folds: int, seed: int, stratify_by: tuple[str
     load: Counter[tuple[int, tuple[str, ...]]] = Counter()
     fold_of: dict[str, int] = {}
     for kind, groups in sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0])):
-        filled = [sum(load[fold, stratum] for stratum, _ in kind) for fold in range(folds)]
+        loads = [[load[fold, stratum] for stratum, _ in kind] for fold in range(folds)]
+        filled = [(sum(map(bool, there)), sum(there)) for there in loads]
         chosen = _spread(groups, folds, seed, filled)
         fold_of.update(chosen)
         for fold, groups_there in Counter(chosen.values()).items():
@@ -42,11 +44,11 @@ def assign(frame: pd.DataFrame, *, folds: int, seed: int, stratify_by: tuple[str
     return frame["group"].map(fold_of)
 
 
-def _spread(groups: list[str], folds: int, seed: int, filled: list[int]) -> dict[str, int]:
+def _spread(groups: list[str], folds: int, seed: int, filled: list[tuple[int, int]]) -> dict[str, int]:
     """A fold for each of `groups`, which are alike: at home where there is room, else where it hashes to next.
 
-    filled: cases that each fold already holds; the folds that get one group more are the emptiest of them, among
-    equals those where most groups are at home, so that fewest move.
+    filled: strata and cases of them that each fold already holds; the folds that get one group more are the emptiest
+    of them, among equals those where most groups are at home, so that fewest move.
     """
     home = {group: _hash(seed, group) % folds for group in groups}
     at_home = Counter(home.values())

@@ -69,7 +69,7 @@ def fit(values: Array, method: str) -> tuple[float, float]:
     if values.size == 0:
         raise CaseError(Code.EMPTY_FOREGROUND, "no voxel of tissue found")
     offset, scale = METHODS[method](values.astype(np.float64))
-    if not scale > np.finfo(np.float32).eps * max(1.0, abs(offset)):
+    if not scale > np.finfo(np.float32).eps * abs(offset):
         raise CaseError(Code.CONSTANT_FOREGROUND, f"{method}: the foreground is constant at {offset:g}")
     return offset, scale
 

@@ -1,5 +1,6 @@
 """The table of labels: small text that people edit, so everything in it is checked before it is believed."""
 
+import csv
 from pathlib import Path
 
 import pandas as pd
@@ -36,14 +37,15 @@ def read_labels(section: Params) -> pd.DataFrame:
     ids = frame[section.case_column].str.strip()
     labels = frame[section.label_column].str.strip()
     if (empty := ids == "").any():
-        raise FlairprepError(f"{path}: line {_line(empty)}: no {section.case_column}; name the case or delete the line")
+        line = _line(path, empty)
+        raise FlairprepError(f"{path}: line {line}: no {section.case_column}; name the case or delete the line")
     if (twice := ids.duplicated()).any():
         case = ids[twice].iloc[0]
-        raise FlairprepError(f"{path}: line {_line(twice)}: case {case!r} is listed twice; keep one of the lines")
+        raise FlairprepError(f"{path}: line {_line(path, twice)}: case {case!r} is listed twice; keep one of the lines")
     numbers = pd.to_numeric(labels, errors="coerce")
     if (odd := (labels != "") & ~numbers.isin([0, 1])).any():
         raise FlairprepError(
-            f"{path}: line {_line(odd)}: {section.label_column} is {labels[odd].iloc[0]!r}; "
+            f"{path}: line {_line(path, odd)}: {section.label_column} is {labels[odd].iloc[0]!r}; "
             "labels must be 0 or 1 (or empty: not labelled)"
         )
     others = frame.drop(columns=[section.case_column, section.label_column])
@@ -52,6 +54,9 @@ def read_labels(section: Params) -> pd.DataFrame:
     return known.astype({"label": int}).sort_values("case_id", ignore_index=True)
 
 
-def _line(found: pd.Series) -> int:
-    """The line of the file that the first True stands in, the header being line 1."""
-    return int(found.to_numpy().argmax()) + 2
+def _line(path: Path, found: pd.Series) -> int:
+    """The line of the file that the first True stands in, the first being line 1; pandas passes over blank ones."""
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        reader = csv.reader(lines)
+        ends = [reader.line_num for row in reader if len(row) > 1 or "".join(row).strip()]
+    return ends[int(found.to_numpy().argmax()) + 1]

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -22,7 +23,7 @@ def workers() -> int:
         FlairprepError: it is set to something else than a whole number of at least 1.
     """
     value = os.environ.get("FLAIRPREP_WORKERS") or str(len(os.sched_getaffinity(0)))
-    if not value.isdigit() or int(value) < 1:
+    if not value.isdecimal() or int(value) < 1:
         raise FlairprepError(f"FLAIRPREP_WORKERS={value}: must be a whole number of at least 1, or unset")
     return int(value)
 
@@ -32,6 +33,11 @@ def one_thread() -> None:
     import SimpleITK as sitk
 
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle, once
+    one_thread()
 
 
 def map_cases(function: Callable[[T], R], items: Sequence[T], label: str) -> Iterator[R]:
@@ -48,7 +54,7 @@ def map_cases(function: Callable[[T], R], items: Sequence[T], label: str) -> Ite
         yield from progress(map(function, items), len(items), label)
         return
     context = multiprocessing.get_context("spawn")  # forking a process that has threads can hang
-    with ProcessPoolExecutor(count, mp_context=context, initializer=one_thread) as pool:
+    with ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker) as pool:
         try:
             yield from progress(_in_order(pool, function, items, 4 * count), len(items), label)
         except BrokenProcessPool as error:

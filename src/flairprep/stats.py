@@ -77,8 +77,8 @@ def auc_interval(y_true: Array, y_prob: Array, confidence: float = 0.95) -> tupl
     """AUC +- z * sqrt(DeLong's variance), cut to [0, 1].
 
     Where all pairs agree (AUC 0 or 1) DeLong's variance is 0 and says nothing; then the values A for which
-    |AUC - A| <= z * sqrt(Hanley and McNeil's variance at A) are taken instead (the score-like interval of Newcombe,
-    Statistics in Medicine 2006, method 5).
+    |AUC - A| <= z * sqrt(V(A)) are taken instead, V being Hanley and McNeil's variance with (n1 + n0) / 2 for n1 and n0
+    in its numerator (Newcombe, Statistics in Medicine 2006, method 5). A constant score keeps 0.5 with no width.
 
     Returns:
         (low, high); NaN with fewer than two cases of a class.
@@ -87,18 +87,19 @@ def auc_interval(y_true: Array, y_prob: Array, confidence: float = 0.95) -> tupl
     z = float(norm.ppf((1 + confidence) / 2))
     if variance > 0 or np.isnan(variance):
         half = z * float(np.sqrt(variance))
-        return max(0.0, estimate - half), min(1.0, estimate + half)
+        return float(np.clip(estimate - half, 0, 1)), float(np.clip(estimate + half, 0, 1))
     n1 = int(np.sum(y_true))
     n0 = len(y_true) - n1
+    mean = (n1 + n0) / 2  # makes the variance the same at A and 1 - A
 
     def outside(distance: float) -> float:
-        return distance - z * np.sqrt(hanley_mcneil_variance(1 - distance, n1, n0))
+        return distance - z * mean * np.sqrt(hanley_mcneil_variance(1 - distance, mean, mean) / (n1 * n0))
 
-    far = float(brentq(outside, 1e-12, 0.5)) if outside(0.5) > 0 else 0.5
+    far = float(brentq(outside, 1e-12, 1))
     return (1 - far, 1.0) if estimate == 1 else (0.0, far) if estimate == 0 else (estimate, estimate)
 
 
-def hanley_mcneil_variance(area: float, n1: int, n0: int) -> float:
+def hanley_mcneil_variance(area: float, n1: float, n0: float) -> float:
     """Variance of an AUC of true value `area` for n1 and n0 cases (Hanley and McNeil 1982)."""
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
     spread = area * (1 - area) + (n1 - 1) * (q1 - area**2) + (n0 - 1) * (q2 - area**2)
@@ -193,7 +194,8 @@ def _scores(labels: Array, y_prob: Array, metric: Metric) -> Array:
             return _accuracies(labels, y_prob)
         case "val_loss":
             p = np.clip(y_prob, EPSILON, 1 - EPSILON)
-            return (np.log(p) - np.log1p(-p)) @ labels + np.log1p(-p).sum(axis=1)[:, None]
+            likelihood = (np.log(p) - np.log1p(-p)) @ labels + np.log1p(-p).sum(axis=1)[:, None]
+            return likelihood.round(9)  # equal epochs stay equal: BLAS may sum two equal rows in different orders
         case "val_auc":
             return rankdata(y_prob, axis=1) @ labels  # permuting keeps the number of ones, so the rank sum orders AUCs
 

@@ -103,11 +103,9 @@ def charts(y_true: np.ndarray, y_prob: np.ndarray, verdict: str) -> dict[str, pd
 def sentence(metrics: dict[str, Any], alpha: float) -> str:
     """The verdict and its numbers in words."""
     m = metrics
-    auc = (
-        "no AUC (one label only)"
-        if m["auc"] is None
-        else f"AUC {m['auc']:.3f} ({m['auc_low']:.3f}-{m['auc_high']:.3f})"
-    )
+    auc = "no AUC (one label only)" if m["auc"] is None else f"AUC {m['auc']:.3f}"
+    if m["auc_low"] is not None:  # no interval with a single case of a label
+        auc += f" ({m['auc_low']:.3f}-{m['auc_high']:.3f})"
     least = stats.detectable_accuracy(m["n"], m["nir"], alpha) if m["nir"] < 1 else float("nan")
     return (
         f"verdict: {m['verdict']}\n"

@@ -2,6 +2,7 @@
 
 import flairprep.backend  # noqa: F401, I001  (before tensorflow)
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ OUT = Path("data/train")
 DECAY_STEPS, DECAY_RATE = 100_000, 0.96  # the question's ExponentialDecay
 SHIFT = 6  # voxels
 PREDICTIONS = ["epoch", "case_id", "label", "probability"]
+Inference = Callable[[Any], Any]  # images, float32 (batch, z, y, x, 1), to probabilities, float32 (batch, 1)
 
 
 class Run(params.Section):
@@ -80,8 +82,8 @@ def augmented(volume: Any, seed: Any, kind: str) -> Any:
     return volume
 
 
-def training_batches(folds: list[int], run: Run, recipe: Recipe) -> Any:
-    """Shuffled, augmented batches (image, label); the last one of an epoch may be smaller."""
+def training_batches(folds: list[int], run: Run, recipe: Recipe, *, whole: bool = False) -> Any:
+    """Shuffled, augmented batches (image, label); the last one of an epoch may be smaller, or left out if `whole`."""
     cases = tfrecord.dataset(EXPORT, folds, shuffle_seed=run.seed)
     seeds = tf.data.Dataset.random(run.seed, rerandomize_each_iteration=True)
     seeds = seeds.map(lambda value: tf.stack([value, tf.constant(run.seed, tf.int64)]))
@@ -90,13 +92,13 @@ def training_batches(folds: list[int], run: Run, recipe: Recipe) -> Any:
         return augmented(image(element), seed, recipe.augment), element["label"]
 
     pairs = tf.data.Dataset.zip((cases, seeds))
-    return pairs.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).batch(run.batch_size).prefetch(2)
+    return pairs.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).batch(run.batch_size, whole).prefetch(2)
 
 
 def schedule(recipe: Recipe, rate: float, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
     """The learning rate, or its schedule over the run's `steps`; warns of one that never changes the rate."""
     if recipe.schedule == "exponential":
-        if steps < DECAY_STEPS:
+        if steps <= DECAY_STEPS:
             console.warn(
                 f"train: train.schedule exponential first lowers the rate at step {DECAY_STEPS}, but the run has "
                 f"{steps} steps: the rate stays constant; choose cosine, or constant to say so"
@@ -112,9 +114,9 @@ class Recorder(keras.callbacks.Callback):
     after it can watch them.
     """
 
-    def __init__(self, training: Cases, validation: Cases, epochs: int) -> None:
+    def __init__(self, infer: Inference, training: Cases, validation: Cases, epochs: int) -> None:
         super().__init__()
-        self.training, self.validation, self.epochs = training, validation, epochs
+        self.infer, self.training, self.validation, self.epochs = infer, training, validation, epochs
         self.history: list[dict[str, Any]] = []
         self.predictions: list[pd.DataFrame] = []
         self.y_prob: list[np.ndarray] = []
@@ -122,8 +124,8 @@ class Recorder(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keras's hook."""
         logs = {} if logs is None else logs
-        y_true, y_prob = self.validation.labels, predict(self.model, self.validation)
-        in_inference = predict(self.model, self.training)
+        y_true, y_prob = self.validation.labels, predict(self.infer, self.validation)
+        in_inference = predict(self.infer, self.training)
         if not math.isfinite(logs["loss"]) or not np.isfinite(y_prob).all():
             raise FlairprepError(f"train: the loss is not a number in epoch {epoch + 1}; lower lr in params.yaml")
         logs |= {
@@ -131,7 +133,7 @@ class Recorder(keras.callbacks.Callback):
             "val_accuracy": stats.accuracy(y_true, y_prob),
             "val_auc": stats.auc(y_true, y_prob),
             "accuracy_inference": stats.accuracy(self.training.labels, in_inference),
-            "learning_rate": float(self.model.optimizer.learning_rate),
+            "learning_rate": float(tf.convert_to_tensor(self.model.optimizer.learning_rate)),
             "nir": stats.no_information_rate(y_true),
         }
         self.y_prob.append(y_prob)
@@ -143,17 +145,28 @@ class Recorder(keras.callbacks.Callback):
         )
 
 
-def predict(network: keras.Model, cases: Cases) -> np.ndarray:
-    """The probability of label 1 for each case, in inference mode, rounded as the tables hold it."""
-    return np.round(network.predict(cases.images, verbose=0)[:, 0].astype(np.float64), 6)
+def inference(network: keras.Model) -> Inference:
+    """`network` in inference mode, on one device: Keras's predict fails where a device gets no case of a batch."""
+    signature = [tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)]
+    return tf.function(lambda images: network(images, training=False), input_signature=signature)
 
 
-def devices() -> tf.distribute.Strategy:
-    """Mirrored over all GPUs (or all logical CPUs) where there are several, else the one that there is."""
+def predict(infer: Inference, cases: Cases) -> np.ndarray:
+    """The probability of label 1 for each case, rounded as the tables hold it."""
+    answers = [infer(images).numpy()[:, 0] for images in cases.images]
+    return np.round(np.concatenate(answers).astype(np.float64), 6)
+
+
+def devices(batch_size: int, cases: int) -> tf.distribute.Strategy:
+    """Mirrored over the GPUs (or the logical CPUs) where there are several: as many as share a batch evenly.
+
+    Keras fails on uneven shares, so an epoch has whole batches alone then; one device works on less than a batch.
+    """
     found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    if len(found) < 2:
+    count = max(n for n in range(1, len(found) + 1) if batch_size % n == 0)
+    if count < 2 or cases < batch_size:
         return tf.distribute.get_strategy()
-    return tf.distribute.MirroredStrategy([device.name for device in found])
+    return tf.distribute.MirroredStrategy([device.name for device in found[:count]])
 
 
 def choose_folds(info: tfrecord.Info, run: Run) -> list[int]:
@@ -185,15 +198,19 @@ def train(run: Run, recipe: Recipe, section: model.Params, out: Path) -> Recorde
         raise FlairprepError("params.yaml: train.monitor: 'val_auc': all validation cases have one label; use val_loss")
     keras.utils.set_random_seed(run.seed)
     tf.config.experimental.enable_op_determinism()
-    steps = math.ceil(len(training.labels) / run.batch_size)
+    strategy = devices(run.batch_size, len(training.labels))
+    whole = strategy.num_replicas_in_sync > 1
+    batches = training_batches(folds, run, recipe, whole=whole)
+    steps = int(batches.cardinality())
     rate = schedule(recipe, scaled_rate(recipe, run.lr, run.batch_size), steps * run.epochs)
-    with devices().scope():
+    with strategy.scope():
         network = model.build(section, info.image_shape, prior=float(training.labels.mean()))
         # XLA makes 3D convolutions on a CPU several times slower.
         network.compile(
             keras.optimizers.Adam(rate), loss="binary_crossentropy", metrics=["accuracy"], jit_compile=False
         )
-    recorder = Recorder(training, validation, run.epochs)
+    infer = inference(network)
+    recorder = Recorder(infer, training, validation, run.epochs)
     mode = "min" if recipe.monitor == "val_loss" else "max"
     best = out / "best.weights.h5"
     watched = {"monitor": recipe.monitor, "mode": mode}
@@ -205,7 +222,6 @@ def train(run: Run, recipe: Recipe, section: model.Params, out: Path) -> Recorde
         callbacks.append(keras.callbacks.EarlyStopping(patience=recipe.patience, **watched))
     shares = np.bincount(training.labels, minlength=2) / len(training.labels)
     weights = {label: 0.5 / share for label, share in enumerate(shares)} if recipe.class_weight == "balanced" else None
-    batches = training_batches(folds, run, recipe)
     network.fit(batches, epochs=run.epochs, callbacks=callbacks, class_weight=weights, shuffle=False, verbose=0)
     network.load_weights(best)
     best.unlink()
@@ -214,7 +230,7 @@ def train(run: Run, recipe: Recipe, section: model.Params, out: Path) -> Recorde
     test = pd.DataFrame(columns=PREDICTIONS)
     if run.test_fold is not None:
         cases = Cases([run.test_fold], run.batch_size)
-        test = cases.predictions(kept, predict(network, cases))
+        test = cases.predictions(kept, predict(infer, cases))
     write_csv(out / "test_predictions.csv", test)
     console.say(f"train: {len(recorder.history)} epochs, the weights of epoch {kept} kept (best {recipe.monitor})")
     return recorder

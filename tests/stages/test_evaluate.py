@@ -1,0 +1,252 @@
+"""The verdict on planted predictions, and every number of metrics.json against scikit-learn and scipy."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binomtest
+from sklearn import metrics as sk
+from tables import get_json, put
+from workspace import contents, write_params
+
+from flairprep.stages import evaluate
+
+KEYS = {
+    *("accuracy", "accuracy_low", "accuracy_high", "auc", "auc_low", "auc_high", "log_loss", "log_loss_prior", "brier"),
+    *("nir", "p_nir", "predicted_positive", "best_accuracy", "best_epoch", "p_selection", "n", "verdict"),
+}
+TEST_KEYS = {"test_accuracy", "test_auc", "test_auc_low", "test_auc_high", "test_p_nir"}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def long(y_true: np.ndarray, y_prob: np.ndarray) -> pd.DataFrame:
+    """The table of predictions as train writes it."""
+    epochs, n = y_prob.shape
+    return pd.DataFrame(
+        {
+            "epoch": np.repeat(np.arange(1, epochs + 1), n),
+            "case_id": [f"{case:05d}" for case in range(n)] * epochs,
+            "label": np.tile(y_true, epochs),
+            "probability": y_prob.ravel(),
+        }
+    )
+
+
+def run(
+    y_true: np.ndarray,
+    y_prob: np.ndarray,
+    test: pd.DataFrame | None = None,
+    groups: list[str] | None = None,
+    **changes: Any,
+) -> dict[str, Any]:
+    """What metrics.json holds after `main`."""
+    rows = long(y_true, y_prob)
+    put("data/train/val_predictions.csv", rows.sample(frac=1, random_state=0).to_csv(index=False))
+    put("data/train/test_predictions.csv", (rows[:0] if test is None else test).to_csv(index=False))
+    ids = rows["case_id"].unique()
+    split = pd.DataFrame({"case_id": ids, "label": y_true, "group": ids if groups is None else groups, "fold": 0})
+    others = pd.DataFrame({"case_id": ["90000"], "label": [1], "group": ["90000"], "fold": [1]})
+    put("data/split/split.csv", pd.concat([others, split]).sample(frac=1, random_state=1).to_csv(index=False))
+    write_params(Path(), **changes | {"evaluate": {"permutations": 199} | changes.get("evaluate", {})})
+    evaluate.main()
+    return get_json("reports/metrics.json")
+
+
+def noise(seed: int, epochs: int = 6, n: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.permutation(np.arange(n) % 5 < 2).astype(int), rng.uniform(size=(epochs, n)).round(6)
+
+
+def planted(seed: int = 0, epochs: int = 6, n: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions that are right in nine of ten cases."""
+    y_true, y_prob = noise(seed, epochs, n)
+    sure = 0.5 + np.where(np.arange(n) % 10 == 0, -0.3, 0.3) * (2 * y_true - 1)
+    return y_true, (sure + 0.2 * (y_prob - 0.5)).round(6)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 8])
+@pytest.mark.parametrize("make", [noise, planted])
+def test_every_number_equals_a_direct_computation(make: Any, epochs: int) -> None:
+    y_true, y_prob = make(1, epochs)
+    found = run(y_true, y_prob, train={"monitor": "val_accuracy"})
+    assert set(found) == KEYS
+    mean = y_prob[max(0, epochs - 3) :].mean(axis=0)
+    n, correct, nir = len(y_true), int(((mean > 0.5) == y_true).sum()), 1 - y_true.mean()
+    accuracies = [sk.accuracy_score(y_true, row > 0.5) for row in y_prob]
+    exact = binomtest(correct, n).proportion_ci(method="exact")
+    expected = {
+        "accuracy": correct / n,
+        "accuracy_low": exact.low,
+        "accuracy_high": exact.high,
+        "auc": sk.roc_auc_score(y_true, mean),
+        "log_loss": sk.log_loss(y_true, mean),
+        "log_loss_prior": sk.log_loss(y_true, np.full(n, y_true.mean())),
+        "brier": sk.brier_score_loss(y_true, mean),
+        "nir": nir,
+        "p_nir": binomtest(correct, n, nir, alternative="greater").pvalue,
+        "predicted_positive": (mean > 0.5).mean(),
+        "best_accuracy": max(accuracies),
+        "best_epoch": accuracies.index(max(accuracies)) + 1,
+        "n": n,
+    }
+    assert {key: found[key] for key in expected} == pytest.approx(expected, abs=1e-6)
+    assert found["auc_low"] < found["auc"] < found["auc_high"]
+    assert (found["p_selection"] * 200) % 1 == pytest.approx(0, abs=1e-3)  # (1 + b) / (1 + 199)
+
+
+def test_selected_and_declared_numbers_are_kept_apart() -> None:
+    y_true, y_prob = noise(0, epochs=6)
+    before = run(y_true, y_prob, train={"monitor": "val_accuracy"})
+    y_prob[1] = 0.2 + 0.6 * y_true  # the second epoch is perfect, the last three are noise
+    after = run(y_true, y_prob, train={"monitor": "val_accuracy"})
+    selected = {"best_accuracy", "best_epoch", "p_selection", "verdict"}
+    assert {key: after[key] for key in KEYS - selected} == {key: before[key] for key in KEYS - selected}
+    assert (after["best_accuracy"], after["best_epoch"], after["verdict"]) == (1, 2, "learned")
+    assert after["accuracy"] < 0.7
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_learned_and_no_evidence(seed: int, capsys: pytest.CaptureFixture[str]) -> None:
+    learned = run(*planted(seed))
+    assert learned["verdict"] == "learned"
+    assert learned["p_selection"] == 1 / 200
+    assert "verdict: learned\n" in capsys.readouterr().out
+    nothing = run(*noise(seed))
+    assert nothing["verdict"] == "no evidence"
+    assert nothing["p_selection"] >= 0.05
+    said = capsys.readouterr().out
+    assert "verdict: no evidence\n" in said
+    assert "so few cases show a true accuracy of " in said
+
+
+def test_alpha_is_the_line_between_the_two_verdicts() -> None:
+    y_true, y_prob = noise(2)
+    p = run(y_true, y_prob)["p_selection"]
+    assert 0.01 < p < 0.49
+    assert run(y_true, y_prob, evaluate={"alpha": p})["verdict"] == "no evidence"
+    assert run(y_true, y_prob, evaluate={"alpha": p + 0.001})["verdict"] == "learned"
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_constant_prediction_wins_over_a_significant_p(side: int) -> None:
+    y_true, y_prob = planted()
+    y_prob = np.concatenate([y_prob, 0.4 * y_prob[-3:] + 0.6 * side])  # the last three epochs lie on one side
+    found = run(y_true, y_prob, train={"monitor": "val_accuracy"})
+    assert found["verdict"] == "constant prediction"
+    assert found["p_selection"] < 0.05
+    assert found["predicted_positive"] == side
+    assert found["accuracy"] == pytest.approx(y_true.mean() if side else 1 - y_true.mean())
+    assert found["auc"] > 0.8  # the order is still there
+    notes = pd.read_csv("reports/evaluate/probability.csv")["note"].unique().tolist()
+    assert notes == [f"constant prediction: all {side}"]
+
+
+def test_the_same_probability_for_every_case() -> None:
+    found = run(np.arange(20) % 2, np.full((4, 20), 0.5))  # exactly 0.5 predicts 0
+    assert (found["verdict"], found["predicted_positive"]) == ("constant prediction", 0)
+    assert (found["auc"], found["p_selection"], found["accuracy"]) == (0.5, 1, 0.5)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+@pytest.mark.parametrize("monitor", ["val_loss", "val_accuracy"])
+def test_a_fold_of_one_label_has_no_auc(label: int, monitor: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _, y_prob = noise(0)
+    found = run(np.full(40, label), y_prob, train={"monitor": monitor})
+    assert set(found) == KEYS
+    assert found["auc"] is found["auc_low"] is found["auc_high"] is None
+    assert (found["nir"], found["p_selection"], found["verdict"]) == (1, 1, "no evidence")
+    assert found["log_loss_prior"] == pytest.approx(0, abs=1e-6)
+    assert "no AUC (one label only)" in capsys.readouterr().out
+    assert pd.read_csv("reports/evaluate/roc.csv").empty
+
+
+def test_one_case_of_a_label_has_an_auc_without_an_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    found = run(np.repeat([0, 1], (9, 1)), noise(0, n=10)[1])
+    assert 0 <= found["auc"] <= 1
+    assert found["auc_low"] is found["auc_high"] is None
+    assert f"AUC {found['auc']:.3f}; n=10" in capsys.readouterr().out
+
+
+def test_scans_of_a_patient_are_one_piece_of_evidence() -> None:
+    y_true = np.repeat([0, 1], 8)
+    y_prob = np.tile(0.2 + 0.6 * y_true, (3, 1))
+    assert run(y_true, y_prob)["verdict"] == "learned"
+    found = run(y_true, y_prob, groups=["a"] * 8 + ["b"] * 8)  # two patients: one of two permutations is as good
+    assert found["p_selection"] == pytest.approx(0.5, abs=0.15)
+    assert found["verdict"] == "no evidence"
+
+
+def test_the_monitor_chooses_the_epoch() -> None:
+    y_true = np.repeat([0, 1], 5)
+    ordered = np.linspace(0.6, 0.9, 10)  # AUC 1, all on one side
+    barely = 0.45 + 0.1 * y_true  # accuracy 1, and no sure prediction
+    sure = np.where(np.arange(10) == 4, 0.55, 0.02 + 0.96 * y_true)  # one case wrong, the smallest loss
+    sure[5] = 0.5
+    y_prob = np.array([ordered, barely, sure])
+    best = {
+        monitor: run(y_true, y_prob, train={"monitor": monitor})["best_epoch"]
+        for monitor in ("val_auc", "val_accuracy", "val_loss")
+    }
+    assert best == {"val_auc": 1, "val_accuracy": 2, "val_loss": 3}
+    for name, chosen in (("resnet3d", "val_loss"), ("question_cnn", "val_accuracy")):
+        assert run(y_true, y_prob, train={"monitor": None}, model={"name": name})["best_epoch"] == best[chosen]
+
+
+def test_the_test_fold_adds_its_own_numbers_and_changes_no_other() -> None:
+    y_true, y_prob = planted()
+    alone = run(y_true, y_prob)
+    test_true, test_prob = noise(4, epochs=1, n=30)
+    found = run(y_true, y_prob, test=long(test_true, test_prob))
+    assert set(found) == KEYS | TEST_KEYS
+    assert {key: found[key] for key in KEYS} == alone
+    correct = int(((test_prob[0] > 0.5) == test_true).sum())
+    p = binomtest(correct, 30, max(test_true.mean(), 1 - test_true.mean()), alternative="greater").pvalue
+    assert found["test_accuracy"] == pytest.approx(correct / 30, abs=1e-6)
+    assert found["test_auc"] == pytest.approx(sk.roc_auc_score(test_true, test_prob[0]), abs=1e-6)
+    assert found["test_p_nir"] == pytest.approx(p, abs=1e-6)
+    assert found["test_auc_low"] < found["test_auc"] < found["test_auc_high"]
+
+
+def test_tables_of_the_plots_and_equal_bytes_on_a_second_run() -> None:
+    y_true, y_prob = planted()
+    found = run(y_true, y_prob)
+    first = contents(Path("reports"))
+    assert set(first) == {"metrics.json", *(f"evaluate/{name}.csv" for name in ("roc", "confusion", "probability"))}
+    roc, confusion, histogram = (
+        pd.read_csv(f"reports/evaluate/{name}.csv") for name in ("roc", "confusion", "probability")
+    )
+    points = roc.to_numpy()
+    assert points[0].tolist() == [0, 0]
+    assert points[-1].tolist() == [1, 1]
+    assert np.trapezoid(points[:, 1], points[:, 0]) == pytest.approx(found["auc"], abs=1e-4)
+    mean = y_prob[-3:].mean(axis=0)
+    assert sk.confusion_matrix(confusion["actual"], confusion["predicted"]).tolist() == (
+        sk.confusion_matrix(y_true, mean > 0.5).tolist()
+    )
+    assert histogram["note"].isna().all()
+    for label, rows in histogram.groupby("label"):
+        for middle, count in zip(rows["probability"], rows["cases"], strict=True):
+            assert count == (np.abs(mean[y_true == label] - middle) <= 0.025).sum()
+    assert histogram["cases"].sum() == len(y_true)
+    run(y_true, y_prob)
+    assert contents(Path("reports")) == first
+
+
+def test_probabilities_of_0_and_1_are_counted_and_cost_a_finite_loss() -> None:
+    y_true = np.arange(10) % 2
+    found = run(y_true, np.tile(1.0 - y_true, (3, 1)))  # sure, and wrong in every case
+    assert found["log_loss"] == pytest.approx(-np.log(1e-7), abs=1e-6)
+    assert (found["auc"], found["auc_low"], found["accuracy"], found["p_nir"]) == (0, 0, 0, 1)
+    assert 0 < found["auc_high"] < 1
+    assert pd.read_csv("reports/evaluate/probability.csv")["cases"].sum() == 10
+
+
+def test_the_seed_of_the_permutations_is_a_parameter() -> None:
+    y_true, y_prob = noise(2)
+    assert len({run(y_true, y_prob, evaluate={"seed": seed})["p_selection"] for seed in range(4)}) > 1

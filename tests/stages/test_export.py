@@ -1,0 +1,106 @@
+"""export: exactly the cases of split.csv that did not fail, in their folds, to the bit."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from workspace import contents, volume, write_params
+
+from flairprep import tfrecord, volumes
+from flairprep.cases import CaseError, Code, read_csv
+from flairprep.errors import FlairprepError
+from flairprep.stages import export
+
+SPLIT = {"00003": (1, 0), "00005": (0, 0), "00008": (1, 1), "00009": (0, 1), "00020": (1, 1)}  # label, fold
+UNLABELLED, FAILED, LARGE = "00004", "00007", "00020"
+SHAPE = (3, 4, 5)
+
+
+def values(case_id: str) -> np.ndarray:
+    found = np.random.default_rng(int(case_id)).normal(size=SHAPE).astype(np.float32)
+    if case_id == LARGE:
+        found[0, 0, 0] = 7e4
+    return found
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """data/select_slices and data/split of a small cohort."""
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path, export={"cases_per_shard": 1})
+    cases = sorted([*SPLIT, UNLABELLED])
+    for case_id in cases:
+        volumes.write(volume(values(case_id)), Path(f"data/select_slices/{case_id}.nii.gz"))
+    rows = [f"{case_id},ok,," for case_id in cases]
+    table = ["case_id,status,code,message", *rows, f'{FAILED},failed,MISSING_SLICES,"3 of 20, too many"']
+    (tmp_path / "data/select_slices/cases.csv").write_text("\n".join(table) + "\n")
+    (tmp_path / "data/split").mkdir()
+    split({**SPLIT, FAILED: (0, 0)})
+    return tmp_path
+
+
+def split(cases: dict[str, tuple[int, int]]) -> None:
+    rows = [f"{case_id},{label},{case_id},{fold}" for case_id, (label, fold) in sorted(cases.items())]
+    Path("data/split/split.csv").write_text("\n".join(["case_id,label,group,fold", *rows]) + "\n")
+
+
+def test_main_writes_the_folds_of_the_split_and_a_row_for_every_failure(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export.main()
+    out = project / "data/export"
+    assert tfrecord.read_info(out).image_shape == (*SHAPE, 1)
+    for fold in (0, 1):
+        found = list(tfrecord.dataset(out, [fold]).as_numpy_iterator())
+        expected = [case_id for case_id, (_, of) in SPLIT.items() if of == fold and case_id != LARGE]
+        assert [element["case_id"].decode() for element in found] == expected
+        for element, case_id in zip(found, expected, strict=True):
+            assert element["label"] == SPLIT[case_id][0]
+            np.testing.assert_array_equal(element["image"][..., 0], values(case_id).astype(np.float16))
+    rows = read_csv(out / "cases.csv")
+    assert rows[["case_id", "status", "code"]].to_numpy().tolist() == [
+        *([case_id, "ok", ""] for case_id in ("00003", "00005")),
+        [FAILED, "failed", "MISSING_SLICES"],
+        *([case_id, "ok", ""] for case_id in ("00008", "00009")),
+        [LARGE, "failed", "OUT_OF_RANGE"],
+    ]
+    assert rows["message"][2] == "3 of 20, too many"
+    assert "normalize.intensity" in rows["message"][5]
+    assert "5 cases in, 4 out, 0 warned, 1 failed (1 failed earlier)" in capsys.readouterr().out
+
+
+def test_a_second_run_gives_equal_bytes(project: Path) -> None:
+    export.main()
+    first = contents(project / "data/export")
+    export.main()
+    assert contents(project / "data/export") == first
+    assert {"features.json", "dataset_info.json", "cases.csv"} < set(first)
+
+
+@pytest.mark.parametrize("lost", [FAILED, LARGE], ids=["failed earlier", "failed here"])
+def test_a_fold_that_is_left_without_a_case_is_refused_and_the_former_export_stays(project: Path, lost: str) -> None:
+    export.main()
+    former = contents(project / "data/export")
+    split({**SPLIT, lost: (0, 2)})
+    with pytest.raises(FlairprepError, match=r"split\.csv: fold 2: every case of it failed.*split\.folds"):
+        export.main()
+    assert contents(project / "data/export") == former
+
+
+@pytest.mark.parametrize("value", [65504, -65504, 1e-8, 0])
+def test_what_float16_can_hold_is_exported_as_z_y_x_1(value: float) -> None:
+    array = np.zeros((2, 3, 4), np.float32)
+    array[1, 2, 3] = value
+    found = export.tensor(volume(array))
+    assert (found.shape, found.dtype) == ((2, 3, 4, 1), np.float16)
+    assert found[1, 2, 3, 0] == np.float16(value)
+    assert np.count_nonzero(found) == (np.float16(value) != 0)
+
+
+@pytest.mark.parametrize("value", [65505, -1e6, np.inf, -np.inf, np.nan])
+def test_what_float16_cannot_hold_is_a_code(value: float) -> None:
+    array = np.zeros((2, 3, 4), np.float32)
+    array[1, 2, 3] = value
+    with pytest.raises(CaseError) as refused:
+        export.tensor(volume(array))
+    assert refused.value.code is Code.OUT_OF_RANGE

@@ -1,0 +1,101 @@
+"""The tables of cases: sorted, text as it stands, and a CSV that is refused rather than misread."""
+
+import pickle
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from flairprep.cases import (
+    CaseError,
+    Code,
+    Outcome,
+    Status,
+    failure,
+    passed_on,
+    read_csv,
+    table,
+    write_csv,
+)
+from flairprep.errors import FlairprepError
+
+
+def test_table_is_sorted_and_what_a_case_lacks_is_empty() -> None:
+    outcomes = [
+        Outcome("10", Status.OK, row={"slices": 64, "spacing": 0.5, "beyond": 1}),
+        failure("2", CaseError(Code.MOSAIC, "a mosaic")),
+        Outcome("00002", Status.WARNED, Code.INVERTED, "inverted", {"slices": 20}),
+    ]
+    frame = table(outcomes, ("case_id", "status", "code", "slices", "spacing"))
+    assert frame.to_csv(index=False, lineterminator="\n") == (
+        "case_id,status,code,slices,spacing\n00002,warned,INVERTED,20,\n10,ok,,64,0.5\n2,failed,MOSAIC,,\n"
+    )
+    assert table([]).to_csv(index=False) == "case_id,status,code,message\n"
+
+
+def test_failures_are_handed_on_and_the_others_go_on(tmp_path: Path) -> None:
+    outcomes = [Outcome("a", Status.OK), failure("b", CaseError(Code.MOSAIC, "why")), Outcome("c", Status.WARNED)]
+    write_csv(tmp_path / "cases.csv", table(outcomes))
+    failed, going = passed_on(read_csv(tmp_path / "cases.csv"))
+    assert failed == [outcomes[1]]
+    assert going["case_id"].tolist() == ["a", "c"]
+
+
+def test_case_error_survives_the_way_back_from_a_worker() -> None:
+    error = pickle.loads(pickle.dumps(CaseError(Code.MOSAIC, "why")))
+    assert (error.code, error.message) == (Code.MOSAIC, "why")
+
+
+def test_every_code_is_its_own_name() -> None:
+    assert [code.value for code in Code] == list(Code.__members__)
+
+
+def test_cells_are_read_back_as_the_text_that_they_were(tmp_path: Path) -> None:
+    cells = ["00002", "NA", "", "1.0", "nan", "None", "True", "1e5", " a", 'say "no", twice', "zwei\nZeilen", "ä"]
+    frame = pd.DataFrame({"case_id": cells, "other": cells[::-1]})
+    write_csv(tmp_path / "a.csv", frame)
+    assert b"\r" not in (tmp_path / "a.csv").read_bytes()
+    assert read_csv(tmp_path / "a.csv").to_dict("list") == frame.to_dict("list")
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        (b"\xef\xbb\xbfa,b\r\n00002,1\r\n", [["00002", "1"]]),  # as Excel saves it
+        (b"a,b\n1,2\n\n3,4\n\n", [["1", "2"], ["3", "4"]]),
+        (b"a,b\n1\n2,3\n", [["1", ""], ["2", "3"]]),
+        (b"a,b\n", []),
+    ],
+)
+def test_tables_of_other_programs_are_read(content: bytes, rows: list[list[str]], tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    frame = read_csv(tmp_path / "a.csv", ("a", "b"))
+    assert list(frame.columns) == ["a", "b"]
+    assert frame.to_numpy().tolist() == rows
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        b"",
+        b"a,b\n1,2\n1,2,3\n",
+        b"a,b\n1,2,3\n1,2,3\n",  # more cells than names: which is which?
+        b"a,b\nM\xfcller,1\n",  # not UTF-8
+        b'a,b\n"1,2\n',
+    ],
+)
+def test_what_is_no_table_is_refused_in_one_line_that_names_it(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(FlairprepError) as caught:
+        read_csv(path)
+    assert str(caught.value).startswith(f"{path}: cannot be read as a CSV table (")
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_column_is_named_with_those_that_are_there(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(FlairprepError, match="no column 'fold'; it has: a, b"):
+        read_csv(tmp_path / "a.csv", ("a", "fold"))

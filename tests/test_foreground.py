@@ -1,0 +1,90 @@
+"""The mask of the tissue: phantoms whose tissue is known, and real scans."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from workspace import points, volume
+
+from flairprep.foreground import bounds, foreground
+
+
+def mask_of(image: sitk.Image, *, skull_stripped: bool) -> np.ndarray:
+    mask = foreground(image, skull_stripped=skull_stripped)
+    assert mask.GetPixelID() == sitk.sitkUInt8
+    for name in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
+        assert getattr(mask, name)() == pytest.approx(getattr(image, name)())
+    values = sitk.GetArrayFromImage(mask)
+    assert set(np.unique(values)) <= {0, 1}
+    return values > 0
+
+
+def rician(values: np.ndarray, sigma: float, seed: int) -> np.ndarray:
+    """The magnitude of a complex signal with noise of `sigma` in both channels."""
+    rng = np.random.default_rng(seed)
+    return np.hypot(values + rng.normal(0, sigma, values.shape), rng.normal(0, sigma, values.shape)).astype(np.float32)
+
+
+def test_skull_stripped_means_everything_but_the_exact_zeros_with_holes_filled() -> None:
+    values = np.zeros((12, 12, 12), np.float32)
+    values[2:10, 2:10, 2:10] = 100
+    values[4, 4, 4] = 0  # enclosed
+    values[3, 3, 3], values[5, 5, 5] = -2, 1e-3  # such values come from interpolation
+    values[0, 0, 0] = 1e-6  # a part of its own stays too: no threshold, no largest component
+    expected = np.zeros(values.shape, bool)
+    expected[2:10, 2:10, 2:10] = expected[0, 0, 0] = True
+    np.testing.assert_array_equal(mask_of(volume(values, (1, 1, 5)), skull_stripped=True), expected)
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["whole head", "cut by the lowest slice"])
+@pytest.mark.parametrize("spacing", [(2.0, 2.0, 2.0), (1.5, 1.5, 5.0)])
+def test_a_head_in_noise_is_found_with_its_dark_fluid_and_without_what_lies_beside_it(
+    spacing: tuple[float, float, float], cut: bool
+) -> None:
+    size = [round(180 / step) for step in spacing]
+    image = volume(np.zeros(size[::-1], np.float32), spacing, origin=(10, -40, 7))
+    where = points(image) - points(image).reshape(-1, 3).mean(axis=0)
+    distance = np.linalg.norm(where - [0, 0, -45 if cut else 0], axis=-1)
+    head, fluid = distance < 70, np.linalg.norm(where - [12, 5, 0], axis=-1) < 15
+    beside = np.linalg.norm(where - [80, 80, 0], axis=-1) < 8
+    values = np.where(fluid, 20.0, np.where(head, 500.0, np.where(beside, 900.0, 0.0)))
+    clean = sitk.GetImageFromArray(values)
+    clean.CopyInformation(image)
+    partial = sitk.GetArrayFromImage(sitk.SmoothingRecursiveGaussian(clean, 1.0))  # voxels that hold two tissues
+    noisy = sitk.GetImageFromArray(rician(partial, 12, seed=0))
+    noisy.CopyInformation(image)
+
+    mask = mask_of(noisy, skull_stripped=False)
+
+    assert mask[fluid].all()
+    assert not mask[beside].any()
+    assert (head & ~mask).sum() / head.sum() < 0.01
+    assert (mask & ~head).sum() / head.sum() < 0.02
+    assert not mask[distance > 70 + 2 * max(spacing)].any()
+
+
+@pytest.mark.parametrize("patient", ["patient07", "patient19", "patient26"])
+def test_real_flair_with_noise_loses_and_adds_little(scans: Path, patient: str) -> None:
+    (path,) = (scans / "flair-nifti/open-ms/cross_sectional/MNI" / patient).glob("FLAIR*.nii.gz")
+    image = sitk.Shrink(sitk.ReadImage(str(path)), [1, 1, 2])
+    values = sitk.GetArrayFromImage(image)
+    brain = values != 0
+    noisy = sitk.GetImageFromArray(rician(np.maximum(values, 0), 0.03 * float(np.median(values[brain])), seed=1))
+    noisy.CopyInformation(image)
+    mask = mask_of(noisy, skull_stripped=False)
+    assert (brain & ~mask).sum() / brain.sum() <= 0.03
+    assert (mask & ~brain).sum() / brain.sum() <= 0.01
+
+
+@pytest.mark.parametrize("skull_stripped", [False, True])
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_a_blank_volume_has_no_foreground(dtype: type, skull_stripped: bool) -> None:
+    assert not mask_of(volume(np.zeros((8, 9, 10), dtype)), skull_stripped=skull_stripped).any()
+
+
+def test_bounds_are_the_first_and_last_filled_index_of_each_axis() -> None:
+    mask = np.zeros((5, 6, 7), bool)
+    assert bounds(mask) == ((0, 4), (0, 5), (0, 6))
+    mask[1, 2, 3] = mask[3, 2, 6] = True
+    assert bounds(mask) == ((1, 3), (2, 2), (3, 6))
