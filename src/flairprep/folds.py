@@ -12,13 +12,15 @@ import pandas as pd
 
 from flairprep.errors import FlairprepError
 
+Kind = tuple[tuple[tuple[str, ...], int], ...]  # what a group holds: the number of cases of each stratum
+
 
 def assign(frame: pd.DataFrame, *, folds: int, seed: int, stratify_by: tuple[str, ...]) -> pd.Series:
     """The fold (0 to folds - 1) of each row of `frame`, which has the columns `group` and those of `stratify_by`.
 
     Groups that hold the same number of cases of each stratum are spread evenly: each fold gets their number over
     `folds`, rounded down or up; the rounding up goes to folds that lack one of the strata concerned, then to those
-    where these have the fewest cases so far.
+    where these, and the first column's values among them (the label), have the fewest cases so far.
 
     Raises:
         FlairprepError: a stratum has fewer groups than there are folds; the text says how many and what would work.
@@ -28,27 +30,41 @@ def assign(frame: pd.DataFrame, *, folds: int, seed: int, stratify_by: tuple[str
     for group, stratum in zip(frame["group"], strata, strict=True):
         contents.setdefault(group, Counter())[stratum] += 1
     _check(contents, folds, stratify_by)
-    kinds: dict[tuple[tuple[tuple[str, ...], int], ...], list[str]] = {}
+    kinds: dict[Kind, list[str]] = {}
     for group, counts in contents.items():
         kinds.setdefault(tuple(sorted(counts.items())), []).append(group)
     load: Counter[tuple[int, tuple[str, ...]]] = Counter()
     fold_of: dict[str, int] = {}
     for kind, groups in sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0])):
-        loads = [[load[fold, stratum] for stratum, _ in kind] for fold in range(folds)]
-        filled = [(sum(map(bool, there)), sum(there)) for there in loads]
+        filled = [_filled(load, fold, kind) for fold in range(folds)]
         chosen = _spread(groups, folds, seed, filled)
         fold_of.update(chosen)
         for fold, groups_there in Counter(chosen.values()).items():
             for stratum, cases in kind:
                 load[fold, stratum] += cases * groups_there
+    for stratum in set(strata):
+        if lacking := [fold for fold in range(folds) if not load[fold, stratum]]:
+            raise FlairprepError(
+                f"params.yaml: split.folds: {folds}: fold {lacking[0]} gets no case of {_named(stratum, stratify_by)}, "
+                "since patients with several scans cannot be divided; lower split.folds"
+            )
     return frame["group"].map(fold_of)
 
 
-def _spread(groups: list[str], folds: int, seed: int, filled: list[tuple[int, int]]) -> dict[str, int]:
+def _filled(load: Counter[tuple[int, tuple[str, ...]]], fold: int, kind: Kind) -> tuple[int, ...]:
+    """How little a fold needs a group of `kind`: strata of it that are there, cases of these, and of its labels."""
+    here = {stratum: cases for (where, stratum), cases in load.items() if where == fold and cases}
+    own = [here.get(stratum, 0) for stratum, _ in kind]
+    labels = {stratum[0] for stratum, _ in kind}
+    alike = sum(cases for stratum, cases in here.items() if stratum[0] in labels)
+    return sum(map(bool, own)), sum(own), alike
+
+
+def _spread(groups: list[str], folds: int, seed: int, filled: list[tuple[int, ...]]) -> dict[str, int]:
     """A fold for each of `groups`, which are alike: at home where there is room, else where it hashes to next.
 
-    filled: strata and cases of them that each fold already holds; the folds that get one group more are the emptiest
-    of them, among equals those where most groups are at home, so that fewest move.
+    filled: for each fold what `_filled` says; the folds that get one group more come first in its order, among equals
+    those where most groups are at home, so that fewest move.
     """
     home = {group: _hash(seed, group) % folds for group in groups}
     at_home = Counter(home.values())
@@ -95,7 +111,7 @@ def _check(contents: dict[str, Counter[tuple[str, ...]]], folds: int, stratify_b
         raise FlairprepError(f"split: both labels are needed, found {found} among {len(contents)} groups of cases")
     stratum, fewest = min(groups_with.items(), key=lambda item: (item[1], item[0]))
     if fewest < folds:
-        named = ", ".join(f"{name}={value}" for name, value in zip(stratify_by, stratum, strict=True))
+        named = _named(stratum, stratify_by)
         ways = [f"set split.folds to {fewest} or less"] if fewest > 1 else []
         ways += ["take a column out of split.stratify_by"] if len(stratify_by) > 1 else []
         ways += ["label more cases of it"]
@@ -103,3 +119,7 @@ def _check(contents: dict[str, Counter[tuple[str, ...]]], folds: int, stratify_b
             f"params.yaml: split.folds: {folds}: only {fewest} groups of cases (patients) have {named}, "
             f"and each fold needs one; {' or '.join(ways)}"
         )
+
+
+def _named(stratum: tuple[str, ...], stratify_by: tuple[str, ...]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in zip(stratify_by, stratum, strict=True))

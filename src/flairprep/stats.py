@@ -78,10 +78,10 @@ def auc_interval(y_true: Array, y_prob: Array, confidence: float = 0.95) -> tupl
 
     Where all pairs agree (AUC 0 or 1) DeLong's variance is 0 and says nothing; then the values A for which
     |AUC - A| <= z * sqrt(V(A)) are taken instead, V being Hanley and McNeil's variance with (n1 + n0) / 2 for n1 and n0
-    in its numerator (Newcombe, Statistics in Medicine 2006, method 5). A constant score keeps 0.5 with no width.
+    in its numerator (Newcombe, Statistics in Medicine 2006, method 5).
 
     Returns:
-        (low, high); NaN with fewer than two cases of a class.
+        (low, high); NaN with fewer than two cases of a class, and for a constant score.
     """
     estimate, variance = auc(y_true, y_prob), delong_variance(y_true, y_prob)
     z = float(norm.ppf((1 + confidence) / 2))
@@ -96,7 +96,7 @@ def auc_interval(y_true: Array, y_prob: Array, confidence: float = 0.95) -> tupl
         return distance - z * mean * np.sqrt(hanley_mcneil_variance(1 - distance, mean, mean) / (n1 * n0))
 
     far = float(brentq(outside, 1e-12, 1))
-    return (1 - far, 1.0) if estimate == 1 else (0.0, far) if estimate == 0 else (estimate, estimate)
+    return (1 - far, 1.0) if estimate == 1 else (0.0, far) if estimate == 0 else (float("nan"), float("nan"))
 
 
 def hanley_mcneil_variance(area: float, n1: float, n0: float) -> float:

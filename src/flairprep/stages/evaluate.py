@@ -106,16 +106,18 @@ def sentence(metrics: dict[str, Any], alpha: float) -> str:
     auc = "no AUC (one label only)" if m["auc"] is None else f"AUC {m['auc']:.3f}"
     if m["auc_low"] is not None:  # no interval with a single case of a label
         auc += f" ({m['auc_low']:.3f}-{m['auc_high']:.3f})"
+    interval = f"({m['accuracy_low']:.1%}-{m['accuracy_high']:.1%})"
+    lines = [
+        f"verdict: {m['verdict']}",
+        f"  declared (mean of the last {DECLARED_EPOCHS} epochs): accuracy {m['accuracy']:.1%} {interval}, {auc}",
+        f"  always guessing the larger class (NIR): {m['nir']:.1%}; p of the declared accuracy {m['p_nir']:.3g}",
+        f"  selected (epoch {m['best_epoch']}, the best): accuracy {m['best_accuracy']:.1%}; "
+        f"p {m['p_selection']:.3g} with the selection replayed",
+    ]
     least = stats.detectable_accuracy(m["n"], m["nir"], alpha) if m["nir"] < 1 else float("nan")
-    return (
-        f"verdict: {m['verdict']}\n"
-        f"  declared (mean of the last {DECLARED_EPOCHS} epochs): accuracy {m['accuracy']:.1%} "
-        f"({m['accuracy_low']:.1%}-{m['accuracy_high']:.1%}), {auc}; n={m['n']}\n"
-        f"  always guessing the larger class (NIR): {m['nir']:.1%}; p against it {m['p_nir']:.3g}\n"
-        f"  selected (best epoch, {m['best_epoch']}): accuracy {m['best_accuracy']:.1%}; "
-        f"p {m['p_selection']:.3g} with the selection replayed\n"
-        + (f"  so few cases show a true accuracy of {least:.1%} or better (80 % power)" if np.isfinite(least) else "")
-    )
+    if np.isfinite(least):
+        lines.append(f"  {m['n']} validation cases can show a true accuracy of {least:.1%} or better (80 % power)")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -137,9 +139,9 @@ def main() -> None:
 
 
 def _plain(value: Any) -> Any:
-    """A number as JSON holds it: 6 decimals, null for NaN."""
+    """A number as JSON holds it: 6 significant digits, null for NaN."""
     if isinstance(value, float):
-        return round(value, 6) if np.isfinite(value) else None
+        return float(f"{value:.6g}") if np.isfinite(value) else None
     return value
 
 

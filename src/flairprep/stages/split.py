@@ -38,20 +38,19 @@ def split(cases: pd.DataFrame, same_as: pd.DataFrame, labelled: pd.DataFrame, pa
     if params.group_column is None:
         known["group"] = known["same_patient"]
     else:
-        _need(labelled, params.group_column, "split.group_column")
+        _need(labelled, params.group_column, "split.group_column", "in labels.table")
         known["group"] = known[params.group_column].where(known[params.group_column] != "", known["case_id"])
     for column in params.stratify_by:
-        _need(known, column, "split.stratify_by")
+        _need(known, column, "split.stratify_by", "in labels.table or data/ingest/cases.csv")
     strata = ("label", *(column for column in params.stratify_by if column != "label"))
     known["fold"] = folds.assign(known, folds=params.folds, seed=params.seed, stratify_by=strata)
     return known[["case_id", "label", "group", "fold"]].sort_values("case_id", ignore_index=True)
 
 
-def _need(frame: pd.DataFrame, column: str, key: str) -> None:
+def _need(frame: pd.DataFrame, column: str, key: str, where: str) -> None:
     if column not in frame.columns:
-        raise FlairprepError(
-            f"params.yaml: {key}: no column {column!r}; {params.suggest(column, tuple(frame.columns))}"
-        )
+        hint = params.suggest(column, tuple(frame.columns))
+        raise FlairprepError(f"params.yaml: {key}: no column {column!r} {where}; {hint}")
 
 
 def main() -> None:
