@@ -30,7 +30,7 @@ def test_skull_stripped_means_everything_but_the_exact_zeros_with_holes_filled()
     values = np.zeros((12, 12, 12), np.float32)
     values[2:10, 2:10, 2:10] = 100
     values[4, 4, 4] = 0  # enclosed
-    values[3, 3, 3], values[5, 5, 5] = -2, 1e-3  # such values come from interpolation
+    values[2, 5, 5], values[5, 5, 2] = -2, 1e-3  # at the surface; such values come from interpolation
     values[0, 0, 0] = 1e-6  # a part of its own stays too: no threshold, no largest component
     expected = np.zeros(values.shape, bool)
     expected[2:10, 2:10, 2:10] = expected[0, 0, 0] = True

@@ -148,9 +148,9 @@ def test_a_coarser_grid_spreads_a_point_by_the_difference_of_the_voxels_point_sp
     """Both are Gaussians whose full width at half maximum is one voxel; the coarse grids are read interleaved."""
     values = np.zeros((3, 3, 20 * factor + 1), np.float32)
     values[:, :, 10 * factor] = 1
-    image = volume(values)
+    image = volume(values, (0.4, 1, 1))
     lines = [
-        sitk.GetArrayFromImage(resample(image, (20, 1, 1), (factor, 1, 1), (start, 1, 1), 0.0))[0, 0]
+        sitk.GetArrayFromImage(resample(image, (20, 1, 1), (0.4 * factor, 1, 1), (start, 1, 1), 0.0))[0, 0]
         for start in range(factor)
     ]
     line = np.stack(lines, axis=1).ravel()

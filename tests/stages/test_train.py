@@ -22,7 +22,7 @@ from flairprep.params import load
 from flairprep.stages import train
 
 SHAPE = (8, 12, 12, 1)
-LABELS = {0: "0110100", 1: "00101011", 2: "100110"}  # fold -> the labels of its cases
+LABELS = {0: "0110100", 1: "00101011", 2: "100010"}  # fold -> the labels of its cases
 SMALL: dict[str, Any] = {
     "lr": 1e-2,
     "batch_size": 4,
@@ -388,16 +388,21 @@ def test_whole_batches_leave_other_cases_out_in_every_epoch(project: Path) -> No
     assert len({frozenset(image.tobytes() for images, _ in epoch for image in images) for epoch in epochs}) > 1
 
 
-def test_batches_come_again_with_the_seed_and_differ_between_epochs_and_seeds(project: Path) -> None:
-    first = [flat(epoch) for epoch in batches([1, 2], 5, 3)]
-    assert first == [flat(epoch) for epoch in batches([1, 2], 5, 3)]
-    assert len({*first, *(flat(epoch) for epoch in batches([1, 2], 6, 3))}) == 6
+@pytest.mark.parametrize("augment", ["none", "flip_shift"])
+def test_batches_come_again_with_the_seed_and_differ_between_epochs_and_seeds(project: Path, augment: str) -> None:
+    first = [flat(epoch) for epoch in batches([1, 2], 5, 3, augment=augment)]
+    assert first == [flat(epoch) for epoch in batches([1, 2], 5, 3, augment=augment)]
+    assert len({*first, *(flat(epoch) for epoch in batches([1, 2], 6, 3, augment=augment))}) == 6
 
 
-def test_a_case_is_augmented_anew_in_every_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_case_is_augmented_anew_in_every_epoch_and_with_every_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_export(tmp_path, signal=0, labels={0: "1"})
     monkeypatch.chdir(tmp_path)
-    assert len({flat(epoch) for epoch in batches([0], 0, 5, augment="shift")}) > 1
+    first = [flat(epoch) for epoch in batches([0], 0, 5, augment="shift")]
+    assert len(set(first)) > 1
+    assert first != [flat(epoch) for epoch in batches([0], 1, 5, augment="shift")]
 
 
 # What is refused
