@@ -6,6 +6,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: demo test lint types lock clean
 
 demo: .venv/done
+	@git config user.email >/dev/null || { git config user.name "$$(id -un)"; git config user.email "$$(id -un)@localhost"; \
+		echo "git knows no user and dvc exp run needs one: in this clone it is now $$(git config user.email)"; }
 	@test -d data/raw/train || flairprep demo
 	@dvc add --quiet data/raw/train && git add data/raw/train_labels.csv
 	@flairprep check
@@ -15,7 +17,7 @@ demo: .venv/done
 	@echo 'look at:   reports/metrics.json, reports/balance.json, and the plots: dvc plots show'
 	@echo 'type next: . .venv/bin/activate'
 	@echo '           dvc exp run -S lr=1e-5'
-	@echo '           dvc exp show --only-changed'
+	@echo '           dvc exp show --only-changed --drop "src|data|_low|_high"'
 
 test: .venv/done
 	@pytest -q -n 2 tests

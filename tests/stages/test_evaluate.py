@@ -122,7 +122,7 @@ def test_learned_and_no_evidence(seed: int, capsys: pytest.CaptureFixture[str]) 
     assert nothing["p_selection"] >= 0.05
     said = capsys.readouterr().out
     assert "verdict: no evidence\n" in said
-    assert "so few cases show a true accuracy of " in said
+    assert "40 validation cases can show a true accuracy of " in said
 
 
 def test_alpha_is_the_line_between_the_two_verdicts() -> None:
