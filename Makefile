@@ -33,8 +33,8 @@ types: .venv/done
 	@test -n '$(PYTHON)' || { echo "flairprep needs python 3.11, 3.12 or 3.13; found: $$(python3 --version 2>&1)"; exit 1; }
 	@echo 'making .venv from requirements.lock, a minute or two'
 	@$(PYTHON) -m venv --clear .venv
-	@pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements.lock
-	@pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@pip install -qq --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements.lock
+	@pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # Pinned versions and hashes for Python 3.11 to 3.13, without addresses.

@@ -1,5 +1,6 @@
 """The networks: what stands in them and in which order, what each parameter changes, and what is refused."""
 
+import itertools
 from typing import Any
 
 import keras
@@ -204,7 +205,7 @@ def test_no_skip_on_resnet3d_leaves_a_chain() -> None:
     assert [layer.name for layer in of_type(network, layers.Add, layers.AveragePooling3D)] == ["halve"]
     assert len(of_type(network, layers.Conv3D)) == len(convolutions(network)) == 8
     blocks = network.layers[: network.layers.index(network.get_layer("global_pool"))]
-    for before, after in zip(blocks, blocks[1:], strict=False):
+    for before, after in itertools.pairwise(blocks):
         assert followers(before) == [after]
     assert len(of_type(network, layers.ReLU)) == 8
 

@@ -170,7 +170,7 @@ def test_one_case_of_a_label_has_an_auc_without_an_interval(capsys: pytest.Captu
     found = run(np.repeat([0, 1], (9, 1)), noise(0, n=10)[1])
     assert 0 <= found["auc"] <= 1
     assert found["auc_low"] is found["auc_high"] is None
-    assert f"AUC {found['auc']:.3f}; n=10" in capsys.readouterr().out
+    assert f"AUC {found['auc']:.3f}\n" in capsys.readouterr().out
 
 
 def test_scans_of_a_patient_are_one_piece_of_evidence() -> None:
