@@ -20,7 +20,7 @@ demo: .venv/done
 	@echo '           dvc exp show --only-changed --drop "src|data|_low|_high"'
 
 test: .venv/done
-	@pytest -q -n 2 tests
+	@pytest -q -n 2 --dist loadfile tests
 
 lint: .venv/done
 	@ruff check . && ruff format --check .
@@ -28,13 +28,15 @@ lint: .venv/done
 types: .venv/done
 	@mypy
 
-# --no-compile: Python compiles what is imported; compiling all of tensorflow takes half as long again.
+# Compiled afterwards, on all cores: pip would do it on one. Without it, where PYTHONDONTWRITEBYTECODE is set every stage
+# that imports tensorflow would start 6 s later. A few files of packages are meant for other Pythons and do not compile.
 .venv/done: requirements.lock pyproject.toml
 	@test -n '$(PYTHON)' || { echo "flairprep needs python 3.11, 3.12 or 3.13; found: $$(python3 --version 2>&1)"; exit 1; }
 	@echo 'making .venv from requirements.lock, a minute or two'
 	@$(PYTHON) -m venv --clear .venv
 	@pip install -qq --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements.lock
 	@pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@python -m compileall -q -j 0 .venv/lib >/dev/null 2>&1 || true
 	@touch $@
 
 # Pinned versions and hashes for Python 3.11 to 3.13, without addresses.

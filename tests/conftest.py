@@ -13,3 +13,8 @@ def scans() -> Path:
     if not SCANS.is_dir():
         pytest.skip(f"no real scans in {SCANS}")
     return SCANS
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file that takes longest first, so that parallel workers end together."""
+    items.sort(key=lambda item: item.path.stem != "test_pipeline")
