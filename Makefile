@@ -42,7 +42,7 @@ types: .venv/done
 # Pinned versions and hashes for Python 3.11 to 3.13, without addresses.
 lock:
 	@uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-annotate --no-header \
-		--no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
+		--output-file requirements.lock pyproject.toml
 
 clean:
 	@rm -rf .venv
