@@ -17,7 +17,7 @@ demo: .venv/done
 	@echo 'look at:   reports/metrics.json, reports/balance.json, and the plots: dvc plots show'
 	@echo 'type next: . .venv/bin/activate'
 	@echo '           dvc exp run -S lr=1e-5'
-	@echo '           dvc exp show --only-changed --drop "src|data|_low|_high"'
+	@echo '           dvc exp show --only-changed --drop "src|data|.*_low|.*_high"'
 
 test: .venv/done
 	@pytest -q -n 2 --dist loadfile tests
