@@ -1,10 +1,10 @@
 """Volumes on disk, and what a stage may ask of one: sitk.Image in LPS and mm; numpy only inside, as (z, y, x)."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from isal import igzip
 
 from flairprep.files import whole_file
 
@@ -29,15 +29,21 @@ def size(path: Path) -> tuple[int, ...]:
 def write(image: sitk.Image, path: Path) -> None:
     """`image` as .nii.gz, whole or not at all; equal images give equal bytes.
 
-    ISA-L's fastest level takes a tenth of the time of ITK's zlib; no time stamp and no name go into the header.
+    zlib's fastest level takes a fraction of the time of ITK's own, and no time stamp or name goes into the header.
+    ISA-L would be faster still, but now and then gives other bytes for the same input.
     """
     with whole_file(path) as partial:
         plain = partial.with_name(partial.name + ".nii")
         try:
             sitk.WriteImage(image, str(plain), imageIO="NiftiImageIO")
-            partial.write_bytes(igzip.compress(plain.read_bytes(), compresslevel=1, mtime=0))
+            partial.write_bytes(_gzip(plain.read_bytes()))
         finally:
             plain.unlink(missing_ok=True)
+
+
+def _gzip(content: bytes) -> bytes:
+    compressor = zlib.compressobj(level=1, wbits=31)  # 31: the gzip format, with an empty header
+    return compressor.compress(content) + compressor.flush()
 
 
 def is_skull_stripped(image: sitk.Image) -> bool:
