@@ -64,7 +64,7 @@ def test_failure_to_write_leaves_the_former_volume(tmp_path: Path, monkeypatch: 
     def broken(*_: Any, **__: Any) -> bytes:
         raise OSError("disk full")
 
-    monkeypatch.setattr(volumes.igzip, "compress", broken)
+    monkeypatch.setattr(volumes, "_gzip", broken)
     with pytest.raises(OSError, match="disk full"):
         volumes.write(image(ball(12)), path)
     assert path.read_bytes() == former
