@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 demo: .venv/done
 	@git config user.email >/dev/null || { git config user.name "$$(id -un)"; git config user.email "$$(id -un)@localhost"; \
 		echo "git knows no user and dvc exp run needs one: in this clone it is now $$(git config user.email)"; }
-	@test -d data/raw/train || flairprep demo
+	@test -f data/raw/train_labels.csv || flairprep demo
 	@dvc add --quiet data/raw/train && git add data/raw/train_labels.csv
 	@flairprep check
 	@dvc repro

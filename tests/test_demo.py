@@ -9,13 +9,13 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from nilearn import datasets
 
 from flairprep import demo
 from flairprep.cases import read_csv
 from flairprep.demo import Case, Fault
 from flairprep.errors import FlairprepError
 
-nilearn_datasets = pytest.importorskip("nilearn.datasets")
 CASES, SIGNAL, SEED = 10, 1.0, 3
 
 
@@ -207,8 +207,8 @@ def test_tumour_lies_where_dicom_says(cohort: list[Series], atlas: demo.Atlas, p
 
 def test_left_stays_left(atlas: demo.Atlas) -> None:
     """nilearn's RAS and the atlas's LPS agree at places off every axis of symmetry."""
-    grey = nilearn_datasets.load_mni152_gm_template(resolution=2)
-    white = nilearn_datasets.load_mni152_wm_template(resolution=2)
+    grey = datasets.load_mni152_gm_template(resolution=2)
+    white = datasets.load_mni152_wm_template(resolution=2)
     for right, front, top in ((30, -20, 40), (-40, 34, 8), (22, 46, -2)):
         index = np.rint(np.linalg.inv(grey.affine) @ [right, front, top, 1]).astype(int)[:3]
         p_grey, p_white = grey.get_fdata()[tuple(index)], white.get_fdata()[tuple(index)]

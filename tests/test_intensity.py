@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import intensity_normalization as inorm
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -26,7 +27,6 @@ def skewed(rng: np.random.Generator) -> np.ndarray:
 
 def package(values: np.ndarray, mask: np.ndarray, method: str) -> np.ndarray:
     """`values` normalised by the package, whose entry differs between its versions 3 and 4."""
-    inorm = pytest.importorskip("intensity_normalization")
     name = method.replace("_", "")
     if hasattr(inorm, "normalize_image"):
         normalized = inorm.normalize_image(values, method=name, mask=mask.astype(float), modality="flair")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from flairprep import tfrecord
 from flairprep.errors import FlairprepError
@@ -80,7 +81,6 @@ def _case_id(record: Any) -> Any:
 
 
 def test_tensorflow_datasets_reads_the_folder_without_our_code(folder: Path) -> None:
-    tfds = pytest.importorskip("tensorflow_datasets")
     builder = tfds.builder_from_directory(folder)
     assert builder.info.name == tfrecord.NAME
     assert str(builder.info.version) == tfrecord.VERSION

@@ -22,7 +22,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     demo = _add(commands, "demo", "write a synthetic cohort as DICOM", "flairprep demo --cases 80 --out data/raw")
     demo.add_argument("--cases", type=int, default=80, metavar="N", help="sound cases; a few faulty ones come on top")
-    demo.add_argument("--signal", type=float, default=1.0, metavar="S", help="0: labels say nothing of the images; 1")
+    demo.add_argument(
+        "--signal", type=float, default=1.0, metavar="S", help="how much of a tumour the label explains, 0 to 1"
+    )
     demo.add_argument("--seed", type=int, default=0, metavar="K", help="another seed, another cohort")
     demo.add_argument("--out", type=Path, default=Path("data/raw"), metavar="DIR", help="gets train/, train_labels.csv")
 

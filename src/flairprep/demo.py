@@ -140,7 +140,10 @@ def make(out: Path, *, cases: int, signal: float, seed: int) -> None:
 
 @contextmanager
 def _whole_sibling(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path` that becomes `path` when the block ends without an error."""
+    """A temporary folder beside `path` that becomes `path` when the block ends without an error.
+
+    Unlike files.whole_folder it works outside a DVC project, and leaves out the sync: a cohort can be made again.
+    """
     unfinished = path.with_name(f".{path.name}.partial")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)

@@ -1,6 +1,7 @@
 """Files appear whole or not at all: written under another name, synced, renamed."""
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -63,6 +64,11 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
+def number(value: float) -> float | None:
+    """`value` as JSON holds it: 6 significant digits, null for NaN and infinity."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
 def write_json(path: Path, value: Any) -> None:
-    """`value` as indented JSON with its keys in the order given; NaN is refused, since JSON has none."""
+    """`value` as indented JSON with its keys in the order given; NaN is refused, see `number`."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

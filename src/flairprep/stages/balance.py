@@ -47,7 +47,8 @@ def balance(cases: pd.DataFrame, labelled: pd.DataFrame, params: Params) -> dict
 def counts(label: pd.Series) -> dict[str, Any]:
     """Cases, cases of label 0 and 1, prevalence of 1 and no-information rate; null without a case."""
     n, ones = len(label), int(label.sum())
-    prevalence, nir = (round(ones / n, 6), round(stats.no_information_rate(label.to_numpy()), 6)) if n else (None, None)
+    shares = (ones / n, stats.no_information_rate(label.to_numpy())) if n else (float("nan"),) * 2
+    prevalence, nir = map(files.number, shares)
     return {"cases": n, "label_0": n - ones, "label_1": ones, "prevalence": prevalence, "nir": nir}
 
 
@@ -60,8 +61,7 @@ def detectable(y_true: np.ndarray, share: float, params: Params) -> dict[str, An
         "accuracy": stats.detectable_accuracy(n, nir, params.alpha, params.power) if nir < 1 else float("nan"),
         "auc": stats.detectable_auc(n1, n - n1, params.alpha, params.power),
     }
-    known = {key: round(value, 6) if np.isfinite(value) else None for key, value in found.items()}
-    return {"cases": n, "nir": round(nir, 6), **known}
+    return {"cases": n, "nir": files.number(nir), **{key: files.number(value) for key, value in found.items()}}
 
 
 def chart(report: dict[str, Any]) -> pd.DataFrame:

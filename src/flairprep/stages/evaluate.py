@@ -130,19 +130,12 @@ def main() -> None:
     y_true = rows.drop_duplicates("case_id").set_index("case_id")["label"].loc[table.columns].to_numpy()
     groups = read_csv(SPLIT).set_index("case_id")["group"].loc[table.columns].to_numpy()
     metrics = evaluate(y_true, y_prob, groups, monitor, section) | tested(read_csv(TRAIN / "test_predictions.csv"))
-    metrics = {key: _plain(value) for key, value in metrics.items()}
+    metrics = {key: files.number(value) if isinstance(value, float) else value for key, value in metrics.items()}
     with files.whole_folder(PLOTS) as out:
         for name, chart in charts(y_true, y_prob[-DECLARED_EPOCHS:].mean(axis=0), metrics["verdict"]).items():
             write_csv(out / f"{name}.csv", chart)
         files.write_json(OUT, metrics)
     console.say(sentence(metrics, section.alpha))
-
-
-def _plain(value: Any) -> Any:
-    """A number as JSON holds it: 6 significant digits, null for NaN."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if np.isfinite(value) else None
-    return value
 
 
 if __name__ == "__main__":

@@ -24,6 +24,12 @@ class Params(params.Section):
     method: Literal["centre", "uniform", "foreground", "resample"]
 
 
+class Background(params.Section, extra="ignore"):
+    """What select_slices needs of section `normalize`: the value of what is no tissue."""
+
+    background: float
+
+
 def select_slices(image: sitk.Image, params: Params, *, background: float) -> sitk.Image:
     """`image` on a grid of (size, size, count) voxels; outside its field of view `background`.
 
@@ -45,7 +51,7 @@ def select_case(case_id: str, *, params: Params, background: float, out: Path) -
 def main() -> None:
     """Reads data/normalize, writes data/select_slices."""
     section = params.load(Params, "select_slices")
-    background = float(params.read()["normalize"]["background"])  # checked by normalize; a change of it reruns both
+    background = params.load(Background, "normalize").background
     failed, going = passed_on(read_csv(NORMALIZE / "cases.csv", ("case_id", "status")))
     work = partial(select_case, params=section, background=background)
     with files.whole_folder(OUT) as out:

@@ -188,6 +188,10 @@ def train(run: Run, recipe: Recipe, section: model.Params, out: Path) -> Recorde
     """Trains the network, writes model.keras and the test predictions into `out`, gives the record of the epochs.
 
     The kept weights are those of the first epoch that is best by recipe.monitor.
+
+    Raises:
+        FlairprepError: a fold that does not exist, one label only, a volume too small for the network, or a loss that
+            is not a number.
     """
     info = tfrecord.read_info(EXPORT)
     folds = choose_folds(info, run)
