@@ -7,17 +7,16 @@ from pathlib import Path
 import numpy as np
 import phantoms
 import pytest
+from workspace import PARAMS
 
 from flairprep import cli
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose scans and labels stand under git and DVC, as far as `check` can see."""
     monkeypatch.chdir(tmp_path)
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copy(PARAMS, tmp_path)
     volume = np.arange(10 * 8 * 8, dtype=np.uint16).reshape(10, 8, 8)
     phantoms.save(phantoms.slices(volume), tmp_path / "data/raw/train/00001/FLAIR")
     (tmp_path / "data/raw/train_labels.csv").write_text("BraTS21ID,MGMT_value\n00001,1\n")

@@ -18,6 +18,7 @@ import SimpleITK as sitk
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
+from workspace import PARAMS
 
 from flairprep import volumes
 from flairprep.cases import CaseError, Code
@@ -45,7 +46,6 @@ REAL = {  # folder of one series -> further options of dcm2niix
     f"{CUTOUTS}/generic/compressed_rle/001": (),
 }
 OBLIQUE = (0.8, 0.6, 0.0, 0.0, 0.0, -1.0)
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @cache
@@ -120,8 +120,8 @@ def test_real_series_equals_what_dcm2niix_makes_of_it(folder: str, scans: Path, 
 def test_real_series_becomes_a_tensor_that_shows_the_same_anatomy(folder: str, scans: Path, tmp_path: Path) -> None:
     from flairprep.stages.export import tensor
 
-    params = load(normalize.Params, "normalize", ROOT / "params.yaml")
-    slices = load(select_slices.Params, "select_slices", ROOT / "params.yaml")
+    params = load(normalize.Params, "normalize", PARAMS)
+    slices = load(select_slices.Params, "select_slices", PARAMS)
     normalized = normalize.normalize(series_of(scans / folder).image, params, skull_stripped=False)
     image = select_slices.select_slices(normalized, slices, background=params.background)
     values = tensor(image)

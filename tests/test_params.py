@@ -5,11 +5,10 @@ from typing import Any, Literal
 
 import pytest
 from pydantic import Field
+from workspace import PARAMS
 
 from flairprep import params
 from flairprep.errors import FlairprepError
-
-OWN = Path(__file__).resolve().parents[1] / "params.yaml"
 
 
 class Swept(params.Section):
@@ -39,8 +38,8 @@ SAMPLE: dict[str, Any] = {"share": 0.5, "count": 3, "method": "centre", "strict"
 
 
 def edited(folder: Path, old: str, new: str) -> Path:
-    """The project's own params.yaml with `new` instead of `old`."""
-    text = OWN.read_text(encoding="utf-8")
+    """The shipped params.yaml with `new` instead of `old`."""
+    text = PARAMS.read_text(encoding="utf-8")
     assert text.count(old) == 1
     path = folder / "params.yaml"
     path.write_text(text.replace(old, new), encoding="utf-8")
@@ -75,7 +74,7 @@ def test_yaml_1_2_words_stay_words(tmp_path: Path) -> None:
 
 
 def test_section_is_frozen(tmp_path: Path) -> None:
-    section = params.load(Split, "split", OWN)
+    section = params.load(Split, "split", PARAMS)
     with pytest.raises(ValueError, match="frozen"):
         section.folds = 3  # type: ignore[misc]
 
@@ -160,3 +159,13 @@ def test_file_that_is_no_params_yaml_is_refused(content: bytes | None, message: 
     if content is not None:
         path.write_bytes(content)
     assert refused(params.read, path).startswith(f"{path}: {message}")
+
+
+def test_the_tests_start_from_the_keys_of_the_root() -> None:
+    def keys(values: Any) -> Any:
+        return {key: keys(value) for key, value in values.items()} if isinstance(values, dict) else None
+
+    shipped, root = params.read(PARAMS), params.read(Path(__file__).resolve().parents[1] / "params.yaml")
+    for values in (shipped, root):
+        values["ingest"]["exclude"] = None  # its keys are cases
+    assert keys(shipped) == keys(root)

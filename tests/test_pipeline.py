@@ -14,9 +14,10 @@ import numpy as np
 import phantoms
 import pytest
 from ruamel.yaml import YAML
+from workspace import PARAMS
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = ("src", ".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml")
+PROJECT = ("src", ".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitignore", "dvc.yaml")
 MINIATURE = {
     "epochs": 2,
     "batch_size": 8,
@@ -100,6 +101,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     for folder in ("data", "reports"):
         (root / folder).mkdir()
         shutil.copy(ROOT / folder / ".gitignore", root / folder)
+    shutil.copy(PARAMS, root)
     write_cohort(root / "data/raw")
     project = Project(root)
     project.edit(**{key.replace(".", "__"): value for key, value in MINIATURE.items()})

@@ -8,13 +8,13 @@ import numpy as np
 import SimpleITK as sitk
 from ruamel.yaml import YAML
 
-OWN = Path(__file__).resolve().parents[1] / "params.yaml"
+PARAMS = Path(__file__).with_name("params.yaml")  # the project's as it ships; the root's is edited by its users
 
 
 def write_params(folder: Path, **changed: Any) -> None:
-    """The project's own params.yaml in `folder` with values changed: key=value, or section={key: value}."""
+    """The shipped params.yaml in `folder` with values changed: key=value, or section={key: value}."""
     yaml = YAML()
-    values = yaml.load(OWN)
+    values = yaml.load(PARAMS)
     for key, value in changed.items():
         if isinstance(value, dict):
             values[key].update(value)

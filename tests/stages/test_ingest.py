@@ -10,6 +10,7 @@ import phantoms
 import pytest
 import SimpleITK as sitk
 from ruamel.yaml import YAML
+from workspace import PARAMS
 
 from flairprep import volumes
 from flairprep.cases import read_csv
@@ -17,7 +18,6 @@ from flairprep.errors import FlairprepError
 from flairprep.params import validate
 from flairprep.stages import ingest
 
-PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 COLUMNS = (
     "case_id,status,code,message,plane,rows,columns,slices,spacing_x,spacing_y,spacing_z,manufacturer,"
     "field_strength,echo_time,repetition_time,inversion_time,acquisition_type,contrast_agent,sex,age_band,"

@@ -7,7 +7,7 @@ import numpy as np
 import phantoms
 import pytest
 import SimpleITK as sitk
-from workspace import OWN, contents, volume, write_params
+from workspace import PARAMS, contents, volume, write_params
 
 from flairprep import dicom, volumes
 from flairprep.cases import read_csv
@@ -131,7 +131,7 @@ def scanned(plane: str, folder: Path) -> sitk.Image:
 def test_a_sphere_stays_round_and_left_stays_left_from_dicom_to_the_tensor(
     plane: str, method: str, tmp_path: Path
 ) -> None:
-    section = load(normalize.Params, "normalize", OWN)
+    section = load(normalize.Params, "normalize", PARAMS)
     upright = normalize.normalize(scanned(plane, tmp_path / "series"), section, skull_stripped=True)
     picture = select_slices.select_slices(upright, params(method), background=section.background)
     tensor = export.tensor(picture)
