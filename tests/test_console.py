@@ -94,9 +94,10 @@ def test_summary_counts_the_cases_and_lists_the_reasons(capsys: pytest.CaptureFi
         ["warned", "INVERTED", "1", "2"],
     ]
     lines = shown.err.splitlines()
-    assert len(lines) == 8
+    assert len(lines) == 1 + 5 + 1 + 1
     assert lines[0] == "warning: ingest: case 2 warned: INVERTED: inverted"
-    assert lines[-1] == "warning: ingest: case 9 failed: NOT_MR: modality CT"
+    assert lines[-2] == "warning: ingest: case 9 failed: NOT_MR: modality CT"
+    assert lines[-1] == "warning: ingest: 1 more cases failed: MOSAIC: see data/ingest/cases.csv"
 
 
 def test_summary_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,67 +1,209 @@
-"""One function over many cases in worker processes: the order, errors, and workers that die."""
+"""One function over many cases in worker processes: the order, errors, and workers that die, hang or ask too much."""
 
+import ctypes
 import os
 import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from flairprep.cases import CaseError, Code
 from flairprep.errors import FlairprepError
 from flairprep.pool import map_cases, workers
 
+LATE = 30.0  # s of patience for what must not hang
+
 
 def square(number: int) -> tuple[int, int]:
     return number * number, os.getpid()
 
 
-def fails_on_five(number: int) -> int:
+def raises_on_five(number: int, error: Exception) -> int:
     if number == 5:
-        raise CaseError(Code.MOSAIC, f"number {number}")
+        raise error
     return number
 
 
-def killed_on_five(number: int) -> int:
+def killed(number: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stopped(number: int) -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def crashes(number: int) -> None:
+    ctypes.string_at(0)
+
+
+def exits(number: int) -> None:
+    os._exit(3)
+
+
+def hangs(number: int) -> None:
+    time.sleep(1000)
+
+
+def takes_memory(number: int) -> None:
+    np.ones(3 << 30, np.uint8)
+
+
+def recurses(number: int) -> None:
+    recurses(number)
+
+
+def does_on_five(number: int, deed: Any) -> int:
     if number == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
+        deed(number)
     return number
 
 
-@pytest.mark.parametrize(("count", "elsewhere"), [("1", False), ("2", True)])
-def test_results_come_in_the_order_of_the_items(count: str, elsewhere: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FLAIRPREP_WORKERS", count)
+def prints(number: int) -> int:
+    print("CANARY on standard output")
+    print("CANARY on standard error", file=sys.stderr)
+    os.write(2, b"CANARY of a native library")
+    return number
+
+
+def lost(number: int, error: CaseError) -> tuple[int, Code, str]:
+    return number, error.code, error.message
+
+
+@pytest.fixture(params=["1", "2"])
+def count(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The number of workers."""
+    monkeypatch.setenv("FLAIRPREP_WORKERS", request.param)
+    return int(request.param)
+
+
+def test_results_come_in_the_order_of_the_items(count: int) -> None:
     items = list(range(40, 0, -1))
     results = list(map_cases(square, items, "test"))
     assert [result for result, _ in results] == [number * number for number in items]
-    assert (os.getpid() not in {process for _, process in results}) is elsewhere
+    processes = {process for _, process in results}
+    assert os.getpid() not in processes
+    assert len(processes) <= count
 
 
-@pytest.mark.parametrize("count", ["1", "8"])
-def test_nothing_to_do_is_done(count: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FLAIRPREP_WORKERS", count)
+def test_nothing_to_do_is_done(count: int) -> None:
     assert list(map_cases(square, [], "test")) == []
 
 
-@pytest.mark.parametrize("count", ["1", "2"])
-def test_exception_reaches_the_caller_after_the_results_before_it(count: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FLAIRPREP_WORKERS", count)
-    results = map_cases(fails_on_five, range(10), "test")
+@pytest.mark.parametrize("error", [FlairprepError("mend it"), OSError(28, "No space left on device", "out")])
+def test_error_that_concerns_all_cases_ends_the_whole_after_the_results_before_it(count: int, error: Exception) -> None:
+    results = map_cases(partial(raises_on_five, error=error), range(10), "test", lost=lost)
     assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
-    with pytest.raises(CaseError) as caught:
+    with pytest.raises(type(error)) as caught:
         next(results)
-    assert (caught.value.code, caught.value.message) == (Code.MOSAIC, "number 5")
+    assert str(caught.value) == str(error)
 
 
-def test_killed_worker_is_an_error_and_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FLAIRPREP_WORKERS", "2")
-    with pytest.raises(FlairprepError, match=r"^test: a worker was killed; try fewer of them \(FLAIRPREP_WORKERS=1\)$"):
-        list(map_cases(killed_on_five, range(100), "test"))
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (CaseError(Code.MOSAIC, "number 5"), Code.MOSAIC, "number 5"),
+        (ValueError("CANARY"), Code.CRASHED, "ValueError; FLAIRPREP_DEBUG=1 shows where"),
+        (MemoryError("CANARY"), Code.TOO_LARGE, "needs over 4096 MB (FLAIRPREP_MEGABYTES)"),
+    ],
+)
+def test_error_of_one_case_costs_that_case(count: int, error: Exception, code: Code, message: str) -> None:
+    results = list(map_cases(partial(raises_on_five, error=error), range(10), "test", lost=lost))
+    assert results == [0, 1, 2, 3, 4, (5, code, message), 6, 7, 8, 9]
 
 
-@pytest.mark.parametrize("value", ["zero", "abc", "0", "-1", "1.5", "2x", "²", " "])
-def test_number_of_workers_that_is_none_is_refused(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FLAIRPREP_WORKERS", value)
-    with pytest.raises(FlairprepError, match=r"^FLAIRPREP_WORKERS=.*: must be a whole number of at least 1, or unset"):
+@pytest.mark.parametrize(
+    ("deed", "code", "word"),
+    [
+        (killed, Code.CRASHED, "SIGKILL"),
+        (crashes, Code.CRASHED, "SIGSEGV"),
+        (exits, Code.CRASHED, "exit status 3"),
+        (hangs, Code.TIMED_OUT, "over 2 s"),
+        (stopped, Code.TIMED_OUT, "over 2 s"),
+        (takes_memory, Code.TOO_LARGE, "over 2048 MB"),
+        (recurses, Code.CRASHED, "RecursionError"),
+    ],
+)
+def test_worker_that_dies_hangs_or_takes_too_much_costs_its_own_case(
+    deed: Any, code: Code, word: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLAIRPREP_SECONDS", "2")
+    monkeypatch.setenv("FLAIRPREP_MEGABYTES", "2048")
+    start = time.monotonic()
+    results = list(map_cases(partial(does_on_five, deed=deed), range(10), "test", lost=lost))
+    assert [result for result in results if isinstance(result, int)] == [0, 1, 2, 3, 4, 6, 7, 8, 9]
+    assert results[5][:2] == (5, code)
+    assert word in results[5][2]
+    assert time.monotonic() - start < LATE
+
+
+def test_every_case_may_kill_its_worker(count: int) -> None:
+    results = list(map_cases(killed, range(7), "test", lost=lost))
+    assert [(number, code) for number, code, _ in results] == [(number, Code.CRASHED) for number in range(7)]
+
+
+def test_worker_that_is_killed_while_idle_costs_no_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLAIRPREP_WORKERS", "1")
+    results = map_cases(square, range(10), "test", lost=lost)
+    for _ in range(3):
+        _, process = next(results)  # it has answered, and the next item is given when the next result is asked for
+        os.kill(process, signal.SIGKILL)
+        while Path(f"/proc/{process}").exists():
+            time.sleep(0.01)
+    assert [result for result, _ in results] == [number * number for number in range(3, 10)]
+
+
+def test_a_lost_case_without_a_use_for_it_is_an_error(count: int) -> None:
+    with pytest.raises(FlairprepError, match=r"^test: CRASHED: the process that read it ended \(SIGKILL\)$"):
+        list(map_cases(partial(does_on_five, deed=killed), range(100), "test"))
+
+
+def test_nothing_that_a_worker_prints_is_shown(count: int, capfd: pytest.CaptureFixture[str]) -> None:
+    assert list(map_cases(prints, range(3), "test")) == [0, 1, 2]
+    assert "CANARY" not in "".join(capfd.readouterr())
+
+
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import os, sys, time\nfrom flairprep.pool import map_cases\nfrom test_pool import registers\n"
+        f"if __name__ == '__main__':\n    list(map_cases(registers, [{str(tmp_path)!r}] * 2, 'test'))\n"
+    )
+    (tmp_path / "program.py").write_text(script)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "FLAIRPREP_WORKERS": "2"}
+    program = subprocess.Popen([sys.executable, tmp_path / "program.py"], env=environment)
+    deadline = time.monotonic() + LATE
+    while len(found := list(tmp_path.glob("*.pid"))) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    program.kill()
+    program.wait()
+    while any(_runs(path.stem) for path in found):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def registers(folder: str) -> None:
+    (Path(folder) / f"{os.getpid()}.pid").touch()
+    time.sleep(1000)
+
+
+def _runs(process: str) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("name", ["FLAIRPREP_WORKERS", "FLAIRPREP_SECONDS", "FLAIRPREP_MEGABYTES"])
+@pytest.mark.parametrize("value", ["zero", "abc", "0", "-1", "1.5", "2x", "²", "٣", " "])
+def test_setting_that_is_no_number_is_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(FlairprepError, match=rf"^{name}=.*: must be a whole number of at least 1, or unset"):
         list(map_cases(square, [1, 2], "test"))
 
 

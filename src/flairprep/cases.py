@@ -1,6 +1,8 @@
 """The tables of cases: one row a case, a status and a short code instead of a log line."""
 
+import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +13,8 @@ import pandas as pd
 from flairprep.errors import FlairprepError
 from flairprep.files import write_text
 
+# What spreadsheets run: OWASP, CSV injection. Numbers are none, and apostrophes in front are counted, not lost.
+FORMULA = re.compile(r"'*([=@\t\r]|[+-](?!\d*\.?\d*(e[+-]?\d+)?$))", re.IGNORECASE)
 OUTCOME_COLUMNS = ("case_id", "status", "code", "message")
 
 
@@ -27,13 +31,22 @@ class Code(StrEnum):
 
     NO_SERIES = "NO_SERIES"
     AMBIGUOUS_SERIES = "AMBIGUOUS_SERIES"
+    LINK_OUTSIDE = "LINK_OUTSIDE"
     NOT_DICOM = "NOT_DICOM"
     NOT_MR = "NOT_MR"
-    NOT_GRAYSCALE = "NOT_GRAYSCALE"
     NO_PIXEL_DATA = "NO_PIXEL_DATA"
-    DECODE_FAILED = "DECODE_FAILED"
-    NO_GEOMETRY = "NO_GEOMETRY"
+    NOT_GRAYSCALE = "NOT_GRAYSCALE"
+    NOT_MAGNITUDE = "NOT_MAGNITUDE"
+    SECONDARY_CAPTURE = "SECONDARY_CAPTURE"
     MOSAIC = "MOSAIC"
+    LOCALIZER = "LOCALIZER"
+    BURNED_IN = "BURNED_IN"
+    UNSUPPORTED_TRANSFER_SYNTAX = "UNSUPPORTED_TRANSFER_SYNTAX"
+    DECODE_FAILED = "DECODE_FAILED"
+    TOO_LARGE = "TOO_LARGE"
+    TIMED_OUT = "TIMED_OUT"
+    CRASHED = "CRASHED"
+    NO_GEOMETRY = "NO_GEOMETRY"
     MIXED_ORIENTATION = "MIXED_ORIENTATION"
     MIXED_SIZE = "MIXED_SIZE"
     GANTRY_TILT = "GANTRY_TILT"
@@ -43,17 +56,27 @@ class Code(StrEnum):
     UNEVEN_SPACING = "UNEVEN_SPACING"
     TOO_FEW_SLICES = "TOO_FEW_SLICES"
     BLANK_VOLUME = "BLANK_VOLUME"
+    BLANK_SLICES = "BLANK_SLICES"
     INVERTED = "INVERTED"
+    MARKED_SERIES = "MARKED_SERIES"
+    WHOLE_HEAD = "WHOLE_HEAD"
     EXCLUDED = "EXCLUDED"
     EMPTY_FOREGROUND = "EMPTY_FOREGROUND"
     CONSTANT_FOREGROUND = "CONSTANT_FOREGROUND"
     OUT_OF_RANGE = "OUT_OF_RANGE"
 
 
+# The one table of what warns: these never fail a case, EITHER may do both, and every other code fails it.
+WARNS = frozenset({Code.DUPLICATE_SLICES, Code.BLANK_SLICES, Code.INVERTED, Code.MARKED_SERIES, Code.WHOLE_HEAD})
+EITHER = frozenset({Code.NOT_DICOM, Code.NO_PIXEL_DATA, Code.DECODE_FAILED, Code.MISSING_SLICES})
+
+
 class CaseError(Exception):
     """A case that cannot go on; it becomes a row of the stage's table and ends nothing else."""
 
     def __init__(self, code: Code, message: str) -> None:
+        if code in WARNS:
+            raise ValueError(f"{code} only warns")
         super().__init__(code, message)
         self.code = code
         self.message = message
@@ -80,6 +103,15 @@ def failure(case_id: str, error: CaseError) -> Outcome:
     return Outcome(case_id, Status.FAILED, error.code.value, error.message)
 
 
+def success(case_id: str, notes: Sequence[tuple[Code, str]], row: dict[str, Any]) -> Outcome:
+    """The outcome of a case that goes on, warned where there are notes: the code of the first, the text of all."""
+    if not notes:
+        return Outcome(case_id, Status.OK, row=row)
+    if fails := [code for code, _ in notes if code not in WARNS | EITHER]:
+        raise ValueError(f"{fails[0]} does not warn")
+    return Outcome(case_id, Status.WARNED, notes[0][0].value, "; ".join(text for _, text in notes), row)
+
+
 def passed_on(rows: pd.DataFrame) -> tuple[list[Outcome], pd.DataFrame]:
     """The former stage's table as the failures to hand on and the rows of the cases that go on."""
     failed = rows["status"] == Status.FAILED.value
@@ -94,8 +126,12 @@ def table(outcomes: list[Outcome], columns: tuple[str, ...] = OUTCOME_COLUMNS) -
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """`frame` as CSV with "\\n" line ends, whole or not at all."""
-    write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+    """`frame` as CSV with "\\n" line ends, whole or not at all.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe in front, which `read_csv` takes off again.
+    """
+    safe = frame.map(lambda cell: f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell)
+    write_text(path, safe.to_csv(index=False, lineterminator="\n"))
 
 
 def read_csv(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
@@ -109,6 +145,7 @@ def read_csv(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
             frame = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
     except (OSError, ValueError, pd.errors.ParserWarning) as error:  # pandas' parser and Unicode errors are ValueErrors
         raise FlairprepError(f"{path}: cannot be read as a CSV table ({' '.join(str(error).split())})") from error
+    frame = frame.map(lambda cell: cell[1:] if cell.startswith("'") and FORMULA.match(cell[1:]) else cell)
     for column in columns:
         if column not in frame.columns:
             raise FlairprepError(f"{path}: no column {column!r}; it has: {', '.join(map(str, frame.columns))}")

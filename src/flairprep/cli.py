@@ -31,6 +31,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     check = _add(commands, "check", "find what would stop a run, before it runs", "flairprep check -S lr=1e-5")
     check.add_argument("-S", "--set-param", action="append", default=[], metavar="KEY=VALUE", help="as for dvc exp run")
 
+    inspect = _add(commands, "inspect", "say what ingest would do with scans", "flairprep inspect data/raw/train")
+    inspect.add_argument("path", type=Path, metavar="PATH", help="a folder of DICOM files, or of folders of them")
+    inspect.add_argument("--any-modality", action="store_true", help="judge the geometry of CT and others too")
+
+    _add(commands, "key", "make the key that replaces patient ids, before dvc add", "flairprep key")
+
+    who = _add(commands, "who", "print the patient id of a case, from the raw files", "flairprep who 5f3a1c0d9e8b7a62")
+    who.add_argument("case", metavar="CASE", help="a case id, as in data/ingest/cases.csv")
+
     _add(commands, "verdict", "print the verdict of the last run", "flairprep verdict")
 
     options = parser.parse_args(argv)
@@ -55,8 +64,30 @@ def _run(options: argparse.Namespace) -> None:
             if faults := check(options.set_param):
                 raise FlairprepError("\n       ".join(faults))
             console.say("check: params.yaml, the labels and the scans are ready for dvc")
+        case "inspect":
+            from flairprep import inspection
+
+            section = _ingest_section()
+            inspection.show(options.path, section.sequence, section.min_slices, any_modality=options.any_modality)
+        case "key":
+            from flairprep import identifiers
+
+            dicom_dir = Path(_ingest_section().dicom_dir)
+            console.say(f"key: {identifiers.make_key(dicom_dir)}; next: dvc add {dicom_dir}")
+        case "who":
+            from flairprep import raw
+
+            section = _ingest_section()
+            for patient in raw.patients(Path(section.dicom_dir), section.sequence, options.case):
+                console.say(patient or "(no patient id)")
         case "verdict":
             console.say(verdict())
+
+
+def _ingest_section() -> Any:
+    from flairprep.stages import ingest
+
+    return params.load(ingest.Params, "ingest")
 
 
 def verdict() -> str:
@@ -78,22 +109,21 @@ def check(overrides: Sequence[str] = ()) -> list[str]:
     faults += _sections()
     if faults:
         return faults
-    from flairprep import labels
-    from flairprep.stages import ingest
+    from flairprep import identifiers, labels, raw
 
-    found: dict[str, list[Path]] = {}
-    where, section = params.load(labels.Params, "labels"), params.load(ingest.Params, "ingest")
+    found: set[str] = set()
+    where, section = params.load(labels.Params, "labels"), _ingest_section()
     dicom_dir, table = Path(section.dicom_dir), Path(where.table)
     try:
-        found = ingest.find_cases(dicom_dir, section.sequence)
+        found = {case.case_id for case in raw.find_cases(dicom_dir, section.sequence)}
     except FlairprepError as error:
         faults.append(str(error))
     try:
-        labelled = labels.read_labels(where)
-        if found and not set(labelled["case_id"]) & set(found):
+        labelled = labels.read_labels(where, found, identifiers.read_key(dicom_dir))
+        if found and not set(labelled["case_id"]) & found:
             faults.append(
-                f"{table}: none of its cases is a folder of {dicom_dir}; ids must equal the folders' names, leading "
-                "zeros included (spreadsheets drop them)"
+                f"{table}: none of its cases is one of {dicom_dir}; ids must equal the folders' names, or the patient "
+                "ids of the headers, leading zeros included (spreadsheets drop them)"
             )
     except FlairprepError as error:
         faults.append(str(error))

@@ -15,6 +15,8 @@ from flairprep.errors import FlairprepError
 
 T = TypeVar("T")
 
+SHOWN = 5  # cases of one code that are told one by one
+
 
 def say(text: str) -> None:
     """A line of a stage's report, at once even where the output is a pipe."""
@@ -26,10 +28,15 @@ def warn(text: str) -> None:
     print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
-def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
+def debugging() -> bool:
+    """FLAIRPREP_DEBUG=1: tracebacks, and what native libraries print."""
+    return os.environ.get("FLAIRPREP_DEBUG") == "1"
+
+
+def progress(items: Iterable[T], total: int, label: str, unit: str = "case") -> Iterator[T]:
     """Passes `items` through and shows the count and the time left: a bar on a terminal, else a line every 10 %."""
     if sys.stderr.isatty():
-        yield from tqdm(items, total=total, desc=label, unit="case", file=sys.stderr)
+        yield from tqdm(items, total=total, desc=label, unit=unit, file=sys.stderr)
         return
     start, shown = time.monotonic(), 0
     for done, item in enumerate(items, 1):
@@ -37,17 +44,23 @@ def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
         if done * 10 // total > shown:
             shown = done * 10 // total
             left = (time.monotonic() - start) / done * (total - done)
-            print(f"{label}: {done} of {total} cases, about {left:.0f} s left", file=sys.stderr, flush=True)
+            print(f"{label}: {done} of {total} {unit}s, about {left:.0f} s left", file=sys.stderr, flush=True)
 
 
 def summarise(stage: str, outcomes: list[Outcome], passed_on: int = 0) -> None:
-    """One line a warned or failed case (on standard error), then how many cases came in and went out, and why not.
+    """The first warned and failed cases of each code on standard error, a line each; then the counts and the reasons.
 
     passed_on: how many cases had failed in an earlier stage, so that this one never saw them.
     """
+    shown: Counter[tuple[Status, str]] = Counter()
     for outcome in outcomes:
-        if outcome.status is not Status.OK:
+        kind = (outcome.status, outcome.code)
+        shown[kind] += 1
+        if outcome.status is not Status.OK and shown[kind] <= SHOWN:
             warn(f"{stage}: case {outcome.case_id} {outcome.status.value}: {outcome.code}: {outcome.message}")
+    for kind, count in sorted(shown.items()):
+        if kind[0] is not Status.OK and count > SHOWN:
+            warn(f"{stage}: {count - SHOWN} more cases {kind[0].value}: {kind[1]}: see data/{stage}/cases.csv")
     status = Counter(outcome.status for outcome in outcomes)
     out = status[Status.OK] + status[Status.WARNED]
     counts = f"{len(outcomes)} cases in, {out} out, {status[Status.WARNED]} warned, {status[Status.FAILED]} failed"
@@ -62,7 +75,8 @@ def reasons(outcomes: list[Outcome]) -> list[str]:
     kinds = Counter((o.status, o.code) for o in outcomes if o.status is not Status.OK)
     for (status, code), count in sorted(kinds.items()):
         ids = [o.case_id for o in outcomes if (o.status, o.code) == (status, code)]
-        lines.append(f"{status.value:<7}{code:<22}{count:>5}  {', '.join(ids[:5])}{', ...' if count > 5 else ''}")
+        names = ", ".join(ids[:SHOWN]) + (", ..." if count > SHOWN else "")
+        lines.append(f"{status.value:<7}{code:<28}{count:>5}  {names}")
     return lines
 
 
@@ -77,7 +91,7 @@ def run(main: Callable[[], None], stage: str | None = None) -> None:
         print("interrupted", file=sys.stderr)
         status = 130
     except (FlairprepError, OSError) as error:
-        if os.environ.get("FLAIRPREP_DEBUG") == "1":
+        if debugging():
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         status = 1

@@ -1,67 +1,22 @@
-"""From DICOM files to one volume with its geometry, or to the reason why not.
+"""From the DICOM files of one series to one volume with its geometry, or to the reason why not.
 
-Positions and directions are DICOM's: millimetres in LPS. Image Position and Orientation (Patient), PS3.3 C.7.6.2.1;
-functional groups of enhanced files, PS3.3 C.7.6.16; Modality LUT, PS3.3 C.11.1.
+Functional groups of enhanced files, DICOM PS3.3 C.7.6.16; Modality LUT, C.11.1; MONOCHROME1, C.7.6.3.1.2.
 """
 
 import hashlib
-import re
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pydicom
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
+from flairprep import headers
 from flairprep.cases import CaseError, Code
-
-Array = npt.NDArray[Any]
-
-ORIENTATION_TOLERANCE = 1e-3  # largest difference of a direction cosine between two slices of a volume
-TILT_TOLERANCE = 1.0  # mm that a slice may lie beside the line along the normal through the first one
-SAME_POSITION = 0.01  # mm along the normal; closer slices lie at one position
-STEP_TOLERANCE = 0.05  # of the median step; within it steps count as equal
-MAX_GAP = 6.0  # mm between the neighbours of a missing slice that may be interpolated
-MAX_INTERPOLATED = 0.02  # of the slices
-OBLIQUE = 35.0  # degrees between the slice normal and the nearest axis, above which no plane is named
-
-MANUFACTURERS = {  # the start of the header's text, lower case -> the name that leaves the raw folder
-    "siemens": "siemens",
-    "philips": "philips",
-    "ge ": "ge",
-    "ge_": "ge",
-    "general electric": "ge",
-    "toshiba": "canon",
-    "canon": "canon",
-    "hitachi": "hitachi",
-    "fujifilm": "hitachi",
-    "hyperfine": "hyperfine",
-    "united imaging": "united imaging",
-    "uih": "united imaging",
-}
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One slice: stored values (rows, columns) and what places them.
-
-    position: the centre of the first voxel, mm LPS. orientation: the directions of increasing column and row index
-    (6 cosines). spacing: between rows, between columns, mm. values = stored * slope + intercept.
-    """
-
-    position: tuple[float, ...]
-    orientation: tuple[float, ...]
-    spacing: tuple[float, ...]
-    slope: float
-    intercept: float
-    stored: Array
+from flairprep.geometry import Array, Frame, plane_of, stack
+from flairprep.headers import MAX_VOXELS, PIXELS, find, first, text, undamaged
 
 
 @dataclass(frozen=True)
@@ -78,8 +33,10 @@ class Series:
     warnings: tuple[tuple[Code, str], ...]
 
 
-def read_series(paths: Sequence[Path]) -> Series:
+def read_series(paths: Sequence[Path], *, any_modality: bool = False) -> Series:
     """The one series that `paths` hold, in any order.
+
+    any_modality: reads what is no MR too.
 
     Returns:
         A `Series`: image of (columns, rows, slices), int16 or int32 where rescaling adds whole numbers, else float32.
@@ -87,133 +44,70 @@ def read_series(paths: Sequence[Path]) -> Series:
     Raises:
         CaseError: with the code that says why the files are not one volume.
     """
-    datasets = [dataset for path in paths if (dataset := _read(path)) is not None]
+    datasets = [dataset for path in paths if (dataset := headers.read(path, pixels=True)) is not None]
     notes: list[tuple[Code, str]] = []
     if not datasets:
         raise CaseError(Code.NOT_DICOM, f"none of the {len(paths)} files is DICOM")
     if len(datasets) < len(paths):
         notes.append((Code.NOT_DICOM, f"{len(paths) - len(datasets)} of {len(paths)} files are not DICOM, passed over"))
-    with _undamaged():
-        _check_kind(datasets)
-        frames = [frame for dataset in datasets for frame in _frames(dataset)]
-    if any(dataset.PhotometricInterpretation == "MONOCHROME1" for dataset in datasets):
+    with undamaged():
+        images = [dataset for dataset in datasets if headers.is_image(dataset)] or datasets
+        if len(images) < len(datasets):
+            notes.append((Code.NO_PIXEL_DATA, f"{len(datasets) - len(images)} files hold no image, passed over"))
+        _check(images, any_modality)
+        frames = [frame for dataset in images for frame in _frames(dataset)]
+    if any(dataset.PhotometricInterpretation == "MONOCHROME1" for dataset in images):
         notes.append((Code.INVERTED, "MONOCHROME1: stored values were inverted"))
     image, interpolated, stacking = stack(frames)
     voxels = sitk.GetArrayViewFromImage(image)
     if voxels.min() == voxels.max():
         raise CaseError(Code.BLANK_VOLUME, f"all {voxels.size} voxels are {voxels.min():g}")
-    with _undamaged():
-        header = {**_header(datasets[0]), **_geometry(image), "interpolated": interpolated}
-        identity = _identity(datasets[0], voxels)
+    if blank := _blank_slices(voxels):
+        notes.append((Code.BLANK_SLICES, f"{blank} slices between others hold one value only"))
+    with undamaged():
+        header = {**headers.columns(images[0]), **_geometry(image), "interpolated": interpolated}
+        identity = _identity(images[0], voxels)
     return Series(image, header, identity, (*notes, *stacking))
 
 
-def stack(frames: Sequence[Frame]) -> tuple[sitk.Image, int, list[tuple[Code, str]]]:
-    """Frames in any order as one volume, sorted along the slice normal.
-
-    Exact duplicates are dropped. A missing slice is interpolated where it is a single interior one, its neighbours lie
-    at most MAX_GAP apart and at most MAX_INTERPOLATED of the slices are missing.
-
-    Returns:
-        The image (spacing along the normal is (last - first) / (n - 1)), the number of interpolated slices, and
-        warnings (code, text).
-
-    Raises:
-        CaseError: MIXED_SIZE, MIXED_ORIENTATION, MULTIPLE_VOLUMES, GANTRY_TILT, MISSING_SLICES, UNEVEN_SPACING.
-    """
-    _check_one_grid(frames)
-    normal = _directions(frames[0])[2]
-    frames = sorted(frames, key=lambda frame: float(np.dot(frame.position, normal)))
-    row, column, normal = _directions(frames[0])
-    frames, notes = _drop_duplicates(frames, normal)
-    positions = np.array([frame.position for frame in frames])
-    along = positions @ normal
-    beside = np.linalg.norm((positions - positions[0]) - np.outer(along - along[0], normal), axis=1).max()
-    if beside > TILT_TOLERANCE:
-        raise CaseError(Code.GANTRY_TILT, f"slices lie up to {beside:.2f} mm beside the slice normal")
-    missing = _missing(along)
-    volume = _rescaled(frames)
-    if missing:
-        for index in reversed(missing):  # a slice is missing behind each of these
-            between = (volume[index].astype(np.float64) + volume[index + 1]) / 2
-            if np.issubdtype(volume.dtype, np.integer):
-                between = np.rint(between)
-            volume = np.insert(volume, index + 1, between.astype(volume.dtype), axis=0)
-        notes.append((Code.MISSING_SLICES, f"{len(missing)} single missing slices interpolated"))
-    slices = len(volume)
-    step = (along[-1] - along[0]) / (slices - 1) if slices > 1 else 1.0
-    rows, columns = frames[0].spacing
-    image = sitk.GetImageFromArray(volume)
-    image.SetSpacing((columns, rows, float(step)))
-    image.SetOrigin(frames[0].position)
-    image.SetDirection(np.column_stack([row, column, normal]).ravel().tolist())
-    return image, len(missing), notes
-
-
-def _directions(frame: Frame) -> Array:
-    """The directions of increasing column and row index, and the unit normal."""
-    row, column = np.array(frame.orientation).reshape(2, 3)
-    normal = np.cross(row, column)
-    return np.array([row, column, normal / np.linalg.norm(normal)])
-
-
-def plane_of(normal: Sequence[float]) -> str:
-    """axial | coronal | sagittal, or oblique where the slice normal (LPS) is over 35 degrees off its nearest axis."""
-    share = np.abs(np.asarray(normal, float)) / np.linalg.norm(normal)
-    axis = int(share.argmax())
-    off = np.degrees(np.arccos(min(1.0, float(share[axis]))))
-    return "oblique" if off > OBLIQUE else ("sagittal", "coronal", "axial")[axis]
-
-
-def age_band(age: str) -> str:
-    """A DICOM Age String ("063Y") as a 10-year band ("60-69"; "90+" from 90 on), "" where there is none."""
-    if not re.fullmatch("[0-9]{3}[YMWD]", age):
-        return ""
-    years = int(int(age[:3]) / {"Y": 1, "M": 12, "W": 52.18, "D": 365.25}[age[3]])
-    return "90+" if years >= 90 else f"{years // 10 * 10}-{years // 10 * 10 + 9}"
-
-
-@contextmanager
-def _undamaged() -> Iterator[None]:
-    """Makes a CaseError of what a damaged file raises, when it is read or when an element is first asked for."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom quotes values, which may identify a patient
-            yield
-    except CaseError:
-        raise
-    except Exception as error:  # it can be anything, a RecursionError included; the case gets the kind, never the text
-        raise CaseError(Code.DECODE_FAILED, f"a file is damaged ({type(error).__name__})") from error
-
-
-def _read(path: Path) -> Dataset | None:
-    with _undamaged():
-        try:
-            dataset = pydicom.dcmread(path)
-        except (InvalidDicomError, EOFError):
-            return None
-    return None if "DirectoryRecordSequence" in dataset else dataset
-
-
-def _check_kind(datasets: Sequence[Dataset]) -> None:
-    series = {str(dataset.get("SeriesInstanceUID", "")) for dataset in datasets}
-    if len(series) > 1:
-        raise CaseError(Code.AMBIGUOUS_SERIES, f"{len(series)} series lie in one folder")
+def _check(datasets: Sequence[Dataset], any_modality: bool) -> None:
+    """Refuses what is no series of MR slices, and sizes that no series has, before a pixel is decoded."""
+    if (series := len({text(dataset, "SeriesInstanceUID") for dataset in datasets})) > 1:
+        raise CaseError(Code.AMBIGUOUS_SERIES, f"{series} series")
     for dataset in datasets:
-        if (modality := dataset.get("Modality", "")) != "MR":
-            raise CaseError(Code.NOT_MR, f"modality {str(modality)[:2] or 'not given'}")
-        if "Rows" not in dataset or not {"PixelData", "FloatPixelData", "DoubleFloatPixelData"} & set(dataset.dir()):
+        if error := headers.fault(dataset, any_modality=any_modality):
+            raise error
+        if "Rows" not in dataset or "Columns" not in dataset or not any(key in dataset for key in PIXELS):
             raise CaseError(Code.NO_PIXEL_DATA, "a file has no pixel data")
-        if dataset.get("PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
-            raise CaseError(Code.NOT_GRAYSCALE, "the pixels are not gray values")
-        if "MOSAIC" in (dataset.get("ImageType") or ()):
-            raise CaseError(Code.MOSAIC, "a Siemens mosaic: the slices lie side by side in one image")
+    if (voxels := sum(_size(dataset) for dataset in datasets)) > MAX_VOXELS:
+        raise CaseError(Code.TOO_LARGE, f"{voxels >> 20} million voxels, at most {MAX_VOXELS >> 20} can be read")
+
+
+def _size(dataset: Dataset) -> int:
+    """The number of voxels that a data set claims, which its pixel data must be able to hold."""
+    voxels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames") or 1)
+    if voxels <= 0:
+        raise CaseError(Code.DECODE_FAILED, "rows, columns or frames are not at least 1")
+    if "PixelData" in dataset and not dataset.file_meta.TransferSyntaxUID.is_compressed:
+        needed = voxels * int(dataset.BitsAllocated) // 8
+        if len(dataset.PixelData) < needed:
+            raise CaseError(Code.DECODE_FAILED, f"{len(dataset.PixelData)} bytes of pixels, the header says {needed}")
+    return voxels
+
+
+def _blank_slices(voxels: Array) -> int:
+    """How many slices between the first and the last that hold more than one value hold one value only."""
+    blank = voxels.min(axis=(1, 2)) == voxels.max(axis=(1, 2))
+    filled = np.flatnonzero(~blank)
+    return int(blank[filled[0] : filled[-1]].sum()) if len(filled) else 0
 
 
 def _pixels(dataset: Dataset) -> Array:
     """Stored values (frames, rows, columns), inverted where MONOCHROME1 says that high is dark."""
     try:
         stored: Array = dataset.pixel_array
+    except MemoryError:
+        raise
     except Exception as error:  # a decoder can raise anything; the case gets the kind, never the text
         raise CaseError(Code.DECODE_FAILED, f"the pixels cannot be decoded ({type(error).__name__})") from error
     if dataset.PhotometricInterpretation == "MONOCHROME1":
@@ -224,7 +118,7 @@ def _pixels(dataset: Dataset) -> Array:
 
 def _frames(dataset: Dataset) -> list[Frame]:
     stored = _pixels(dataset)
-    shared = _first(dataset, "SharedFunctionalGroupsSequence")
+    shared = first(dataset, "SharedFunctionalGroupsSequence")
     groups = dataset.get("PerFrameFunctionalGroupsSequence") or [Dataset()] * len(stored)
     if len(groups) != len(stored):
         raise CaseError(Code.NO_GEOMETRY, f"{len(stored)} frames but {len(groups)} descriptions of frames")
@@ -245,23 +139,9 @@ def _frame(pixels: Array, levels: tuple[Dataset, ...]) -> Frame:
     return Frame(position, orientation, spacing, slope, intercept, pixels)
 
 
-def _first(dataset: Dataset, keyword: str) -> Dataset:
-    sequence = dataset.get(keyword)
-    return sequence[0] if sequence else Dataset()
-
-
-def _find(levels: tuple[Dataset, ...], sequence: str, keyword: str) -> Any:
-    """The value from the frame's own group, else the shared one, else the top of the file."""
-    for level in levels:
-        for holder in (_first(level, sequence), level):
-            if (value := holder.get(keyword)) is not None:
-                return value
-    return None
-
-
 def _numbers(levels: tuple[Dataset, ...], sequence: str, keyword: str, count: int) -> tuple[float, ...]:
     try:
-        values = tuple(float(value) for value in _find(levels, sequence, keyword) or ())
+        values = tuple(float(value) for value in find(levels, sequence, keyword) or ())
     except (TypeError, ValueError):
         values = ()
     if len(values) != count or not np.isfinite(values).all():
@@ -270,7 +150,7 @@ def _numbers(levels: tuple[Dataset, ...], sequence: str, keyword: str, count: in
 
 
 def _number(levels: tuple[Dataset, ...], sequence: str, keyword: str, default: float) -> float:
-    value = _find(levels, sequence, keyword)
+    value = find(levels, sequence, keyword)
     try:
         number = default if value is None else float(value)
     except (TypeError, ValueError):
@@ -278,65 +158,6 @@ def _number(levels: tuple[Dataset, ...], sequence: str, keyword: str, default: f
     if not np.isfinite(number):
         raise CaseError(Code.DECODE_FAILED, f"{keyword} is not a number")
     return number
-
-
-def _check_one_grid(frames: Sequence[Frame]) -> None:
-    first = frames[0]
-    shapes = {frame.stored.shape for frame in frames}
-    if len(shapes) > 1:
-        sizes = ", ".join(sorted(f"{rows}x{columns}" for rows, columns in shapes))
-        raise CaseError(Code.MIXED_SIZE, f"slices of {sizes} in one series")
-    spacings = np.array([frame.spacing for frame in frames])
-    if not np.allclose(spacings, first.spacing, rtol=1e-3, atol=0):
-        raise CaseError(Code.MIXED_SIZE, f"pixel spacings from {spacings.min():g} to {spacings.max():g} mm")
-    orientations = np.array([frame.orientation for frame in frames])
-    if np.abs(orientations - orientations[0]).max() > ORIENTATION_TOLERANCE:
-        raise CaseError(Code.MIXED_ORIENTATION, "the slices do not all have the same orientation")
-
-
-def _drop_duplicates(frames: list[Frame], normal: Array) -> tuple[list[Frame], list[tuple[Code, str]]]:
-    kept = frames[:1]
-    for frame in frames[1:]:
-        last = kept[-1]
-        if np.dot(np.subtract(frame.position, last.position), normal) > SAME_POSITION:
-            kept.append(frame)
-        elif (frame.slope, frame.intercept) != (last.slope, last.intercept) or (frame.stored != last.stored).any():
-            raise CaseError(Code.MULTIPLE_VOLUMES, "different images at the same position")
-    dropped = len(frames) - len(kept)
-    return kept, [(Code.DUPLICATE_SLICES, f"{dropped} exact copies of slices dropped")] if dropped else []
-
-
-def _missing(along: Array) -> list[int]:
-    """The indices behind which one slice is missing that may be interpolated; `along`: sorted positions in mm."""
-    steps = np.diff(along)
-    if not len(steps):
-        return []
-    step = float(np.median(steps))
-    multiples = np.rint(steps / step)
-    off = np.abs(steps - multiples * step)
-    if (multiples < 1).any() or (off > STEP_TOLERANCE * step).any():
-        raise CaseError(Code.UNEVEN_SPACING, f"steps between slices from {steps.min():.3f} to {steps.max():.3f} mm")
-    gaps = np.flatnonzero(multiples > 1)
-    absent = int((multiples - 1).sum())
-    total = len(along) + absent
-    if len(gaps) and (multiples.max() > 2 or absent > MAX_INTERPOLATED * total or steps[gaps].max() > MAX_GAP):
-        raise CaseError(Code.MISSING_SLICES, f"{absent} of {total} slices missing between the first and the last")
-    return gaps.tolist()
-
-
-def _rescaled(frames: Sequence[Frame]) -> Array:
-    """Stored values to output units, slice by slice: (slices, rows, columns)."""
-    whole = all(frame.slope == 1 and frame.intercept == int(frame.intercept) for frame in frames)
-    if whole and all(np.issubdtype(frame.stored.dtype, np.integer) for frame in frames):
-        volume = np.stack([frame.stored.astype(np.int64) + int(frame.intercept) for frame in frames])
-        for dtype in (np.int16, np.int32):
-            if np.iinfo(dtype).min <= volume.min() and volume.max() <= np.iinfo(dtype).max:
-                return volume.astype(dtype)
-    scaled = [frame.stored.astype(np.float64) * frame.slope + frame.intercept for frame in frames]
-    volume = np.stack([values.astype(np.float32) for values in scaled])
-    if not np.isfinite(volume).all():
-        raise CaseError(Code.DECODE_FAILED, "some values are not finite numbers")
-    return volume
 
 
 def _geometry(image: sitk.Image) -> dict[str, Any]:
@@ -351,41 +172,10 @@ def _geometry(image: sitk.Image) -> dict[str, Any]:
     }
 
 
-def _header(dataset: Dataset) -> dict[str, Any]:
-    """The columns of cases.csv that a header fills: numbers and words from closed lists, no free text."""
-    text = str(dataset.get("Manufacturer", "")).lower()
-    known = [name for start, name in MANUFACTURERS.items() if f"{text} ".startswith(start)]
-    sex = str(dataset.get("PatientSex", ""))
-    acquisition = str(dataset.get("MRAcquisitionType", ""))
-    groups = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
-    levels = (*(_first(dataset, group) for group in groups), dataset)
-
-    def number(sequence: str, *keywords: str) -> str:
-        for keyword in keywords:
-            value = _find(levels, sequence, keyword)
-            try:
-                return f"{float(value):g}" if np.isfinite(float(value)) else ""
-            except (TypeError, ValueError):
-                continue
-        return ""
-
-    return {
-        "manufacturer": known[0] if known else "other",
-        "field_strength": number("", "MagneticFieldStrength"),
-        "echo_time": number("MREchoSequence", "EchoTime", "EffectiveEchoTime"),
-        "repetition_time": number("MRTimingAndRelatedParametersSequence", "RepetitionTime"),
-        "inversion_time": number("MRModifierSequence", "InversionTime", "InversionTimes"),
-        "acquisition_type": acquisition if acquisition in ("2D", "3D") else "",
-        "contrast_agent": "yes" if dataset.get("ContrastBolusAgent") else "no",
-        "sex": sex if sex in ("M", "F", "O") else "",
-        "age_band": age_band(str(dataset.get("PatientAge", ""))),
-    }
-
-
 def _identity(dataset: Dataset, voxels: Array) -> dict[str, str]:
     return {
-        "patient": str(dataset.get("PatientID", "")),
-        "study": str(dataset.get("StudyInstanceUID", "")),
-        "frame_of_reference": str(dataset.get("FrameOfReferenceUID", "")),
+        "patient": text(dataset, "PatientID"),
+        "study": text(dataset, "StudyInstanceUID"),
+        "frame_of_reference": text(dataset, "FrameOfReferenceUID"),
         "voxels": hashlib.sha256(repr(voxels.shape).encode() + np.ascontiguousarray(voxels).tobytes()).hexdigest(),
     }

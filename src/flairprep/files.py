@@ -38,11 +38,12 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """An empty temporary folder that becomes `path` when the block ends without an error; a former `path` is replaced.
 
-    What an interrupted run left behind is removed first.
+    What an interrupted run left behind is removed first. The name is this process's own, so that a worker that outlives
+    a killed run for a moment writes nothing into the next one's.
     """
-    partial, former = PARTIAL / path.name, PARTIAL / f"{path.name}.former"
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.rmtree(former, ignore_errors=True)
+    for left in PARTIAL.glob(f"{path.name}.*"):
+        shutil.rmtree(left, ignore_errors=True)
+    partial, former = PARTIAL / f"{path.name}.{os.getpid()}", PARTIAL / f"{path.name}.former"
     partial.mkdir(parents=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

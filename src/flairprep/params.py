@@ -5,9 +5,9 @@ PyYAML reads `1e-05`, which DVC writes for `-S lr=1e-5`, as a string (YAML 1.1);
 
 import difflib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -19,6 +19,16 @@ SECTIONS = (
     *("labels", "ingest", "normalize", "select_slices", "balance", "split"),
     *("export", "model", "train", "evaluate"),
 )
+
+
+def _inside(value: str) -> str:
+    """Refuses a path that leads out of the project, or that no file should have."""
+    if not value or value.startswith(("/", "~")) or ".." in Path(value).parts or not value.isprintable():
+        raise ValueError(f"{value!r}: must be a path inside the project, without '..'")
+    return value
+
+
+InsidePath = Annotated[str, AfterValidator(_inside)]
 
 
 class Section(BaseModel):
@@ -69,6 +79,11 @@ def load(cls: type[SectionT], section: str | None = None, path: Path = FILE) -> 
     values = read(path)
     chosen = {key: values[key] for key in SWEPT} if section is None else values[section]
     return validate(cls, chosen, section, path)
+
+
+def dicom_dir(path: Path = FILE) -> Path:
+    """The raw folder, for what needs its key and nothing else of section ingest."""
+    return Path(str(read(path)["ingest"]["dicom_dir"]))
 
 
 def validate(cls: type[SectionT], values: Any, section: str | None, path: Path = FILE) -> SectionT:

@@ -1,19 +1,38 @@
-"""The same function over many cases, in worker processes, with the results in order."""
+"""The same function over many cases, in worker processes, with the results in order; a bad case costs only itself.
+
+Why not a library's pool: in those that know time limits (pebble), as in those that do not (concurrent.futures), the
+workers share one pipe and a lock, and one that is killed while it holds the lock stops all the others. Here each worker
+has a pipe of its own.
+"""
 
 import multiprocessing
 import os
+import resource
 import signal
-from collections import deque
+import sys
+import threading
+import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from typing import Any, Generic, TypeVar
 
-from flairprep.console import progress
+from flairprep.cases import CaseError, Code
+from flairprep.console import debugging, progress
 from flairprep.errors import FlairprepError
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+HEAVY = (
+    "SimpleITK",
+    "numpy",
+    "pandas",
+    "pydicom",
+    "scipy",
+)  # what a worker shall find imported, where its parent has it
+AHEAD = 4  # results a worker that may wait for a slow case before them
 
 
 def workers() -> int:
@@ -22,52 +41,197 @@ def workers() -> int:
     Raises:
         FlairprepError: it is set to something else than a whole number of at least 1.
     """
-    value = os.environ.get("FLAIRPREP_WORKERS") or str(len(os.sched_getaffinity(0)))
-    if not value.isdecimal() or int(value) < 1:
-        raise FlairprepError(f"FLAIRPREP_WORKERS={value}: must be a whole number of at least 1, or unset")
+    return _setting("FLAIRPREP_WORKERS", len(os.sched_getaffinity(0)))
+
+
+def seconds() -> int:
+    """FLAIRPREP_SECONDS, how long a case may take before its worker is killed; 900 by default.
+
+    Raises:
+        FlairprepError: see `workers`.
+    """
+    return _setting("FLAIRPREP_SECONDS", 900)
+
+
+def megabytes() -> int:
+    """FLAIRPREP_MEGABYTES, how much memory a worker may ask for; 4096 by default.
+
+    Raises:
+        FlairprepError: see `workers`.
+    """
+    return _setting("FLAIRPREP_MEGABYTES", 4096)
+
+
+def _setting(name: str, default: int) -> int:
+    value = os.environ.get(name) or str(default)
+    if not (value.isascii() and value.isdecimal()) or int(value) < 1:
+        raise FlairprepError(f"{name}={value}: must be a whole number of at least 1, or unset")
     return int(value)
 
 
-def one_thread() -> None:
-    """One SimpleITK thread a process: the cases are the parallelism, and sums come out alike on every machine."""
-    import SimpleITK as sitk
-
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle, once
-    one_thread()
-
-
-def map_cases(function: Callable[[T], R], items: Sequence[T], label: str) -> Iterator[R]:
+def map_cases(
+    function: Callable[[T], R],
+    items: Sequence[T],
+    label: str,
+    *,
+    lost: Callable[[T, CaseError], R] | None = None,
+    unit: str = "case",
+) -> Iterator[R]:
     """`function` of each item, in the items' order, with progress shown.
 
-    At most a few results wait in memory. `function` must be picklable: a module's function or a partial of one.
+    An item whose worker is killed, crashes, takes longer than `seconds` or asks for more than `megabytes` becomes
+    `lost(item, error)`, with the code CRASHED, TIMED_OUT or TOO_LARGE; the others go on. So does an exception of
+    `function` that is neither a FlairprepError nor an OSError, which end the whole.
+
+    function: picklable, a module's function or a partial of one. It runs with one SimpleITK thread, so that sums come
+    out alike on every machine, and prints nothing: native libraries quote what they cannot read.
 
     Raises:
-        FlairprepError: a worker was killed (most often: out of memory).
+        FlairprepError: an item was lost and there is no `lost`; or what `function` raised.
     """
-    count = min(workers(), len(items))
-    if count <= 1:
-        one_thread()
-        yield from progress(map(function, items), len(items), label)
-        return
-    context = multiprocessing.get_context("spawn")  # forking a process that has threads can hang
-    with ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker) as pool:
+    pool = _Pool(function, min(workers(), len(items)), seconds(), megabytes())
+    try:
+        for index, result in progress(pool.run(items), len(items), label, unit):
+            if not isinstance(result, CaseError):
+                yield result
+            elif lost is None:
+                raise FlairprepError(f"{label}: {result.code}: {result.message}")
+            else:
+                yield lost(items[index], result)
+    finally:
+        pool.close()
+
+
+class _Pool(Generic[T, R]):
+    def __init__(self, function: Callable[[T], R], count: int, limit: int, memory: int) -> None:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the workers: the cases are the parallelism
+        context = multiprocessing.get_context("forkserver")  # forking this process, which may have threads, can hang
+        context.set_forkserver_preload([name for name in HEAVY if name in sys.modules])
+        start = partial(_Worker, context, function, memory)
+        self._limit = limit
+        self._memory = memory
+        self._start: Callable[[], _Worker] = start
+        self._workers: list[_Worker] = [start() for _ in range(count)]
+
+    def run(self, items: Sequence[T]) -> Iterator[tuple[int, R | CaseError]]:
+        """(index, result) in order; an exception of the function that ends the whole is raised in its place."""
+        done: dict[int, Any] = {}
+        given = shown = 0
+        while shown < len(items):
+            for place, worker in enumerate(self._workers):
+                if worker.index is None and given < min(len(items), shown + AHEAD * len(self._workers)):
+                    if not worker.give(given, items[given], self._limit):  # killed while it had nothing to do
+                        worker.stop()
+                        self._workers[place] = self._start()
+                        self._workers[place].give(given, items[given], self._limit)
+                    given += 1
+            for worker in self._ready():
+                done[worker.index], alive = self._result(worker)  # type: ignore[index]
+                worker.index = None
+                if not alive:
+                    worker.stop()
+                    self._workers[self._workers.index(worker)] = self._start()
+            while shown in done:
+                result = done.pop(shown)
+                if isinstance(result, (FlairprepError, OSError)):
+                    raise result
+                yield shown, result
+                shown += 1
+
+    def _ready(self) -> list["_Worker"]:
+        """The busy workers that have answered, died, or run out of time."""
+        busy = [worker for worker in self._workers if worker.index is not None]
+        left = max(0.0, min(worker.deadline for worker in busy) - time.monotonic())
+        answered = wait([worker.connection for worker in busy], timeout=left)
+        now = time.monotonic()
+        return [worker for worker in busy if worker.connection in answered or worker.deadline <= now]
+
+    def _result(self, worker: "_Worker") -> tuple[Any, bool]:
+        """What a worker that is ready has to say, and whether it can go on."""
+        if not worker.connection.poll():
+            return CaseError(Code.TIMED_OUT, f"took over {self._limit} s (FLAIRPREP_SECONDS)"), False
         try:
-            yield from progress(_in_order(pool, function, items, 4 * count), len(items), label)
-        except BrokenProcessPool as error:
-            raise FlairprepError(f"{label}: a worker was killed; try fewer of them (FLAIRPREP_WORKERS=1)") from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            answer = worker.connection.recv()
+        except Exception:  # the end of the pipe, or of the middle of an answer
+            return CaseError(Code.CRASHED, f"the process that read it ended ({worker.reason()})"), False
+        if isinstance(answer, MemoryError):  # and what the case had already taken goes with the worker
+            return CaseError(Code.TOO_LARGE, f"needs over {self._memory} MB (FLAIRPREP_MEGABYTES)"), False
+        return answer, True
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.stop()
 
 
-def _in_order(pool: ProcessPoolExecutor, function: Callable[[T], R], items: Sequence[T], window: int) -> Iterator[R]:
-    waiting: deque[Future[R]] = deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) >= window:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+class _Worker:
+    """A process that serves one item after another; `index` is that of the item it has, if any."""
+
+    def __init__(self, context: Any, function: Callable[[Any], Any], memory: int) -> None:
+        self.index: int | None = None
+        self.deadline = 0.0
+        self.connection, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other, function, memory, debugging()), daemon=True)
+        self._process.start()
+        other.close()
+
+    def give(self, index: int, item: Any, limit: float) -> bool:
+        """Whether the worker was alive to take the item."""
+        self.index, self.deadline = index, time.monotonic() + limit
+        try:
+            self.connection.send(item)
+        except OSError:
+            return False
+        return True
+
+    def reason(self) -> str:
+        self._process.join(5)
+        status = self._process.exitcode
+        return signal.Signals(-status).name if status and status < 0 else f"exit status {status}"
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self.connection.close()
+
+
+def _serve(connection: Connection, function: Callable[[Any], Any], memory: int, debug: bool) -> None:
+    """A worker's life, until its parent closes the pipe or ends in any way."""
+    import SimpleITK as sitk
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle, once
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    resource.setrlimit(resource.RLIMIT_DATA, (memory << 20, memory << 20))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a memory image would hold what headers say of patients
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    if not debug:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 1)
+        os.dup2(nothing, 2)
+    while True:
+        try:
+            item = connection.recv()
+        except EOFError:
+            return
+        connection.send(_answer(function, item, debug))
+
+
+def _answer(function: Callable[[Any], Any], item: Any, debug: bool) -> Any:
+    try:
+        return function(item)
+    except (FlairprepError, OSError, CaseError) as error:
+        return error
+    except MemoryError:
+        return MemoryError()
+    except Exception as error:  # its kind, not its text, which may quote a header
+        if debug:
+            traceback.print_exc()
+        return CaseError(Code.CRASHED, f"{type(error).__name__}; FLAIRPREP_DEBUG=1 shows where")
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,5 +1,7 @@
 """Volumes on disk, and what a stage may ask of one: sitk.Image in LPS and mm; numpy only inside, as (z, y, x)."""
 
+import errno
+import os
 import zlib
 from pathlib import Path
 
@@ -13,8 +15,15 @@ SKULL_STRIPPED_INSIDE = (0.02, 0.8)  # share of voxels that are not zero
 
 
 def read(path: Path) -> sitk.Image:
-    """The volume in a NIfTI file."""
-    return sitk.ReadImage(str(path), imageIO="NiftiImageIO")
+    """The volume in a NIfTI file.
+
+    Raises:
+        OSError: no such file, or no whole volume in it.
+    """
+    try:
+        return sitk.ReadImage(str(path), imageIO="NiftiImageIO")
+    except RuntimeError as error:
+        raise OSError(f"{path}: cannot be read as NIfTI; `dvc checkout` or `dvc repro -f` brings it back") from error
 
 
 def size(path: Path) -> tuple[int, ...]:
@@ -36,7 +45,12 @@ def write(image: sitk.Image, path: Path) -> None:
         plain = partial.with_name(partial.name + ".nii")
         try:
             sitk.WriteImage(image, str(plain), imageIO="NiftiImageIO")
-            partial.write_bytes(_gzip(plain.read_bytes()))
+            content = plain.read_bytes()
+            if len(content) < image.GetNumberOfPixels() * image.GetSizeOfPixelComponent():  # ITK does not look
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            partial.write_bytes(_gzip(content))
+        except RuntimeError as error:
+            raise OSError(f"{path}: cannot be written; is the disk full?") from error
         finally:
             plain.unlink(missing_ok=True)
 

@@ -44,8 +44,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
     return edit
 
 
-def stored(seed: int, slices: int = 10) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 999, (slices, 6, 5)).astype(np.int16)
+def stored(seed: int, slices: int = 10, *, stripped: bool = True) -> np.ndarray:
+    """Noise, as a skull-stripped brain with zeros on all faces, or from border to border."""
+    values = np.random.default_rng(seed).integers(1, 999, (slices, 6, 5)).astype(np.int16)
+    return np.pad(values[1:-1, 1:-1, 1:-1], 1) if stripped else values
 
 
 def add(case: str, seed: int = 0, folder: str = "FLAIR", slices: int = 10, **elements: Any) -> np.ndarray:
@@ -105,7 +107,7 @@ def test_every_case_has_a_row_and_every_good_one_a_volume(project: Callable[...,
     assert found["dark"]["message"] == "completely dark"
     good = sorted(case for case, row in found.items() if row["status"] != "failed")
     assert sorted(path.name for path in (OUT / "volumes").iterdir()) == [f"{case}.nii.gz" for case in good]
-    assert sorted(path.name for path in OUT.iterdir()) == ["cases.csv", "same_as.csv", "volumes"]
+    assert sorted(path.name for path in OUT.iterdir()) == ["cases.csv", "same_as.csv", "series.csv", "volumes"]
     assert {value for name, value in found["few"].items() if name not in ("case_id", "status", "code", "message")} == {
         ""
     }
@@ -116,7 +118,7 @@ def test_row_says_what_the_volume_is(project: Callable[..., None]) -> None:
     ingest.main()
     shape = {"plane": "coronal", "rows": "6", "columns": "5", "slices": "10", "interpolated": "0"}
     spacing = {"spacing_x": "0.4", "spacing_y": "0.7", "spacing_z": "3"}
-    assert rows()["00010"].items() >= (shape | spacing | {"skull_stripped": "no", "contrast_agent": "no"}).items()
+    assert rows()["00010"].items() >= (shape | spacing | {"skull_stripped": "yes", "contrast_agent": "no"}).items()
     image = volumes.read(OUT / "volumes/00010.nii.gz")
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image), pixels)
     assert image.GetSpacing() == pytest.approx((0.4, 0.7, 3))
@@ -147,7 +149,7 @@ def test_outs_are_the_same_bytes_with_one_and_with_two_workers(
     monkeypatch.setenv("FLAIRPREP_WORKERS", "2")
     ingest.main()
     assert contents(OUT) == once
-    assert len(once) == 6 + 2
+    assert len(once) == 6 + 3
 
 
 def test_too_many_failures_stop_the_stage_and_leave_the_former_result(
@@ -197,7 +199,7 @@ def test_nothing_of_a_header_text_reaches_outs_or_messages(
     add("undecodable", 4, **canary | uids | {"PhotometricInterpretation": "CANARY"})
     ingest.main()
     shown = capfd.readouterr()
-    assert [row["status"] for row in rows().values()] == ["failed", "ok", "failed", "warned"]
+    assert [row["status"] for row in rows().values()] == ["failed", "warned", "failed", "warned"]
     written = [gzip.decompress(data) if name.endswith(".gz") else data for name, data in contents(OUT).items()]
     for text in ("CANARY", "19610203", "424242"):
         assert text not in shown.out + shown.err
@@ -231,7 +233,7 @@ def test_excluded_case_that_does_not_exist_is_warned_of(
 def test_other_sequence_is_read_where_params_name_it(project: Callable[..., None]) -> None:
     add("00002", folder="FLAIR")
     pixels = add("00002", 1, folder="T1w")
-    project(sequence="T1W")
+    project(sequence="T1w")
     ingest.main()
     image = volumes.read(OUT / "volumes/00002.nii.gz")
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image), pixels)
@@ -246,6 +248,12 @@ def test_other_sequence_is_read_where_params_name_it(project: Callable[..., None
         ("min_slices", 0),
         ("min_slices", 8.0),
         ("sequence", "../T1w"),
+        ("sequence", "T1W"),
+        ("dicom_dir", "/data"),
+        ("dicom_dir", "data/../../raw"),
+        ("dicom_dir", "~/raw"),
+        ("dicom_dir", "data/raw\n"),
+        ("dicom_dir", ""),
         ("sequence", ""),
         ("exclude", {109: "dark"}),  # 00109 without quotes
         ("exclude", ["00109"]),

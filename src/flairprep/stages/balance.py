@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from flairprep import console, files, labels, params, stats
+from flairprep import console, files, identifiers, labels, params, stats
 from flairprep.cases import Status, read_csv, write_csv
 from flairprep.errors import FlairprepError
 
@@ -95,8 +95,9 @@ def summarise(report: dict[str, Any]) -> None:
 def main() -> None:
     """Reads the table of labels and data/ingest/cases.csv, writes reports/balance.json and what the plots show."""
     section, where = params.load(Params, "balance"), params.load(labels.Params, "labels")
-    labelled = labels.read_labels(where)
-    report = balance(read_csv(CASES, ("case_id", "status", *BY)), labelled, section)
+    cases = read_csv(CASES, ("case_id", "status", *BY))
+    labelled = labels.read_labels(where, set(cases["case_id"]), identifiers.read_key(params.dicom_dir()))
+    report = balance(cases, labelled, section)
     if not report["overall"]["cases"]:
         raise FlairprepError(
             f"{where.table}: none of its {len(labelled)} cases has a scan that ingest could read; ids must equal the "

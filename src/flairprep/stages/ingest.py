@@ -2,13 +2,13 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 from pydantic import Field
 
-from flairprep import console, files, params, volumes
-from flairprep.cases import OUTCOME_COLUMNS, CaseError, Code, Outcome, Status, failure, table, write_csv
-from flairprep.dicom import read_series
+from flairprep import console, files, params, raw, sequences, volumes
+from flairprep.cases import OUTCOME_COLUMNS, CaseError, Code, Outcome, Status, failure, success, table, write_csv
 from flairprep.errors import FlairprepError
 from flairprep.pool import map_cases
 
@@ -19,58 +19,63 @@ COLUMNS = (
     *("echo_time", "repetition_time", "inversion_time", "acquisition_type", "contrast_agent", "sex", "age_band"),
     *("skull_stripped", "interpolated"),
 )
+SERIES = ("case_id", "series", "slices", "marks", "verdict")
 IDENTITY = ("patient", "study", "frame_of_reference", "voxels")
 
 
 class Params(params.Section):
     """Section `ingest` of params.yaml."""
 
-    dicom_dir: str
-    sequence: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    dicom_dir: params.InsidePath
+    sequence: Literal["FLAIR", "T1w", "T1wCE", "T2w"]
     exclude: dict[str, str]
     max_failed: float = Field(ge=0, le=1)
     min_slices: int = Field(ge=1)
 
 
-def find_cases(dicom_dir: Path, sequence: str) -> dict[str, list[Path]]:
-    """The files of each case in the layout dicom_dir/CASE/SEQUENCE/*, case_id -> paths (none: no such series).
+class Ingested(NamedTuple):
+    """The case's row of cases.csv, what same_as.csv compares, and the case's rows of series.csv."""
 
-    Raises:
-        FlairprepError: the folder is missing or holds no case.
-    """
-    if not dicom_dir.is_dir():
-        raise FlairprepError(f"params.yaml: ingest.dicom_dir: {str(dicom_dir)!r} is no folder; put the scans there")
-    found = {}
-    for case in sorted(path for path in dicom_dir.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        folders = [path for path in case.iterdir() if path.is_dir() and path.name.lower() == sequence.lower()]
-        paths = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
-        found[case.name] = [path for path in paths if not path.name.startswith(".")]
-    if not found:
-        raise FlairprepError(f"params.yaml: ingest.dicom_dir: no case in {str(dicom_dir)!r}; expected CASE/{sequence}/")
-    return found
+    outcome: Outcome
+    identity: dict[str, str]
+    series: list[dict[str, Any]]
 
 
-def ingest(case: tuple[str, list[Path]], *, params: Params, volumes_dir: Path) -> tuple[Outcome, dict[str, str]]:
-    """One case's files to volumes_dir/ID.nii.gz; the row for cases.csv, and what same_as.csv compares."""
-    case_id, paths = case
+def ingest(case: raw.Case, *, params: Params, volumes_dir: Path) -> Ingested:
+    """The best series of a case to volumes_dir/ID.nii.gz."""
+    found = best = None
     try:
-        if case_id in params.exclude:
-            raise CaseError(Code.EXCLUDED, params.exclude[case_id] or "listed in ingest.exclude")
-        if not paths:
+        if case.case_id in params.exclude:
+            raise CaseError(Code.EXCLUDED, params.exclude[case.case_id] or "listed in ingest.exclude")
+        if not case.paths and not case.stray:
             raise CaseError(Code.NO_SERIES, f"no file in a folder {params.sequence}")
-        series = read_series(paths)
-        if series.header["slices"] < params.min_slices:
-            found = series.header["slices"]
-            raise CaseError(Code.TOO_FEW_SLICES, f"{found} slices, ingest.min_slices is {params.min_slices}")
+        found = raw.survey(case)
+        best, notes = raw.choose(case, found, params.sequence)
+        series = raw.read(best)
+        if (slices := series.header["slices"]) < params.min_slices:
+            raise CaseError(Code.TOO_FEW_SLICES, f"{slices} slices, ingest.min_slices is {params.min_slices}")
     except CaseError as error:
-        return failure(case_id, error), {}
-    volumes.write(series.image, volumes_dir / f"{case_id}.nii.gz")
-    row = {**series.header, "skull_stripped": "yes" if volumes.is_skull_stripped(series.image) else "no"}
-    if not series.warnings:
-        return Outcome(case_id, Status.OK, row=row), series.identity
-    code = series.warnings[0][0].value
-    message = "; ".join(text for _, text in series.warnings)
-    return Outcome(case_id, Status.WARNED, code, message, row), series.identity
+        return Ingested(failure(case.case_id, error), {}, _accounts(case, found, best, params))
+    except FlairprepError as error:
+        raise FlairprepError(f"ingest: case {case.case_id}: {error}") from error
+    volumes.write(series.image, volumes_dir / f"{case.case_id}.nii.gz")
+    stripped = volumes.is_skull_stripped(series.image)
+    notes = [*notes, *series.warnings]
+    if not stripped:
+        notes.append((Code.WHOLE_HEAD, "not skull-stripped: the face may identify"))
+    row = {**series.header, "skull_stripped": "yes" if stripped else "no"}
+    outcome = success(case.case_id, notes, row)
+    return Ingested(outcome, series.identity, _accounts(case, found, best, params))
+
+
+def _accounts(
+    case: raw.Case, found: raw.Survey | None, best: sequences.Candidate | None, params: Params
+) -> list[dict[str, Any]]:
+    """The rows of series.csv: what became of each series, and why."""
+    candidates = found.candidates if found else []
+    verdicts = [sequences.verdict(one, best, params.sequence) for one in candidates]
+    cells = [(case.case_id, one.title, one.slices, ", ".join(one.marks)) for one in candidates]
+    return [dict(zip(SERIES, (*cell, verdict), strict=True)) for cell, verdict in zip(cells, verdicts, strict=True)]
 
 
 def same_as(identities: dict[str, dict[str, str]]) -> pd.DataFrame:
@@ -95,21 +100,27 @@ def check_failures(outcomes: list[Outcome], max_failed: float) -> None:
         )
 
 
+def _lost(case: raw.Case, error: CaseError) -> Ingested:
+    return Ingested(failure(case.case_id, error), {}, [])
+
+
 def main() -> None:
     """Reads ingest.dicom_dir, writes data/ingest."""
     section = params.load(Params, "ingest")
-    found = find_cases(Path(section.dicom_dir), section.sequence)
-    if unknown := sorted(set(section.exclude) - set(found)):
+    found = raw.find_cases(Path(section.dicom_dir), section.sequence)
+    if unknown := sorted(set(section.exclude) - {case.case_id for case in found}):
         console.warn(f"ingest: params.yaml: ingest.exclude: no case {', '.join(unknown)} in {section.dicom_dir}")
     with files.whole_folder(OUT) as out:
         (out / "volumes").mkdir()
         work = partial(ingest, params=section, volumes_dir=out / "volumes")
-        results = list(map_cases(work, list(found.items()), "ingest"))
-        outcomes = [outcome for outcome, _ in results]
+        results = list(map_cases(work, found, "ingest", lost=_lost))
+        outcomes = [result.outcome for result in results]
         console.summarise("ingest", outcomes)
         check_failures(outcomes, section.max_failed)
         write_csv(out / "cases.csv", table(outcomes, COLUMNS))
-        write_csv(out / "same_as.csv", same_as({o.case_id: identity for o, identity in results if identity}))
+        write_csv(out / "same_as.csv", same_as({r.outcome.case_id: r.identity for r in results if r.identity}))
+        rows = [row for result in results for row in result.series]
+        write_csv(out / "series.csv", pd.DataFrame(rows, columns=list(SERIES)))
 
 
 if __name__ == "__main__":

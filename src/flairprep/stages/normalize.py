@@ -66,9 +66,10 @@ def main() -> None:
     section = params.load(Params, "normalize")
     rows = read_csv(INGEST / "cases.csv", ("case_id", "status", "skull_stripped"))
     failed, going = passed_on(rows)
-    cases = [(row.case_id, row.skull_stripped == "yes") for row in going.itertuples()]
+    cases = list(zip(going["case_id"], going["skull_stripped"] == "yes", strict=True))
     with files.whole_folder(OUT) as out:
-        outcomes = list(map_cases(partial(normalize_case, params=section, out=out), cases, "normalize"))
+        work = partial(normalize_case, params=section, out=out)
+        outcomes = list(map_cases(work, cases, "normalize", lost=lambda case, error: failure(case[0], error)))
         console.summarise("normalize", outcomes, passed_on=len(failed))
         write_csv(out / "cases.csv", table([*failed, *outcomes]))
 

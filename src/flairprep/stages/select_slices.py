@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from pydantic import Field
 
 from flairprep import console, files, params, volumes
-from flairprep.cases import Outcome, Status, passed_on, read_csv, table, write_csv
+from flairprep.cases import Outcome, Status, failure, passed_on, read_csv, table, write_csv
 from flairprep.grid import in_plane, resample, slice_positions
 from flairprep.pool import map_cases
 
@@ -55,7 +55,8 @@ def main() -> None:
     failed, going = passed_on(read_csv(NORMALIZE / "cases.csv", ("case_id", "status")))
     work = partial(select_case, params=section, background=background)
     with files.whole_folder(OUT) as out:
-        outcomes = list(map_cases(partial(work, out=out), going["case_id"].tolist(), "select_slices"))
+        cases = going["case_id"].tolist()
+        outcomes = list(map_cases(partial(work, out=out), cases, "select_slices", lost=failure))
         console.summarise("select_slices", outcomes, passed_on=len(failed))
         write_csv(out / "cases.csv", table([*failed, *outcomes]))
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import pandas as pd
 from pydantic import Field
 
-from flairprep import console, files, folds, labels, params
+from flairprep import console, files, folds, identifiers, labels, params
 from flairprep.cases import Status, read_csv, write_csv
 from flairprep.errors import FlairprepError
 
@@ -26,8 +26,9 @@ class Params(params.Section):
 def split(cases: pd.DataFrame, same_as: pd.DataFrame, labelled: pd.DataFrame, params: Params) -> pd.DataFrame:
     """The table of split.csv (case_id, label, group, fold) for the labelled cases that did not fail.
 
-    The group is the patient of same_as.csv, or the value of params.group_column in the table of labels (a case of its
-    own where it is empty). Strata are the label and the columns of params.stratify_by, from either table.
+    A group shares the patient of same_as.csv, or the value of params.group_column in the table of labels (a case is
+    alone where that is empty); its first case names it. Strata are the label and the columns of params.stratify_by,
+    from either table.
 
     Raises:
         FlairprepError: no such column, or too few groups in a stratum.
@@ -39,7 +40,9 @@ def split(cases: pd.DataFrame, same_as: pd.DataFrame, labelled: pd.DataFrame, pa
         known["group"] = known["same_patient"]
     else:
         _need(labelled, params.group_column, "split.group_column", "in labels.table")
-        known["group"] = known[params.group_column].where(known[params.group_column] != "", known["case_id"])
+        given = known[params.group_column]
+        first = known.groupby(given)["case_id"].transform("min")  # the table's own text may identify
+        known["group"] = first.where(given != "", known["case_id"])
     for column in params.stratify_by:
         _need(known, column, "split.stratify_by", "in labels.table or data/ingest/cases.csv")
     strata = ("label", *(column for column in params.stratify_by if column != "label"))
@@ -56,8 +59,9 @@ def _need(frame: pd.DataFrame, column: str, key: str, where: str) -> None:
 def main() -> None:
     """Reads the table of labels and data/ingest's tables, writes data/split/split.csv."""
     section, where = params.load(Params, "split"), params.load(labels.Params, "labels")
-    cases, same_as = read_csv(INGEST / "cases.csv"), read_csv(INGEST / "same_as.csv")
-    table = split(cases, same_as, labels.read_labels(where), section)
+    cases, same_as = read_csv(INGEST / "cases.csv", ("case_id", "status")), read_csv(INGEST / "same_as.csv")
+    labelled = labels.read_labels(where, set(cases["case_id"]), identifiers.read_key(params.dicom_dir()))
+    table = split(cases, same_as, labelled, section)
     console.say(f"split: {len(table)} cases of {table['group'].nunique()} groups in {section.folds} folds")
     for fold, rows in table.groupby("fold"):
         ones = int(rows["label"].sum())

@@ -1,0 +1,294 @@
+"""DICOM files opened, and what their headers say: nothing in them is trusted, none of their text leaves the process.
+
+Reading never raises what a damaged file makes pydicom raise, only a CaseError. Modules and elements: DICOM PS3.3.
+"""
+
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels import get_decoder
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from flairprep.cases import CaseError, Code
+from flairprep.errors import FlairprepError
+
+logging.getLogger("pydicom").disabled = True  # it quotes values, which may identify a patient
+
+MAX_FILE = 2**31  # bytes of one file; an enhanced FLAIR of 512 x 512 x 400 has a tenth of it
+MAX_VOXELS = 2**27  # of one volume: 512 x 512 x 512
+
+MR_IMAGES = {  # SOP classes whose files must hold pixels: MR, Enhanced MR, Legacy Converted Enhanced MR
+    *("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4"),
+}
+NO_IMAGES = re.compile(  # SOP classes without pixels: presentation states, raw data, reports, documents
+    r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(11\.|66|88\.|104\.)"
+)
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and its multi-frame kinds below it
+PARTS = {"P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY"}  # of a complex image, beside the magnitude
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+
+MANUFACTURERS = {  # the start of the header's text, lower case -> the name that leaves the raw folder
+    "siemens": "siemens",
+    "philips": "philips",
+    "ge ": "ge",
+    "ge_": "ge",
+    "general electric": "ge",
+    "toshiba": "canon",
+    "canon": "canon",
+    "hitachi": "hitachi",
+    "fujifilm": "hitachi",
+    "hyperfine": "hyperfine",
+    "united imaging": "united imaging",
+    "uih": "united imaging",
+}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What one file says of itself. Text that may identify a patient (patient to names) stays inside the process.
+
+    fault: why it can be no slice of a volume. frames: how many slices it holds, 0 where it is no image. number: of the
+    series. names: of its folder, series, protocol and pulse sequence, lower case. Times are in ms, None or () where
+    they are not given (or zero, which scanners write for "none").
+    """
+
+    path: Path
+    patient: str
+    study: str
+    series: str
+    names: tuple[str, ...]
+    number: int | None
+    fault: CaseError | None
+    frames: int
+    image_type: frozenset[str]
+    scanning: frozenset[str]
+    acquisition_contrast: str
+    volumetric: bool
+    contrast_agent: bool
+    echo_time: float | None
+    repetition_time: float | None
+    inversion_times: tuple[float, ...]
+
+
+@contextmanager
+def undamaged() -> Iterator[None]:
+    """Makes a CaseError of what a damaged file raises, when it is read or when an element is first asked for.
+
+    Raises:
+        FlairprepError: the machine could not read the file; that is no property of the file, so it ends the stage.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pydicom quotes values, which may identify a patient
+            yield
+    except (CaseError, FlairprepError, MemoryError):
+        raise
+    except OSError as error:
+        if error.errno is None:  # pydicom's own way to say that the content is damaged
+            raise CaseError(Code.DECODE_FAILED, "a file is damaged (OSError)") from error
+        raise FlairprepError(f"a raw file cannot be read ({error.strerror}); mend that and run again") from error
+    except Exception as error:  # it can be anything, a RecursionError included; the case gets the kind, never the text
+        raise CaseError(Code.DECODE_FAILED, f"a file is damaged ({type(error).__name__})") from error
+
+
+def read(path: Path, *, pixels: bool) -> Dataset | None:
+    """The data set of a file, without its pixels unless they are asked for; None where it is no DICOM, or a DICOMDIR.
+
+    Raises:
+        CaseError: TOO_LARGE, DECODE_FAILED.
+    """
+    with undamaged():
+        with path.open("rb") as file:
+            if (size := file.seek(0, 2)) > MAX_FILE:
+                raise CaseError(Code.TOO_LARGE, f"a file of {size >> 20} MB")
+            file.seek(0)
+            start = file.read(132)
+            file.seek(0)
+            # Old files begin with their first element, of group 2 or 8, in either byte order.
+            bare = start[:2] in (b"\x08\x00", b"\x02\x00", b"\x00\x08") and start[128:] != b"DICM"
+            try:
+                dataset = pydicom.dcmread(file, stop_before_pixels=not pixels, force=bare)
+            except (InvalidDicomError, EOFError):
+                return None
+        if bare and "SOPClassUID" not in dataset and "Rows" not in dataset:
+            return None
+        meta = dataset.file_meta
+        if "TransferSyntaxUID" not in meta:
+            implicit, little = dataset.original_encoding
+            explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+            meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+        return None if "DirectoryRecordSequence" in dataset else dataset
+
+
+def header(path: Path, *, any_modality: bool = False) -> Header | None:
+    """What a file says of itself, None where it is no DICOM.
+
+    Raises:
+        CaseError: TOO_LARGE, DECODE_FAILED.
+    """
+    dataset = read(path, pixels=False)
+    if dataset is None:
+        return None
+    with undamaged():
+        return _header(dataset, path, any_modality)
+
+
+def _header(dataset: Dataset, path: Path, any_modality: bool) -> Header:
+    groups = levels(dataset)
+    words = ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")
+    times = find(groups, "MRModifierSequence", "InversionTimes") or find(groups, "", "InversionTime") or ()
+    number = _number(dataset.get("SeriesNumber"))
+    return Header(
+        path=path,
+        patient=text(dataset, "PatientID"),
+        study=text(dataset, "StudyInstanceUID"),
+        series=text(dataset, "SeriesInstanceUID"),
+        names=(path.parent.name.lower(), *(text(dataset, word).lower() for word in words)),
+        number=None if number is None else int(number),
+        fault=fault(dataset, any_modality=any_modality),
+        frames=max(1, int(_number(dataset.get("NumberOfFrames")) or 1)) if is_image(dataset) else 0,
+        image_type=_words(dataset, "ImageType"),
+        scanning=_words(dataset, "ScanningSequence"),
+        acquisition_contrast=text(dataset, "AcquisitionContrast"),
+        volumetric=text(dataset, "MRAcquisitionType") == "3D",
+        contrast_agent=has_contrast_agent(dataset),
+        echo_time=_number(find(groups, "MREchoSequence", "EffectiveEchoTime") or dataset.get("EchoTime")) or None,
+        repetition_time=_number(find(groups, "MRTimingAndRelatedParametersSequence", "RepetitionTime")) or None,
+        inversion_times=tuple(sorted({t for v in _values(times) if (t := _number(v))})),
+    )
+
+
+def is_image(dataset: Dataset) -> bool:
+    """Whether it has, or by its SOP class must have, pixels; reports, raw data and presentation states have none."""
+    kind = text(dataset, "SOPClassUID")
+    held = "Rows" in dataset or any(key in dataset for key in PIXELS)
+    return (held or kind in MR_IMAGES) and not NO_IMAGES.match(kind)
+
+
+def fault(dataset: Dataset, *, any_modality: bool = False) -> CaseError | None:
+    """Why a data set can be no slice of an MR volume, by what its header says it is; None where it can."""
+    image_type = _words(dataset, "ImageType")
+    part = text(dataset, "ComplexImageComponent")
+    if (modality := text(dataset, "Modality")) != "MR" and not any_modality:
+        word = modality if re.fullmatch("[A-Z]{2}", modality) else "other" if modality else "not given"
+        return CaseError(Code.NOT_MR, f"modality {word}")
+    if not is_image(dataset):
+        return CaseError(Code.NO_PIXEL_DATA, "a file holds no image")
+    if text(dataset, "PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
+        return CaseError(Code.NOT_GRAYSCALE, "the pixels are not gray values")
+    if text(dataset, "SOPClassUID").startswith(SECONDARY_CAPTURE):
+        return CaseError(Code.SECONDARY_CAPTURE, "a picture of a screen or a film, not of a scanner")
+    if "MOSAIC" in image_type:
+        return CaseError(Code.MOSAIC, "a Siemens mosaic: the slices lie side by side in one image")
+    if "LOCALIZER" in image_type or "SCOUT" in image_type:
+        return CaseError(Code.LOCALIZER, "a localizer")
+    if image_type & PARTS or part in ("PHASE", "REAL", "IMAGINARY"):
+        return CaseError(Code.NOT_MAGNITUDE, "the phase, or another part of a complex image")
+    if text(dataset, "BurnedInAnnotation") == "YES":
+        return CaseError(Code.BURNED_IN, "text is burned into the pixels; it may name the patient")
+    syntax = dataset.file_meta.TransferSyntaxUID
+    try:
+        available = get_decoder(syntax).is_available
+    except NotImplementedError:
+        available = False
+    if not available:
+        name = syntax.name if syntax.name != str(syntax) else "an unknown one"
+        return CaseError(Code.UNSUPPORTED_TRANSFER_SYNTAX, f"transfer syntax: {name}")
+    return None
+
+
+def levels(dataset: Dataset) -> tuple[Dataset, ...]:
+    """Where to look for an element, in this order: the first frame's functional groups, the shared ones, the file."""
+    groups = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
+    return (*(first(dataset, group) for group in groups), dataset)
+
+
+def first(dataset: Dataset, keyword: str) -> Dataset:
+    """The first item of a sequence, or an empty data set."""
+    sequence = dataset.get(keyword) if keyword else None
+    return sequence[0] if sequence else Dataset()
+
+
+def find(groups: tuple[Dataset, ...], sequence: str, keyword: str) -> Any:
+    """The value from the first level that has it, inside `sequence` or beside it; None where none has."""
+    for level in groups:
+        for holder in (first(level, sequence), level):
+            if (value := holder.get(keyword)) is not None:
+                return value
+    return None
+
+
+def text(dataset: Dataset, keyword: str) -> str:
+    """The value as text without the padding, "" where there is none."""
+    value = dataset.get(keyword)
+    return "" if value is None else str(value).strip(" \0")
+
+
+def has_contrast_agent(dataset: Dataset) -> bool:
+    """Whether the header names a contrast agent."""
+    return bool(text(dataset, "ContrastBolusAgent")) or bool(dataset.get("ContrastBolusAgentSequence"))
+
+
+def age_band(age: str) -> str:
+    """A DICOM Age String ("063Y") as a 10-year band ("60-69"; "90+" from 90 on), "" where there is none."""
+    if not re.fullmatch("[0-9]{3}[YMWD]", age):
+        return ""
+    years = int(int(age[:3]) / {"Y": 1, "M": 12, "W": 52.18, "D": 365.25}[age[3]])
+    return "90+" if years >= 90 else f"{years // 10 * 10}-{years // 10 * 10 + 9}"
+
+
+def columns(dataset: Dataset) -> dict[str, Any]:
+    """The columns of cases.csv that a header fills: numbers and words from closed lists, no free text."""
+    maker = text(dataset, "Manufacturer").lower()
+    known = [name for start, name in MANUFACTURERS.items() if f"{maker} ".startswith(start)]
+    sex = text(dataset, "PatientSex")
+    acquisition = text(dataset, "MRAcquisitionType")
+    groups = levels(dataset)
+
+    def number(sequence: str, *keywords: str) -> str:
+        for keyword in keywords:
+            value = _number(next(iter(_values(find(groups, sequence, keyword))), None))
+            if value is not None:
+                return f"{value:g}"
+        return ""
+
+    return {
+        "manufacturer": known[0] if known else "other",
+        "field_strength": number("", "MagneticFieldStrength"),
+        "echo_time": number("MREchoSequence", "EchoTime", "EffectiveEchoTime"),
+        "repetition_time": number("MRTimingAndRelatedParametersSequence", "RepetitionTime"),
+        "inversion_time": number("MRModifierSequence", "InversionTime", "InversionTimes"),
+        "acquisition_type": acquisition if acquisition in ("2D", "3D") else "",
+        "contrast_agent": "yes" if has_contrast_agent(dataset) else "no",
+        "sex": sex if sex in ("M", "F", "O") else "",
+        "age_band": age_band(text(dataset, "PatientAge")),
+    }
+
+
+def _values(value: Any) -> list[Any]:
+    """One or several values of an element as a list."""
+    if value is None or value == "":
+        return []
+    return list(value) if hasattr(value, "__iter__") and not isinstance(value, (str, bytes)) else [value]
+
+
+def _words(dataset: Dataset, keyword: str) -> frozenset[str]:
+    return frozenset(str(word).strip().upper() for word in _values(dataset.get(keyword)))
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if np.isfinite(number) else None

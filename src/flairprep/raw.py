@@ -1,0 +1,234 @@
+"""The folder of raw scans: its cases, their files, and the one series of each that is read.
+
+Two layouts. By folder, as on Kaggle: CASE/FLAIR/*, and the folder's name is the case id. By header, as archives export:
+any folders and names, files grouped by what their headers say, and a case id is what a key makes of the patient id.
+"""
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from flairprep import console, headers, identifiers, params, sequences
+from flairprep.cases import CaseError, Code
+from flairprep.dicom import Series, read_series
+from flairprep.errors import FlairprepError
+from flairprep.pool import map_cases
+from flairprep.sequences import SEQUENCES, Candidate
+
+CACHED = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")  # where DVC's own links lead
+
+
+@dataclass(frozen=True)
+class Case:
+    """The files of one case. folder: the sequence whose folder they lie in, "" where the headers have to tell it.
+
+    stray: links that lead out of the raw folder, which are not followed.
+    """
+
+    case_id: str
+    paths: tuple[Path, ...]
+    folder: str = ""
+    stray: int = 0
+
+
+def find_cases(dicom_dir: Path, sequence: str) -> list[Case]:
+    """The cases of the raw folder, sorted by id, whichever the layout.
+
+    Raises:
+        FlairprepError: the folder is missing or holds no case, two ids cannot be told apart or one is no safe name, or
+            the ids come from headers and there is no key.
+    """
+    if not dicom_dir.is_dir():
+        raise FlairprepError(f"params.yaml: ingest.dicom_dir: {str(dicom_dir)!r} is no folder; put the scans there")
+    cases = by_folder(dicom_dir, sequence) if named_by_folder(dicom_dir) else by_header(dicom_dir)
+    if not cases:
+        raise FlairprepError(
+            f"params.yaml: ingest.dicom_dir: no case in {str(dicom_dir)!r}; expected CASE/{sequence}/, or DICOM files"
+        )
+    return cases
+
+
+def named_by_folder(dicom_dir: Path) -> bool:
+    """Whether some folder of the raw folder holds one that is named as a sequence, as CASE/FLAIR does."""
+    below = [[child.name.lower() for child in case.iterdir() if child.is_dir()] for case in _folders(dicom_dir)]
+    names = {name.lower() for name in SEQUENCES}
+    return any(names & set(children) for children in below)
+
+
+def by_folder(dicom_dir: Path, sequence: str) -> list[Case]:
+    """The cases of the layout CASE/SEQUENCE/*; all files of a case where it has no folder of that name."""
+    folders = {path.name: path for path in _folders(dicom_dir)}
+    identifiers.check(folders, str(dicom_dir), "rename the folder")
+    cases = []
+    for case_id, case in sorted(folders.items()):
+        own = [path for path in sorted(case.iterdir()) if path.name.lower() == sequence.lower() and path.is_dir()]
+        found = [_files(folder, dicom_dir) for folder in own or [case]]
+        paths = tuple(path for files, _ in found for path in files)
+        cases.append(Case(case_id, paths, sequence if own else "", sum(stray for _, stray in found)))
+    return cases
+
+
+def by_header(dicom_dir: Path) -> list[Case]:
+    """The cases of an export with any names: one a patient id (where that is empty, one a study)."""
+    if not _files(dicom_dir, dicom_dir)[0]:
+        return []
+    key = identifiers.read_key(dicom_dir)
+    if key is None:
+        raise FlairprepError(
+            f"{dicom_dir}: not CASE/FLAIR/, so the case ids come from headers and must be replaced; make the key for "
+            f"that with: flairprep key, and then: dvc add {dicom_dir}"
+        )
+    subjects = by_subject(dicom_dir)
+    cases = [Case(identifiers.pseudonym(subject, key), tuple(paths)) for subject, paths in subjects.items()]
+    return sorted(cases, key=lambda case: case.case_id)
+
+
+def patients(dicom_dir: Path, sequence: str, case_id: str) -> list[str]:
+    """The patient ids that stand in the headers of a case's files, sorted; the way back from a case id.
+
+    Raises:
+        FlairprepError: see `find_cases`; or there is no such case.
+    """
+    cases = {case.case_id: case for case in find_cases(dicom_dir, sequence)}
+    if case_id not in cases:
+        raise FlairprepError(f"{dicom_dir}: no case {case_id!r}; {params.suggest(case_id, tuple(cases)[:9])}")
+    return sorted({header.patient for one in survey(cases[case_id]).candidates for header in one.headers})
+
+
+def by_subject(dicom_dir: Path) -> dict[str, list[Path]]:
+    """Patient id (where it is empty: study) -> files, of all the files below a folder.
+
+    A damaged file counts as one of the patient whose files lie beside it, if there is just one. What belongs to no
+    patient is told on standard error, in numbers.
+    """
+    paths, stray = _files(dicom_dir, dicom_dir)
+    if stray:
+        raise FlairprepError(f"{dicom_dir}: {stray} links lead out of it; put the files themselves there")
+    found = dict(zip(paths, map_cases(_subject, paths, "headers", lost=_unreadable, unit="file"), strict=True))
+    subjects: dict[str, list[Path]] = defaultdict(list)
+    beside: dict[Path, set[str]] = defaultdict(set)
+    for path, (subject, _) in found.items():
+        if subject:
+            subjects[subject].append(path)
+            beside[path.parent].add(subject)
+    nobodys: Counter[str] = Counter()
+    for path, (subject, code) in found.items():
+        if not subject:
+            if code != Code.NOT_DICOM and len(beside[path.parent]) == 1:
+                subjects[next(iter(beside[path.parent]))].append(path)
+            else:
+                nobodys[code] += 1
+    for code, count in sorted(nobodys.items()):
+        console.warn(f"{code}: {count} of {len(paths)} files in {dicom_dir} belong to no case")
+    return {subject: sorted(subjects[subject]) for subject in sorted(subjects)}
+
+
+def _subject(path: Path) -> tuple[str, str]:
+    """(patient id or study, "") of a file, or ("", code) where it has none."""
+    try:
+        found = headers.header(path)
+    except CaseError as error:
+        return "", error.code.value
+    if found is None:
+        return "", Code.NOT_DICOM.value
+    return (found.patient or found.study or found.series), Code.NO_SERIES.value
+
+
+def _unreadable(path: Path, error: CaseError) -> tuple[str, str]:
+    return "", error.code.value
+
+
+def _folders(dicom_dir: Path) -> Iterator[Path]:
+    return (path for path in dicom_dir.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _files(folder: Path, dicom_dir: Path) -> tuple[list[Path], int]:
+    """The files below a folder, sorted, hidden ones and the key aside; and how many links lead out of `dicom_dir`.
+
+    Links are followed where they stay inside, or lead into DVC's cache; links to folders are not, so nothing loops.
+    """
+    inside = dicom_dir.resolve()
+    paths, stray = [], int(folder.is_symlink())
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        stray += sum((Path(place) / name).is_symlink() for name in folders)
+        for name in sorted(names):
+            path = Path(place) / name
+            if name.startswith(".") or path == dicom_dir / identifiers.KEY:
+                continue
+            if path.is_symlink():
+                target = path.resolve()
+                if not target.is_relative_to(inside) and not CACHED.search(target.as_posix()):
+                    stray += 1
+                    continue
+            if path.is_file():
+                paths.append(path)
+    return paths, stray
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The series of a case, and the files that are none's: damaged ones with the reason, and how many no DICOM."""
+
+    candidates: list[Candidate]
+    damaged: dict[Path, CaseError]
+    foreign: int
+
+
+def survey(case: Case, *, any_modality: bool = False) -> Survey:
+    """What the headers of a case's files say.
+
+    Raises:
+        CaseError: LINK_OUTSIDE.
+    """
+    if case.stray:
+        raise CaseError(Code.LINK_OUTSIDE, f"{case.stray} links lead out of the raw folder; put the files there")
+    found, damaged = [], {}
+    for path in case.paths:
+        try:
+            found.append(headers.header(path, any_modality=any_modality))
+        except CaseError as error:
+            damaged[path] = error
+    known = [header for header in found if header is not None]
+    return Survey(sequences.group(known, case.folder), damaged, len(found) - len(known))
+
+
+def choose(case: Case, found: Survey, sequence: str) -> tuple[Candidate, list[tuple[Code, str]]]:
+    """The series to read, and what to warn of.
+
+    Raises:
+        CaseError: see `sequences.choose`; NOT_DICOM; a damaged file among those of the series.
+    """
+    if not found.candidates:
+        if found.damaged:
+            raise next(iter(found.damaged.values()))
+        if found.foreign:
+            raise CaseError(Code.NOT_DICOM, f"none of the {found.foreign} files is DICOM")
+    best = sequences.choose(found.candidates, sequence)
+    folders = {path.parent for path in best.paths}
+    for path, error in found.damaged.items():
+        if path.parent in folders:
+            raise error
+    notes = []
+    if marks := [mark for mark in best.marks if mark != "derived" and (mark, sequence) != ("post-contrast", "T1wCE")]:
+        notes.append((Code.MARKED_SERIES, ", ".join(marks)))
+    if found.damaged:
+        notes.append((Code.DECODE_FAILED, f"{len(found.damaged)} damaged files in other folders, passed over"))
+    if found.foreign:
+        total = len(case.paths)
+        notes.append((Code.NOT_DICOM, f"{found.foreign} of {total} files are not DICOM, passed over"))
+    return best, notes
+
+
+def read(best: Candidate, *, any_modality: bool = False) -> Series:
+    """The volume of a series; see `dicom.read_series`.
+
+    Raises:
+        CaseError: what its headers say against it, and what `dicom.read_series` finds.
+    """
+    if best.fault:
+        raise best.fault
+    return read_series(best.paths, any_modality=any_modality)
