@@ -25,6 +25,7 @@ from flairprep.errors import FlairprepError
 logging.getLogger("pydicom").disabled = True  # it quotes values, which may identify a patient
 
 MAX_FILE = 2**31  # bytes of one file; an enhanced FLAIR of 512 x 512 x 400 has a tenth of it
+LONGEST_NAME = 200  # characters of a description that are looked at; the standard allows 64
 MAX_VOXELS = 2**27  # of one volume: 512 x 512 x 512
 
 MR_IMAGES = {  # SOP classes whose files must hold pixels: MR, Enhanced MR, Legacy Converted Enhanced MR
@@ -34,6 +35,7 @@ NO_IMAGES = re.compile(  # SOP classes without pixels: presentation states, raw 
     r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(11\.|66|88\.|104\.)"
 )
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and its multi-frame kinds below it
+NO_AGENT = {"", "NO", "NONE", "N", "0", "-", "N/A", "NA", "NIL", "OHNE"}
 PARTS = {"P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY"}  # of a complex image, beside the magnitude
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
@@ -153,19 +155,31 @@ def _header(dataset: Dataset, path: Path, any_modality: bool) -> Header:
         patient=text(dataset, "PatientID"),
         study=text(dataset, "StudyInstanceUID"),
         series=text(dataset, "SeriesInstanceUID"),
-        names=(path.parent.name.lower(), *(text(dataset, word).lower() for word in words)),
+        names=(path.parent.name.lower(), *(text(dataset, word).lower()[:LONGEST_NAME] for word in words)),
         number=None if number is None else int(number),
         fault=fault(dataset, any_modality=any_modality),
         frames=max(1, int(_number(dataset.get("NumberOfFrames")) or 1)) if is_image(dataset) else 0,
         image_type=_words(dataset, "ImageType"),
-        scanning=_words(dataset, "ScanningSequence"),
-        acquisition_contrast=text(dataset, "AcquisitionContrast"),
+        scanning=_scanning(dataset, groups),
+        acquisition_contrast=str(find(groups, "MRImageFrameTypeSequence", "AcquisitionContrast") or "").strip(),
         volumetric=text(dataset, "MRAcquisitionType") == "3D",
         contrast_agent=has_contrast_agent(dataset),
         echo_time=_number(find(groups, "MREchoSequence", "EffectiveEchoTime") or dataset.get("EchoTime")) or None,
         repetition_time=_number(find(groups, "MRTimingAndRelatedParametersSequence", "RepetitionTime")) or None,
         inversion_times=tuple(sorted({t for v in _values(times) if (t := _number(v))})),
     )
+
+
+def _scanning(dataset: Dataset, groups: tuple[Dataset, ...]) -> frozenset[str]:
+    """Scanning Sequence as in classic files (SE, IR, GR, EP), from what enhanced ones say instead, PS3.3 C.8.13.4."""
+    echo = str(find(groups, "", "EchoPulseSequence"))
+    said = {
+        "SE": echo in ("SPIN", "BOTH"),
+        "GR": echo in ("GRADIENT", "BOTH"),
+        "EP": find(groups, "", "EchoPlanarPulseSequence") == "YES",
+        "IR": find(groups, "MRModifierSequence", "InversionRecovery") == "YES",
+    }
+    return _words(dataset, "ScanningSequence") | {word for word, holds in said.items() if holds}
 
 
 def is_image(dataset: Dataset) -> bool:
@@ -236,7 +250,8 @@ def text(dataset: Dataset, keyword: str) -> str:
 
 def has_contrast_agent(dataset: Dataset) -> bool:
     """Whether the header names a contrast agent."""
-    return bool(text(dataset, "ContrastBolusAgent")) or bool(dataset.get("ContrastBolusAgentSequence"))
+    agent = text(dataset, "ContrastBolusAgent").upper()
+    return agent not in NO_AGENT or bool(dataset.get("ContrastBolusAgentSequence"))
 
 
 def age_band(age: str) -> str:

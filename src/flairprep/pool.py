@@ -32,6 +32,7 @@ HEAVY = (
     "pydicom",
     "scipy",
 )  # what a worker shall find imported, where its parent has it
+STARTED = None  # what a worker says first
 AHEAD = 4  # results a worker that may wait for a slow case before them
 
 
@@ -126,6 +127,8 @@ class _Pool(Generic[T, R]):
                         self._workers[place].give(given, items[given], self._limit)
                     given += 1
             for worker in self._ready():
+                if not worker.started and worker.starts():
+                    continue
                 done[worker.index], alive = self._result(worker)  # type: ignore[index]
                 worker.index = None
                 if not alive:
@@ -168,6 +171,7 @@ class _Worker:
 
     def __init__(self, context: Any, function: Callable[[Any], Any], memory: int) -> None:
         self.index: int | None = None
+        self.started = False
         self.deadline = 0.0
         self.connection, other = context.Pipe()
         self._process = context.Process(target=_serve, args=(other, function, memory, debugging()), daemon=True)
@@ -182,6 +186,23 @@ class _Worker:
         except OSError:
             return False
         return True
+
+    def starts(self) -> bool:
+        """Takes the word that it has started; False where it ended, or its time did, before that.
+
+        Raises:
+            FlairprepError: it cannot start, so no other will.
+        """
+        if not self.connection.poll():
+            return False
+        try:
+            self.started = self.connection.recv() is STARTED
+        except (EOFError, OSError) as error:
+            if (reason := self.reason()).startswith("exit status"):
+                text = f"a worker process cannot start ({reason}); FLAIRPREP_DEBUG=1 shows why"
+                raise FlairprepError(text) from error
+            return False
+        return self.started
 
     def reason(self) -> str:
         self._process.join(5)
@@ -209,6 +230,7 @@ def _serve(connection: Connection, function: Callable[[Any], Any], memory: int, 
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, 1)
         os.dup2(nothing, 2)
+    connection.send(STARTED)
     while True:
         try:
             item = connection.recv()
