@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -18,3 +19,18 @@ def scans() -> Path:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The file that takes longest first, so that parallel workers end together."""
     items.sort(key=lambda item: item.path.stem != "test_pipeline")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What became of each real scan, by the property `scan` of its test: name, verdict, differences to dcm2niix."""
+    reports = [report for kind in terminalreporter.stats.values() for report in kind]
+    calls = [report for report in reports if getattr(report, "when", None) == "call"]
+    rows = sorted(tuple(value) for report in calls for name, value in report.user_properties if name == "scan")
+    if not rows:
+        return
+    further = Counter((row[0].split("/")[0], row[1]) for row in rows if row[0].startswith("pydicom") and not row[2])
+    shown = [row for row in rows if row[2] or not row[0].startswith("pydicom")]
+    shown += [(f"{source}, {count} further", code, "", "") for (source, code), count in further.items()]
+    terminalreporter.section("real scans, and how far they are from what dcm2niix makes of them")
+    for name, verdict, voxels, corner in [("series", "verdict", "voxels (relative)", "corners (mm)"), *shown]:
+        terminalreporter.write_line(f"{name:66} {verdict:18} {voxels:18} {corner}".rstrip())

@@ -1,15 +1,12 @@
-"""DICOM to a volume: against dcm2niix on real scans, and on slices whose truth the tests know."""
+"""DICOM to a volume: slices whose truth the tests know."""
 
 import struct
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-import dcm2niix
 import numpy as np
 import phantoms
 import pydicom
@@ -18,49 +15,14 @@ import SimpleITK as sitk
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
-from workspace import PARAMS
 
 from flairprep import volumes
 from flairprep.cases import CaseError, Code
-from flairprep.dicom import Series, read_series
+from flairprep.dicom import read_series
 from flairprep.geometry import Frame, plane_of, stack
 from flairprep.headers import age_band
-from flairprep.params import load
-from flairprep.stages import normalize, select_slices
 
-PHILIPS = ("-p", "n")  # else dcm2niix scales to Philips's floats and not by the Modality LUT
-CUTOUTS = "vendors-cutouts/tests/data"
-REAL = {  # folder of one series -> further options of dcm2niix
-    "philips-t1-sagittal/1301": PHILIPS,
-    "siemens-t1-sagittal/In/HFS/3_t1_fl2d_sag": (),
-    "siemens-phantom-jpeg-lossless/5001_anat-T1w_acq-tfl": (),
-    "siemens-enhanced/In/5_anat-T1w_acq-tfl": (),
-    "philips-phantom/In/Philips/Philips/501_T1W_FFE_Sno_CS4": PHILIPS,
-    "philips-phantom/In/Philips/Philips/501_T1W_TSE_Sno_CSno_CSAI2": PHILIPS,
-    f"{CUTOUTS}/ge/anatomical/001": (),
-    f"{CUTOUTS}/hitachi/anatomical/001": (),
-    f"{CUTOUTS}/hyperfine/anatomical/001": (),
-    f"{CUTOUTS}/philips/anatomical/001": PHILIPS,
-    f"{CUTOUTS}/philips_enhanced/anatomical/001": PHILIPS,
-    f"{CUTOUTS}/siemens/anatomical/001": (),
-    f"{CUTOUTS}/siemens_multiframe/anatomical/001": (),
-    f"{CUTOUTS}/generic/anatomical/002_non_isotropic": (),
-    f"{CUTOUTS}/generic/compressed_rle/001": (),
-}
 OBLIQUE = (0.8, 0.6, 0.0, 0.0, 0.0, -1.0)
-
-
-@cache
-def series_of(folder: Path) -> Series:
-    return read_series(sorted(folder.iterdir()))
-
-
-def converted(folder: Path, out: Path, options: Sequence[str]) -> sitk.Image:
-    """The series as dcm2niix sees it: not cropped, not compressed."""
-    command = [dcm2niix.bin, "-z", "n", "-x", "i", "-b", "n", *options, "-f", "volume", "-o", str(out), str(folder)]
-    subprocess.run(command, check=True, capture_output=True)
-    [path] = out.glob("*.nii")  # one volume; a suffix says what its voxels are, as in volume_ph.nii
-    return sitk.ReadImage(str(path))
 
 
 def voxels(image: sitk.Image) -> np.ndarray:
@@ -100,93 +62,6 @@ def refused(call: Callable[..., Any], *arguments: Any) -> CaseError:
     with pytest.raises(CaseError) as caught:
         call(*arguments)
     return caught.value
-
-
-# Real scans
-
-
-@pytest.mark.parametrize("folder", REAL)
-def test_real_series_equals_what_dcm2niix_makes_of_it(folder: str, scans: Path, tmp_path: Path) -> None:
-    ours = sitk.DICOMOrient(series_of(scans / folder).image, "LPS")
-    theirs = sitk.DICOMOrient(converted(scans / folder, tmp_path, REAL[folder]), "LPS")
-    assert ours.GetSize() == theirs.GetSize()
-    np.testing.assert_allclose(ours.GetSpacing(), theirs.GetSpacing(), rtol=1e-4)
-    np.testing.assert_allclose(ours.GetDirection(), theirs.GetDirection(), atol=1e-4)
-    for corner in product(*((0, size - 1) for size in ours.GetSize())):
-        place, same = (image.TransformIndexToPhysicalPoint(corner) for image in (ours, theirs))
-        np.testing.assert_allclose(place, same, atol=0.05)
-    np.testing.assert_allclose(voxels(ours), voxels(theirs).astype(np.float64), rtol=1e-6, atol=0)
-
-
-@pytest.mark.parametrize("folder", list(REAL)[:3])
-def test_real_series_becomes_a_tensor_that_shows_the_same_anatomy(folder: str, scans: Path, tmp_path: Path) -> None:
-    from flairprep.stages.export import tensor
-
-    params = load(normalize.Params, "normalize", PARAMS)
-    slices = load(select_slices.Params, "select_slices", PARAMS)
-    normalized = normalize.normalize(series_of(scans / folder).image, params, skull_stripped=False)
-    image = select_slices.select_slices(normalized, slices, background=params.background)
-    values = tensor(image)
-    assert values.shape == (64, 128, 128, 1)
-    assert values.dtype == np.float16
-    assert np.isfinite(values).all()
-    assert sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection()) == "LPS"
-    tissue = values[..., 0] > params.background
-    assert 0.15 < tissue.mean() < 0.8
-    theirs = sitk.Cast(converted(scans / folder, tmp_path, REAL[folder]), sitk.sitkFloat32)
-    expected = voxels(sitk.Resample(theirs, image, sitk.Transform(), sitk.sitkLinear, 0.0))
-    alike = np.corrcoef(values[..., 0][tissue].astype(np.float64), expected[tissue])[0, 1]
-    assert alike > 0.9  # mirrored along any axis, these reach 0.82 at most
-
-
-@pytest.mark.parametrize("syntax", ["compressed", "compressed_j2k", "compressed_jpeg", "compressed_jpegls"])
-def test_one_series_is_the_same_in_every_compression(syntax: str, scans: Path) -> None:
-    generic = scans / CUTOUTS / "generic"  # compressed_rle against dcm2niix above
-    assert_equal(series_of(generic / syntax / "001").image, series_of(generic / "compressed_rle/001").image)
-
-
-def test_seven_transfer_syntaxes_give_the_same_voxels(scans: Path, tmp_path: Path) -> None:
-    found = []
-    for path in sorted((scans / "siemens-transfer-syntaxes/In").iterdir()):
-        dataset = pydicom.dcmread(path)
-        dataset.ImageType = ["ORIGINAL", "PRIMARY", "M", "ND"]  # each file as a series of one slice
-        dataset.save_as(tmp_path / path.name)
-        found.append((dataset.file_meta.TransferSyntaxUID, read_series([tmp_path / path.name])))
-    assert len({syntax for syntax, _ in found}) == 7
-    assert len({series.identity["voxels"] for _, series in found}) == 1
-
-
-@pytest.mark.parametrize(
-    ("folder", "code"),
-    [
-        ("siemens-transfer-syntaxes/In", Code.MOSAIC),
-        ("philips-siemens-enhanced/In/Philips", Code.MULTIPLE_VOLUMES),  # two echoes
-        ("philips-siemens-enhanced/In/Siemens/XA10", Code.MULTIPLE_VOLUMES),  # four time points
-        ("siemens-enhanced/In/9_gre_field_mapping", Code.NOT_MAGNITUDE),
-        (f"{CUTOUTS}/generic/rgb/001", Code.NOT_GRAYSCALE),
-        (f"{CUTOUTS}/failing/gantrytilting/001", Code.NOT_MR),
-    ],
-)
-def test_real_series_that_is_no_volume_is_refused(folder: str, code: Code, scans: Path) -> None:
-    assert refused(series_of, scans / folder).code is code
-
-
-@pytest.mark.parametrize(
-    ("name", "code"),
-    [
-        ("gantrytilting/001", Code.GANTRY_TILT),
-        ("notavolume/001", Code.MULTIPLE_VOLUMES),
-        ("sliceincrement/001", Code.MISSING_SLICES),
-        ("sliceincrement/002", Code.MISSING_SLICES),
-        ("sliceorientation/001", Code.MIXED_SIZE),
-    ],
-)
-def test_real_geometry_that_is_no_volume_is_refused(name: str, code: Code, scans: Path, tmp_path: Path) -> None:
-    for path in (scans / CUTOUTS / "failing" / name).iterdir():
-        dataset = pydicom.dcmread(path)
-        dataset.Modality = "MR"  # they are CT
-        dataset.save_as(tmp_path / path.name)
-    assert refused(read_series, list(tmp_path.iterdir())).code is code
 
 
 # Frames to a volume

@@ -16,7 +16,9 @@ from pydicom.dataset import Dataset
 from flairprep import headers
 from flairprep.cases import CaseError, Code
 from flairprep.geometry import Array, Frame, plane_of, stack
-from flairprep.headers import MAX_VOXELS, PIXELS, find, first, text, undamaged
+from flairprep.headers import MAX_VOXELS, find, first, text, undamaged
+
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def _check(datasets: Sequence[Dataset], any_modality: bool) -> None:
     for dataset in datasets:
         if error := headers.fault(dataset, any_modality=any_modality):
             raise error
-        if "Rows" not in dataset or "Columns" not in dataset or not any(key in dataset for key in PIXELS):
+        if "Columns" not in dataset or not any(key in dataset for key in PIXELS):
             raise CaseError(Code.NO_PIXEL_DATA, "a file has no pixel data")
     if (voxels := sum(_size(dataset) for dataset in datasets)) > MAX_VOXELS:
         raise CaseError(Code.TOO_LARGE, f"{voxels >> 20} million voxels, at most {MAX_VOXELS >> 20} can be read")

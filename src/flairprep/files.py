@@ -1,5 +1,6 @@
 """Files appear whole or not at all: written under another name, synced, renamed."""
 
+import glob
 import json
 import math
 import os
@@ -22,9 +23,14 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; what is written there becomes `path` when the block ends without an error."""
+    """A temporary path beside `path`; what is written there becomes `path` when the block ends without an error.
+
+    What a killed process left behind is removed first.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        left.unlink(missing_ok=True)
     try:
         yield partial
         _sync(partial)
@@ -41,7 +47,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     What an interrupted run left behind is removed first. The name is this process's own, so that a worker that outlives
     a killed run for a moment writes nothing into the next one's.
     """
-    for left in PARTIAL.glob(f"{path.name}.*"):
+    for left in PARTIAL.glob(f"{glob.escape(path.name)}.*"):
         shutil.rmtree(left, ignore_errors=True)
     partial, former = PARTIAL / f"{path.name}.{os.getpid()}", PARTIAL / f"{path.name}.former"
     partial.mkdir(parents=True)

@@ -28,16 +28,12 @@ MAX_FILE = 2**31  # bytes of one file; an enhanced FLAIR of 512 x 512 x 400 has 
 LONGEST_NAME = 200  # characters of a description that are looked at; the standard allows 64
 MAX_VOXELS = 2**27  # of one volume: 512 x 512 x 512
 
-MR_IMAGES = {  # SOP classes whose files must hold pixels: MR, Enhanced MR, Legacy Converted Enhanced MR
-    *("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4"),
-}
 NO_IMAGES = re.compile(  # SOP classes without pixels: presentation states, raw data, reports, documents
     r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(11\.|66|88\.|104\.)"
 )
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and its multi-frame kinds below it
 NO_AGENT = {"", "NO", "NONE", "N", "0", "-", "N/A", "NA", "NIL", "OHNE"}
 PARTS = {"P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY"}  # of a complex image, beside the magnitude
-PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 MANUFACTURERS = {  # the start of the header's text, lower case -> the name that leaves the raw folder
     "siemens": "siemens",
@@ -122,14 +118,18 @@ def read(path: Path, *, pixels: bool) -> Dataset | None:
                 dataset = pydicom.dcmread(file, stop_before_pixels=not pixels, force=bare)
             except (InvalidDicomError, EOFError):
                 return None
-        if bare and "SOPClassUID" not in dataset and "Rows" not in dataset:
+        if "DirectoryRecordSequence" in dataset:
             return None
+        if "SOPClassUID" not in dataset and "Rows" not in dataset:  # pydicom gives what was read before the end
+            if bare:
+                return None
+            raise CaseError(Code.DECODE_FAILED, "a file ends too early")
         meta = dataset.file_meta
         if "TransferSyntaxUID" not in meta:
             implicit, little = dataset.original_encoding
             explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
             meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
-        return None if "DirectoryRecordSequence" in dataset else dataset
+        return dataset
 
 
 def header(path: Path, *, any_modality: bool = False) -> Header | None:
@@ -183,10 +183,8 @@ def _scanning(dataset: Dataset, groups: tuple[Dataset, ...]) -> frozenset[str]:
 
 
 def is_image(dataset: Dataset) -> bool:
-    """Whether it has, or by its SOP class must have, pixels; reports, raw data and presentation states have none."""
-    kind = text(dataset, "SOPClassUID")
-    held = "Rows" in dataset or any(key in dataset for key in PIXELS)
-    return (held or kind in MR_IMAGES) and not NO_IMAGES.match(kind)
+    """Whether it should hold an image; what is known to hold none is beside the images of many series."""
+    return not NO_IMAGES.match(text(dataset, "SOPClassUID"))
 
 
 def fault(dataset: Dataset, *, any_modality: bool = False) -> CaseError | None:
@@ -196,9 +194,10 @@ def fault(dataset: Dataset, *, any_modality: bool = False) -> CaseError | None:
     if (modality := text(dataset, "Modality")) != "MR" and not any_modality:
         word = modality if re.fullmatch("[A-Z]{2}", modality) else "other" if modality else "not given"
         return CaseError(Code.NOT_MR, f"modality {word}")
-    if not is_image(dataset):
+    if not is_image(dataset) or "Rows" not in dataset:
         return CaseError(Code.NO_PIXEL_DATA, "a file holds no image")
-    if text(dataset, "PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
+    gray = text(dataset, "PhotometricInterpretation") in ("MONOCHROME1", "MONOCHROME2")
+    if not gray or dataset.get("SamplesPerPixel") not in (None, 1):
         return CaseError(Code.NOT_GRAYSCALE, "the pixels are not gray values")
     if text(dataset, "SOPClassUID").startswith(SECONDARY_CAPTURE):
         return CaseError(Code.SECONDARY_CAPTURE, "a picture of a screen or a film, not of a scanner")
