@@ -1,12 +1,14 @@
 """The import law and the wiring: what dvc.yaml lists is what the code imports and reads."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
 from flairprep import params
+from flairprep.cases import EITHER, WARNS, Code
 
 ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src"
@@ -118,3 +120,64 @@ def test_no_lock_or_log_names_an_address() -> None:
     text = (ROOT / "requirements.lock").read_text()
     assert "://" not in text
     assert "--hash=sha256:" in text
+
+
+def calls(path: Path) -> list[tuple[str, ast.Call]]:
+    """The calls in a file with what they call, as written: `eval`, `np.load`."""
+    tree = ast.parse(path.read_text())
+    return [(ast.unparse(node.func), node) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+
+
+def argument(call: ast.Call, name: str) -> object:
+    """The constant that a call passes as `name`, None where it passes none."""
+    return next((k.value.value for k in call.keywords if k.arg == name and isinstance(k.value, ast.Constant)), None)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_no_module_runs_what_it_reads(path: Path) -> None:
+    """A file of data must not be able to run code, in the ways that Python and its packages offer."""
+    packages = {name.split(".")[0] for name in imports(path)}
+    assert not packages & {"pickle", "cPickle", "marshal", "shelve", "dill", "joblib", "cloudpickle", "yaml", "code"}
+    for name, call in calls(path):
+        last = name.split(".")[-1]
+        assert name not in {"eval", "exec", "compile", "__import__", "os.system", "os.popen"}, name
+        assert last not in {"read_pickle", "to_pickle", "unsafe_load", "full_load"}, name
+        assert argument(call, "shell") is not True, name
+        if name in {"np.load", "numpy.load"}:
+            assert argument(call, "allow_pickle") is False, ast.unparse(call)
+        if last == "load_model":
+            assert argument(call, "safe_mode") is True, ast.unparse(call)
+        if name == "YAML":  # of ruamel.yaml, whose default makes no objects either; the safe one is the plain one
+            assert argument(call, "typ") in {None, "rt", "safe", "pure"}, ast.unparse(call)
+        if name in {"yaml.load", "yaml.load_all"}:
+            assert "Safe" in ast.unparse(call), ast.unparse(call)
+
+
+def test_calls_that_run_data_would_be_found(tmp_path: Path) -> None:
+    for text in (
+        *("import pickle", "from joblib import load", "eval('1')", "exec(x)", "np.load(p)", "pd.read_pickle(p)"),
+        *("np.load(p, allow_pickle=True)", "keras.models.load_model(p)", "load_model(p, safe_mode=False)"),
+        *("YAML(typ='unsafe')", "yaml.load(p, Loader=yaml.Loader)", "subprocess.run(c, shell=True)"),
+    ):
+        (tmp_path / "module.py").write_text(text)
+        with pytest.raises(AssertionError):
+            test_no_module_runs_what_it_reads(tmp_path / "module.py")
+
+
+def rows_of_codes() -> list[tuple[list[str], str]]:
+    """The rows of README.md's table of codes: the codes of a row, and what it marks them with in parentheses."""
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Codes\n")[1].split("\n## ")[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("|")][2:]
+    return [(re.findall(r"\b[A-Z][A-Z_]+\b", cell), "".join(re.findall(r"\((.*?)\)", cell))) for cell in cells]
+
+
+def test_every_code_has_one_row_in_the_readme_and_no_other_has_one() -> None:
+    listed = [code for codes, _ in rows_of_codes() for code in codes]
+    assert sorted(listed) == sorted(code.value for code in Code)
+
+
+def test_the_readme_says_of_each_code_whether_it_warns() -> None:
+    marked = {Code(code): mark for codes, mark in rows_of_codes() for code in codes}
+    assert {code for code, mark in marked.items() if mark == "warning"} == WARNS
+    assert {code for code, mark in marked.items() if mark == "warning or failure"} == EITHER
+    assert {code for code, mark in marked.items() if not mark} == set(Code) - WARNS - EITHER

@@ -1,6 +1,9 @@
 """The tables of cases: sorted, text as it stands, and a CSV that is refused rather than misread."""
 
+import csv
+import itertools
 import pickle
+import random
 from pathlib import Path
 
 import pandas as pd
@@ -99,3 +102,110 @@ def test_missing_column_is_named_with_those_that_are_there(tmp_path: Path) -> No
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     with pytest.raises(FlairprepError, match="no column 'fold'; it has: a, b"):
         read_csv(tmp_path / "a.csv", ("a", "fold"))
+
+
+# Formulas: what a spreadsheet would run, OWASP's "CSV injection".
+
+FORMULAS = [
+    *[
+        "=1+1",
+        "=HYPERLINK(1)",
+        "@SUM(A1)",
+        "+1+1",
+        "-1-1",
+        "+A1",
+        "-A1",
+        "--1",
+        "+-1",
+        "-",
+        "+",
+        "-.",
+        "\t=1",
+        "\r=1",
+        "\t",
+    ],
+    *["-1 ", "-1e", "-1e-", "-e5", "+E5", "-1,5", "-1.5.2", "-inf", "+nan", "-0x1F", "=", "@", "-1\n", "- 1", "-1%"],
+]
+NUMBERS = ["-4.5", "+3", "1e-5", "-1e-05", "-1E+5", "0", "-0", "-0.25", "+.5", "-5.", "1", "00002", "-1000000"]
+PLAIN = [
+    "",
+    "a",
+    "a=b",
+    "a-b",
+    "1-2",
+    " ",
+    "'",
+    "''",
+    "'a",
+    "it's",
+    "a'",
+    "é",
+    "“=1”",
+    "NOT_DICOM",
+    "40-49",
+    "'1",
+    "'-1",
+]
+
+
+def raw_cells(path: Path) -> list[str]:
+    """The second column as another program reads it."""
+    with path.open(encoding="utf-8", newline="") as lines:
+        return [row[1] for row in csv.reader(lines)][1:]
+
+
+def round_trip(cells: list[str], path: Path) -> list[str]:
+    write_csv(path, pd.DataFrame({"case_id": [str(number) for number in range(len(cells))], "cell": cells}))
+    return read_csv(path)["cell"].tolist()
+
+
+@pytest.mark.parametrize("cell", FORMULAS, ids=ascii)
+def test_cell_that_a_spreadsheet_would_run_has_an_apostrophe_in_the_file_only(cell: str, tmp_path: Path) -> None:
+    assert round_trip([cell], tmp_path / "a.csv") == [cell]
+    assert raw_cells(tmp_path / "a.csv") == [f"'{cell}"]
+
+
+@pytest.mark.parametrize("cell", [*NUMBERS, *PLAIN], ids=ascii)
+def test_number_and_plain_text_stand_in_the_file_as_they_are(cell: str, tmp_path: Path) -> None:
+    assert round_trip([cell], tmp_path / "a.csv") == [cell]
+    assert raw_cells(tmp_path / "a.csv") == [cell]
+
+
+def test_numbers_of_a_frame_are_written_as_numbers(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", pd.DataFrame({"i": [-3, 2], "x": [-4.5, -1e-05]}))
+    assert (tmp_path / "a.csv").read_text() == "i,x\n-3,-4.5\n2,-1e-05\n"
+
+
+def test_any_cell_comes_back_and_no_two_cells_look_alike_in_the_file(tmp_path: Path) -> None:
+    """Property: over every short word of the characters that matter, and many longer ones at random."""
+    alphabet = "'=+-@\t1.e a"
+    cells = ["".join(word) for length in range(4) for word in itertools.product(alphabet, repeat=length)]
+    source = random.Random(0)
+    characters = "'''===+++---@@\t\r\n\",;0123456789.eE abcäé患 \u2028\x1f"
+    cells += ["".join(source.choices(characters, k=source.randint(1, 12))) for _ in range(20_000)]
+    cells = list(dict.fromkeys(cells))
+    assert round_trip(cells, tmp_path / "a.csv") == cells
+    written = raw_cells(tmp_path / "a.csv")
+    assert len(set(written)) == len(cells)
+    for cell, shown in zip(cells, written, strict=True):
+        if shown and shown[0] in "=@\t\r+-":
+            assert is_number(shown), cell
+        assert shown in (cell, f"'{cell}")
+
+
+def is_number(text: str) -> bool:
+    """Whether a spreadsheet takes it for a number: a sign, digits with at most one point, an exponent."""
+    return text.isascii() and "_" not in text and text == text.strip() and text[-1:] not in "fFnNyY" and _floats(text)
+
+
+def _floats(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def test_carriage_returns_within_a_cell_do_not_end_its_row(tmp_path: Path) -> None:
+    cells = ["a\rb", "a\r\nb", "a\n\rb", "\n", "a\r"]
+    assert round_trip(cells, tmp_path / "a.csv") == cells

@@ -1,5 +1,7 @@
 """The command line: what it refuses, what it finds before a run, and that it changes nothing."""
 
+import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -114,9 +116,109 @@ def test_demo_refuses_what_makes_no_cohort(project: Path, capsys: pytest.Capture
     assert "data/raw/train" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["demo", "check", "verdict"])
+@pytest.mark.parametrize("command", ["demo", "check", "inspect", "key", "who", "verdict"])
 def test_the_help_of_a_command_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         cli.main([command, "--help"])
     assert end.value.code == 0
     assert f"example: flairprep {command}" in capsys.readouterr().out
+
+
+def export(project: Path) -> Path:
+    """The project's scans as an archive exports them: no folder is named as a case or a sequence."""
+    shutil.move(project / "data/raw/train/00001/FLAIR", project / "data/raw/train/export")
+    (project / "data/raw/train/00001").rmdir()
+    return project / "data/raw/train"
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line in which a command refuses."""
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    assert end.value.code == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    (line,) = shown.err.splitlines()
+    return line.removeprefix("error: ")
+
+
+def test_key_is_made_once_and_readable_by_its_owner_alone(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = export(project) / "flairprep.key"
+    cli.main(["key"])
+    shown = capsys.readouterr()
+    assert shown.out == "key: data/raw/train/flairprep.key; next: dvc add data/raw/train\n"
+    content = path.read_text()
+    assert re.fullmatch("[0-9a-f]{64}\n", content)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert content.strip() not in shown.out + shown.err
+    assert refused(capsys, "key").startswith("data/raw/train/flairprep.key: exists; ")
+    assert path.read_text() == content
+
+
+def test_key_of_a_wide_open_umask_is_its_owners_alone(project: Path) -> None:
+    former = os.umask(0)
+    try:
+        cli.main(["key"])
+    finally:
+        os.umask(former)
+    assert (project / "data/raw/train/flairprep.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_key_without_a_raw_folder_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(project / "data/raw/train")
+    assert refused(capsys, "key").startswith("params.yaml: ingest.dicom_dir: 'data/raw/train' is no folder")
+
+
+def test_check_names_the_key_that_an_export_needs(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    export(project)
+    faults = cli.check()
+    assert [fault for fault in faults if "flairprep key" in fault]
+    cli.main(["key"])
+    (fault,) = cli.check()  # the labels know folders only
+    assert "none of its cases" in fault
+    replace(project / "data/raw/train_labels.csv", "00001", "phantom")  # the patient id of the headers
+    assert cli.check() == []
+
+
+def test_check_names_a_damaged_key(project: Path) -> None:
+    (export(project) / "flairprep.key").write_text("abc")
+    assert "flairprep.key: not a key of 64 hexadecimal digits" in "\n".join(cli.check())
+
+
+def test_check_names_a_folder_that_is_no_safe_name(project: Path) -> None:
+    (project / "data/raw/train/a\nb").mkdir()
+    faults = cli.check()
+    assert [fault for fault in faults if fault.startswith("data/raw/train: the case id 'a\\nb' holds a control")]
+    assert all(fault.isprintable() for fault in faults)
+
+
+def test_check_changes_nothing(project: Path) -> None:
+    def listing() -> dict[str, int]:
+        paths = [path for path in project.rglob("*") if ".git" not in path.parts]
+        return {str(path): path.lstat().st_mtime_ns for path in paths}
+
+    before = listing()
+    cli.check()
+    assert listing() == before
+
+
+def test_who_needs_a_case(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    cli.main(["who", "00001"])
+    assert capfd.readouterr().out == "phantom\n"
+    with pytest.raises(SystemExit):
+        cli.main(["who", "0001"])
+    assert "did you mean '00001'?" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("dicom_dir", ["/data", "../scans", "data/../../scans", "~/scans", '"data/raw\\n"', "''"])
+@pytest.mark.parametrize("command", [["key"], ["who", "00001"], ["inspect", "data/raw/train"]])
+def test_no_command_leaves_the_project(
+    command: list[str], dicom_dir: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replace(project / "params.yaml", "dicom_dir: data/raw/train ", f"dicom_dir: {dicom_dir} ")
+    assert refused(capsys, *command).startswith("params.yaml: ingest.dicom_dir: ")
+
+
+def test_inspect_of_a_path_that_is_no_folder_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(capsys, "inspect", "data/raw/trian").startswith("data/raw/trian: no such folder")
+    assert refused(capsys, "inspect", "params.yaml").startswith("params.yaml: no such folder")

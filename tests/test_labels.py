@@ -1,11 +1,16 @@
 """The table of labels: what is read, and each fault with the line that it stands in."""
 
+import csv
+import hashlib
+import hmac
+import os
 from pathlib import Path
 
 import pytest
 
 from flairprep.errors import FlairprepError
 from flairprep.labels import Params, read_labels
+from flairprep.params import validate
 
 
 @pytest.fixture(autouse=True)
@@ -91,3 +96,115 @@ def test_missing_column_is_told_with_its_key_and_the_nearest_one(key: str) -> No
 def test_table_that_is_no_csv_is_refused() -> None:
     write("00002,1,", "00003,0,")  # a cell more than the header: not to be read one column off
     assert refused().startswith("labels.csv: cannot be read as a CSV table")
+
+
+# Ids that are no safe names, and ids that a key replaces.
+
+HOSTILE = [
+    *[
+        "../../etc/passwd",
+        "/abs",
+        "..",
+        ".",
+        "a\tb",
+        "a\x1b[2J",
+        "a\u202eb",
+        "a.",
+        "=1+1",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "x" * 101,
+    ],
+    *["é" * 51, "C:\\a", 'a"b', "a*", "x" * 5000],
+]
+
+
+def write_rows(*ids: str) -> None:
+    with Path("labels.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("BraTS21ID", "MGMT_value"), *((case, 1) for case in ids)])
+
+
+@pytest.mark.parametrize("case", HOSTILE, ids=lambda case: ascii(case)[:30])
+def test_id_that_is_no_safe_name_is_refused_in_one_line_that_shows_it_escaped(case: str) -> None:
+    write_rows("00002", case)
+    text = refused()
+    assert text.startswith(f"labels.csv: line 3: the case id {ascii(case)[:100]}")
+    assert text.isprintable()
+    assert text.isascii()
+    assert len(text) < 300
+
+
+def test_line_break_in_an_id_is_refused_in_one_line() -> None:
+    write_rows("00002", "a\nb")
+    text = refused()
+    assert text.startswith("labels.csv: line ")
+    assert r"'a\nb' holds a control character" in text
+    assert text.isprintable()
+
+
+@pytest.mark.parametrize("pair", [("A1", "a1"), ("é", "e\u0301")], ids=ascii)
+def test_ids_that_look_alike_are_refused_together(pair: tuple[str, str]) -> None:
+    write_rows("00002", *pair)
+    text = refused()
+    assert text.startswith("labels.csv: ")
+    assert "differ only in case or Unicode form" in text
+    assert text.isprintable()
+
+
+KEY = bytes(range(32))
+
+
+def pseudonym(patient: str) -> str:
+    return hmac.new(KEY, patient.encode(), hashlib.sha256).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("patient", ["p1", "../../etc/passwd", "=1", "Müller^Jürgen", "x" * 400, "a\\b", "0007"])
+def test_key_makes_case_ids_of_patient_ids_whatever_they_hold(patient: str) -> None:
+    write_rows(f"  {patient} ")
+    assert read_labels(section(), key=KEY)["case_id"].tolist() == [pseudonym(patient)]
+
+
+def test_known_case_ids_stay_beside_patient_ids() -> None:
+    known = pseudonym("p1")
+    write_rows(known, "p2")
+    assert read_labels(section(), {known}, KEY)["case_id"].tolist() == sorted([known, pseudonym("p2")])
+    assert read_labels(section(), (), KEY)["case_id"].tolist() == sorted([pseudonym(known), pseudonym("p2")])
+
+
+def test_other_rows_stay_with_their_patients() -> None:
+    write("p1,0,a", "p2,1,b", "p3,1,c", header="BraTS21ID,MGMT_value,site")
+    found = read_labels(section(), (), KEY).set_index("case_id")
+    assert {patient: tuple(found.loc[pseudonym(patient)]) for patient in ("p1", "p2", "p3")} == {
+        "p1": (0, "a"),
+        "p2": (1, "b"),
+        "p3": (1, "c"),
+    }
+
+
+def test_patient_and_case_id_of_one_case_are_a_case_listed_twice_and_not_quoted() -> None:
+    write_rows("secret", pseudonym("secret"))
+    with pytest.raises(FlairprepError) as caught:
+        read_labels(section(), {pseudonym("secret")}, KEY)
+    assert str(caught.value) == "labels.csv: line 3: a case is listed twice; keep one of the lines"
+
+
+def test_patient_listed_twice_is_not_quoted() -> None:
+    write_rows("secret", "other", " secret")
+    with pytest.raises(FlairprepError) as caught:
+        read_labels(section(), (), KEY)
+    assert str(caught.value) == "labels.csv: line 4: a case is listed twice; keep one of the lines"
+
+
+@pytest.mark.parametrize("table", ["/etc/passwd", "../labels.csv", "data/../../labels.csv", "~/labels.csv", "a\nb", ""])
+def test_table_outside_the_project_is_refused_with_key_and_value(table: str) -> None:
+    values = {"table": table, "case_column": "BraTS21ID", "label_column": "MGMT_value"}
+    with pytest.raises(FlairprepError) as caught:
+        validate(Params, values, "labels")
+    assert str(caught.value).startswith(f"params.yaml: labels.table: {table!r}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_pipe_is_no_table() -> None:
+    os.mkfifo("labels.csv")
+    assert refused().startswith("params.yaml: labels.table: 'labels.csv' is no file")

@@ -169,3 +169,56 @@ def test_the_tests_start_from_the_keys_of_the_root() -> None:
     for values in (shipped, root):
         values["ingest"]["exclude"] = None  # its keys are cases
     assert keys(shipped) == keys(root)
+
+
+class Paths(params.Section):
+    place: params.InsidePath
+
+
+OUTSIDE = [
+    "/data",
+    "//data",
+    "..",
+    "../data",
+    "data/..",
+    "data/../../etc",
+    "~",
+    "~/data",
+    "~root",
+    "a\nb",
+    "a\tb",
+    "a\0b",
+    "",
+]
+
+
+@pytest.mark.parametrize("path", OUTSIDE, ids=ascii)
+def test_path_that_leads_out_of_the_project_is_refused_in_one_line(path: str) -> None:
+    text = refused(params.validate, Paths, {"place": path}, "s")
+    assert text.startswith(f"params.yaml: s.place: {path!r}: ")
+    assert text.isprintable()
+
+
+@pytest.mark.parametrize("path", ["data", "data/raw/train", "./data", "data/..a", "data/a..b", "data/raw/", "ä b/c~"])
+def test_path_inside_the_project_is_taken_as_it_is(path: str) -> None:
+    assert params.validate(Paths, {"place": path}, "s").place == path
+
+
+@pytest.mark.parametrize("path", [path for path in OUTSIDE if path.isprintable() and path])
+def test_raw_folder_of_the_other_stages_lies_inside_too(path: str, tmp_path: Path) -> None:
+    """balance and split read nothing of section ingest but where the key is."""
+    file = edited(tmp_path, "dicom_dir: data/raw/train ", f"dicom_dir: {path!r} ")
+    assert refused(params.dicom_dir, file).startswith(f"{file}: ingest.dicom_dir: {path!r}: ")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("  dicom_dir: data/raw/train ", "  # "),
+        ("dicom_dir: data/raw/train ", "dicom_dir: null "),
+        ("dicom_dir: data/raw/train ", "dicom_dir: [data] "),
+        ("\ningest:\n", "\ningest: null\nx:\n"),
+    ],
+)
+def test_raw_folder_that_is_missing_is_told_and_no_program_error(old: str, new: str, tmp_path: Path) -> None:
+    assert "ingest" in refused(params.dicom_dir, edited(tmp_path, old, new))

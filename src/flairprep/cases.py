@@ -1,5 +1,6 @@
 """The tables of cases: one row a case, a status and a short code instead of a log line."""
 
+import csv
 import re
 import warnings
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from flairprep.errors import FlairprepError
 from flairprep.files import write_text
 
 # What spreadsheets run: OWASP, CSV injection. Numbers are none, and apostrophes in front are counted, not lost.
-FORMULA = re.compile(r"'*([=@\t\r]|[+-](?!\d*\.?\d*(e[+-]?\d+)?$))", re.IGNORECASE)
+FORMULA = re.compile(r"'*([=@\t\r]|[+-](?!(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\Z))", re.IGNORECASE)
 OUTCOME_COLUMNS = ("case_id", "status", "code", "message")
 
 
@@ -131,7 +132,10 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
     A text that a spreadsheet would run as a formula gets an apostrophe in front, which `read_csv` takes off again.
     """
     safe = frame.map(lambda cell: f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell)
-    write_text(path, safe.to_csv(index=False, lineterminator="\n"))
+    plain = safe.to_csv(index=False, lineterminator="\n")
+    # Not every Python quotes a carriage return by itself.
+    text = safe.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_ALL) if "\r" in plain else plain
+    write_text(path, text)
 
 
 def read_csv(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:

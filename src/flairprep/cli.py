@@ -79,7 +79,7 @@ def _run(options: argparse.Namespace) -> None:
 
             section = _ingest_section()
             for patient in raw.patients(Path(section.dicom_dir), section.sequence, options.case):
-                console.say(patient or "(no patient id)")
+                console.say((patient if patient.isprintable() else ascii(patient)) or "(no patient id)")
         case "verdict":
             console.say(verdict())
 

@@ -176,7 +176,7 @@ def _geometry(image: sitk.Image) -> dict[str, Any]:
 
 def _identity(dataset: Dataset, voxels: Array) -> dict[str, str]:
     return {
-        "patient": text(dataset, "PatientID"),
+        "patient": headers.patient_id(dataset),
         "study": text(dataset, "StudyInstanceUID"),
         "frame_of_reference": text(dataset, "FrameOfReferenceUID"),
         "voxels": hashlib.sha256(repr(voxels.shape).encode() + np.ascontiguousarray(voxels).tobytes()).hexdigest(),

@@ -146,13 +146,15 @@ def header(path: Path, *, any_modality: bool = False) -> Header | None:
 
 
 def _header(dataset: Dataset, path: Path, any_modality: bool) -> Header:
+    if not text(dataset, "SeriesInstanceUID"):
+        raise CaseError(Code.DECODE_FAILED, "a file names no series, or ends too early")
     groups = levels(dataset)
     words = ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")
     times = find(groups, "MRModifierSequence", "InversionTimes") or find(groups, "", "InversionTime") or ()
     number = _number(dataset.get("SeriesNumber"))
     return Header(
         path=path,
-        patient=text(dataset, "PatientID"),
+        patient=patient_id(dataset),
         study=text(dataset, "StudyInstanceUID"),
         series=text(dataset, "SeriesInstanceUID"),
         names=(path.parent.name.lower(), *(text(dataset, word).lower()[:LONGEST_NAME] for word in words)),
@@ -244,7 +246,18 @@ def find(groups: tuple[Dataset, ...], sequence: str, keyword: str) -> Any:
 def text(dataset: Dataset, keyword: str) -> str:
     """The value as text without the padding, "" where there is none."""
     value = dataset.get(keyword)
-    return "" if value is None else str(value).strip(" \0")
+    values = _values(value)  # of text that holds a backslash, which parts values
+    return "\\".join(map(str, values)).replace("\0", "").strip()
+
+
+def patient_id(dataset: Dataset) -> str:
+    """The patient id, taken as Latin-1 where it is not in the file's character set, so that two stay two."""
+    item = dataset.get_item("PatientID")
+    stored = item.value if item is not None else None
+    found = text(dataset, "PatientID")
+    if "\ufffd" in found and isinstance(stored, bytes):
+        return stored.decode("latin-1").replace("\0", "").strip()
+    return found
 
 
 def has_contrast_agent(dataset: Dataset) -> bool:

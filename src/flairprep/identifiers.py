@@ -26,8 +26,8 @@ def make_key(dicom_dir: Path) -> Path:
     path = dicom_dir / KEY
     if not dicom_dir.is_dir():
         raise FlairprepError(f"params.yaml: ingest.dicom_dir: {str(dicom_dir)!r} is no folder; put the scans there")
-    if path.exists():
-        raise FlairprepError(f"{path}: exists; with another key every case would get another id")
+    if path.exists() or path.is_symlink():
+        raise FlairprepError(f"{path}: exists; with another key every case would get another id (lost? dvc checkout)")
     with whole_file(path) as partial:
         partial.touch(mode=0o600)
         partial.write_text(secrets.token_hex(32) + "\n")
@@ -41,11 +41,11 @@ def read_key(dicom_dir: Path) -> bytes | None:
         FlairprepError: the file does not hold 64 hexadecimal digits.
     """
     path = dicom_dir / KEY
-    if not path.is_file():
+    if not path.exists() and not path.is_symlink():
         return None
     try:
         key = bytes.fromhex(path.read_text())
-    except ValueError:  # no hexadecimal digits, or no text
+    except (OSError, ValueError):  # a link to nothing; no hexadecimal digits, or no text
         key = b""
     if len(key) != 32:
         raise FlairprepError(
@@ -56,7 +56,8 @@ def read_key(dicom_dir: Path) -> bytes | None:
 
 def pseudonym(patient: str, key: bytes) -> str:
     """The case id that stands for a patient id: the first 64 bits of its HMAC-SHA256, in hexadecimal digits."""
-    return hmac.new(key, patient.strip().encode(), "sha256").hexdigest()[:LENGTH]
+    plain = patient.replace("\0", "").strip().encode("utf-8", "surrogatepass")  # as headers.patient_id strips it
+    return hmac.new(key, plain, "sha256").hexdigest()[:LENGTH]
 
 
 def fault(case_id: str) -> str | None:

@@ -51,6 +51,7 @@ def read_labels(section: Params, known: Collection[str] = (), key: bytes | None 
             if fault := identifiers.fault(case):
                 line = _line(path, ids.index == place)
                 raise FlairprepError(f"{path}: line {line}: the case id {ascii(case)[:120]} {fault}; rename the case")
+        identifiers.check(set(ids), str(path), "rename the case")
     else:
         ids = ids.map(lambda case: case if case in known else identifiers.pseudonym(case, key))
     if (twice := ids.duplicated()).any():

@@ -37,6 +37,10 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
 
+class _Raw(Section):
+    dicom_dir: InsidePath
+
+
 SectionT = TypeVar("SectionT", bound=Section)
 
 
@@ -83,7 +87,9 @@ def load(cls: type[SectionT], section: str | None = None, path: Path = FILE) -> 
 
 def dicom_dir(path: Path = FILE) -> Path:
     """The raw folder, for what needs its key and nothing else of section ingest."""
-    return Path(str(read(path)["ingest"]["dicom_dir"]))
+    section = read(path)["ingest"]
+    known = {key: section[key] for key in _Raw.model_fields if key in section} if isinstance(section, dict) else section
+    return Path(validate(_Raw, known, "ingest", path).dicom_dir)
 
 
 def validate(cls: type[SectionT], values: Any, section: str | None, path: Path = FILE) -> SectionT:

@@ -7,7 +7,6 @@ any folders and names, files grouped by what their headers say, and a case id is
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +17,14 @@ from flairprep.errors import FlairprepError
 from flairprep.pool import map_cases
 from flairprep.sequences import SEQUENCES, Candidate
 
-CACHED = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")  # where DVC's own links lead
+CACHED = re.compile(r"/(files/md5|cache)/[0-9a-f]{2}/[0-9a-f]{30}$")  # where DVC's own links lead
 
 
 @dataclass(frozen=True)
 class Case:
     """The files of one case. folder: the sequence whose folder they lie in, "" where the headers have to tell it.
 
-    stray: links that lead out of the raw folder, which are not followed.
+    stray: links that are not followed, since they lead to folders, out of the raw folder, or to nothing.
     """
 
     case_id: str
@@ -53,9 +52,8 @@ def find_cases(dicom_dir: Path, sequence: str) -> list[Case]:
 
 def named_by_folder(dicom_dir: Path) -> bool:
     """Whether some folder of the raw folder holds one that is named as a sequence, as CASE/FLAIR does."""
-    below = [[child.name.lower() for child in case.iterdir() if child.is_dir()] for case in _folders(dicom_dir)]
     names = {name.lower() for name in SEQUENCES}
-    return any(names & set(children) for children in below)
+    return any(child.name.lower() in names for case in _folders(dicom_dir) for child in _folders(case))
 
 
 def by_folder(dicom_dir: Path, sequence: str) -> list[Case]:
@@ -64,7 +62,10 @@ def by_folder(dicom_dir: Path, sequence: str) -> list[Case]:
     identifiers.check(folders, str(dicom_dir), "rename the folder")
     cases = []
     for case_id, case in sorted(folders.items()):
-        own = [path for path in sorted(case.iterdir()) if path.name.lower() == sequence.lower() and path.is_dir()]
+        if case.is_symlink():
+            cases.append(Case(case_id, (), stray=1))
+            continue
+        own = [path for path in _folders(case) if path.name.lower() == sequence.lower()]
         found = [_files(folder, dicom_dir) for folder in own or [case]]
         paths = tuple(path for files, _ in found for path in files)
         cases.append(Case(case_id, paths, sequence if own else "", sum(stray for _, stray in found)))
@@ -106,7 +107,7 @@ def by_subject(dicom_dir: Path) -> dict[str, list[Path]]:
     """
     paths, stray = _files(dicom_dir, dicom_dir)
     if stray:
-        raise FlairprepError(f"{dicom_dir}: {stray} links lead out of it; put the files themselves there")
+        raise FlairprepError(f"{dicom_dir}: {stray} links lead to folders, out of it or to nothing; put files there")
     found = dict(zip(paths, map_cases(_subject, paths, "headers", lost=_unreadable, unit="file"), strict=True))
     subjects: dict[str, list[Path]] = defaultdict(list)
     beside: dict[Path, set[str]] = defaultdict(set)
@@ -141,18 +142,21 @@ def _unreadable(path: Path, error: CaseError) -> tuple[str, str]:
     return "", error.code.value
 
 
-def _folders(dicom_dir: Path) -> Iterator[Path]:
-    return (path for path in dicom_dir.iterdir() if path.is_dir() and not path.name.startswith("."))
+def _folders(dicom_dir: Path) -> list[Path]:
+    for place, names, _ in os.walk(dicom_dir, onerror=_unlisted):
+        return [Path(place) / name for name in sorted(names) if not name.startswith(".")]
+    return []
 
 
 def _files(folder: Path, dicom_dir: Path) -> tuple[list[Path], int]:
-    """The files below a folder, sorted, hidden ones and the key aside; and how many links lead out of `dicom_dir`.
+    """The files below a folder, sorted, hidden ones and the key aside; and how many links cannot be followed.
 
-    Links are followed where they stay inside, or lead into DVC's cache; links to folders are not, so nothing loops.
+    Links to files are, where they lead to one inside `dicom_dir` or in DVC's cache; links to folders are not, so
+    nothing loops.
     """
     inside = dicom_dir.resolve()
     paths, stray = [], int(folder.is_symlink())
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=_unlisted):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         stray += sum((Path(place) / name).is_symlink() for name in folders)
         for name in sorted(names):
@@ -160,13 +164,18 @@ def _files(folder: Path, dicom_dir: Path) -> tuple[list[Path], int]:
             if name.startswith(".") or path == dicom_dir / identifiers.KEY:
                 continue
             if path.is_symlink():
-                target = path.resolve()
-                if not target.is_relative_to(inside) and not CACHED.search(target.as_posix()):
+                target = Path(os.path.realpath(path))
+                known = target.is_relative_to(inside) or CACHED.search(target.as_posix())
+                if not known or not target.exists():
                     stray += 1
                     continue
             if path.is_file():
                 paths.append(path)
     return paths, stray
+
+
+def _unlisted(error: OSError) -> None:
+    raise FlairprepError(f"a folder of the raw scans cannot be listed ({error.strerror}); mend that and run again")
 
 
 @dataclass(frozen=True)
@@ -185,7 +194,7 @@ def survey(case: Case, *, any_modality: bool = False) -> Survey:
         CaseError: LINK_OUTSIDE.
     """
     if case.stray:
-        raise CaseError(Code.LINK_OUTSIDE, f"{case.stray} links lead out of the raw folder; put the files there")
+        raise CaseError(Code.LINK_OUTSIDE, f"{case.stray} links to folders, out of the raw folder, or to nothing")
     found, damaged = [], {}
     for path in case.paths:
         try:
