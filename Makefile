@@ -1,9 +1,9 @@
-# make demo: from nothing to a verdict. make test: from nothing to a tested checkout.
+# make demo: from nothing to a verdict. make test: from nothing to a tested checkout. make fuzz: see bench/results.
 PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3 python,$(if $(shell $(p) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo yes),$(p))))
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint types lock clean
+.PHONY: demo test lint types fuzz lock clean
 
 demo: .venv/done
 	@git config user.email >/dev/null || { git config user.name "$$(id -un)"; git config user.email "$$(id -un)@localhost"; \
@@ -27,6 +27,11 @@ lint: .venv/done
 
 types: .venv/done
 	@mypy
+
+# Damaged files through the real workers, and stages killed at any moment: about half an hour on 2 cores.
+fuzz: .venv/done
+	@mkdir -p bench/results
+	@python bench/fuzz.py --files 5000 --seed 0 --kills 50 >bench/results/fuzz.txt; status=$$?; cat bench/results/fuzz.txt; exit $$status
 
 # Compiled afterwards, on all cores: pip would do it on one. Without it, where PYTHONDONTWRITEBYTECODE is set every stage
 # that imports tensorflow would start 6 s later. A few files of packages are meant for other Pythons and do not compile.

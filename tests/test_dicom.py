@@ -296,7 +296,8 @@ def test_file_that_is_not_dicom_is_passed_over_with_a_warning(tmp_path: Path) ->
         ({"Modality": None}, Code.NOT_MR),
         ({"PhotometricInterpretation": "RGB"}, Code.NOT_GRAYSCALE),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]}, Code.MOSAIC),
-        ({"Rows": 60000, "Columns": 60000}, Code.DECODE_FAILED),  # gigabytes, by a file of 1 kB
+        ({"Rows": 60000, "Columns": 60000}, Code.TOO_LARGE),  # gigabytes, by a file of 1 kB
+        ({"Rows": 20000, "Columns": 20000}, Code.DECODE_FAILED),
         ({"BitsAllocated": 12}, Code.DECODE_FAILED),
         ({"ImageOrientationPatient": [1, 0, 0, 0, 0.5, 0]}, Code.NO_GEOMETRY),
         ({"ImageOrientationPatient": [1, 0, 0, 0.6, 0.8, 0]}, Code.NO_GEOMETRY),

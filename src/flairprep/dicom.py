@@ -18,6 +18,9 @@ from flairprep.cases import CaseError, Code
 from flairprep.geometry import Array, Frame, plane_of, stack
 from flairprep.headers import MAX_VOXELS, find, first, text, undamaged
 
+MAX_LENGTH = 32767  # voxels along one axis: NIfTI-1 counts them in 16 bits
+MIN_SPACING, MAX_SPACING = 0.01, 100.0  # mm between rows and columns; outside it is a damaged number
+MAX_POSITION = 1e5  # mm from the origin
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
@@ -87,14 +90,16 @@ def _check(datasets: Sequence[Dataset], any_modality: bool) -> None:
 
 def _size(dataset: Dataset) -> int:
     """The number of voxels that a data set claims, which its pixel data must be able to hold."""
-    voxels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames") or 1)
-    if voxels <= 0:
+    rows, columns, frames = int(dataset.Rows), int(dataset.Columns), int(dataset.get("NumberOfFrames") or 1)
+    if min(rows, columns, frames) < 1:
         raise CaseError(Code.DECODE_FAILED, "rows, columns or frames are not at least 1")
-    if "PixelData" in dataset and not dataset.file_meta.TransferSyntaxUID.is_compressed:
-        needed = voxels * int(dataset.BitsAllocated) // 8
-        if len(dataset.PixelData) < needed:
-            raise CaseError(Code.DECODE_FAILED, f"{len(dataset.PixelData)} bytes of pixels, the header says {needed}")
-    return voxels
+    if (longest := max(rows, columns, frames)) > MAX_LENGTH:
+        raise CaseError(Code.TOO_LARGE, f"{longest} voxels in a row; NIfTI holds {MAX_LENGTH}")
+    if "PixelData" in dataset and not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        found, frame = len(dataset.PixelData), rows * columns * int(dataset.BitsAllocated) // 8
+        if not frames * frame <= found < (frames + 1) * max(frame, 2):  # 2: padded to an even length
+            raise CaseError(Code.DECODE_FAILED, f"{found} bytes of pixels, the header says {frames * frame}")
+    return rows * columns * frames
 
 
 def _blank_slices(voxels: Array) -> int:
@@ -122,6 +127,8 @@ def _frames(dataset: Dataset) -> list[Frame]:
     stored = _pixels(dataset)
     shared = first(dataset, "SharedFunctionalGroupsSequence")
     groups = dataset.get("PerFrameFunctionalGroupsSequence") or [Dataset()] * len(stored)
+    if len(stored) != int(dataset.get("NumberOfFrames") or 1):
+        raise CaseError(Code.DECODE_FAILED, f"{len(stored)} frames, the header says {dataset.get('NumberOfFrames', 1)}")
     if len(groups) != len(stored):
         raise CaseError(Code.NO_GEOMETRY, f"{len(stored)} frames but {len(groups)} descriptions of frames")
     return [_frame(pixels, (group, shared, dataset)) for pixels, group in zip(stored, groups, strict=True)]
@@ -134,8 +141,10 @@ def _frame(pixels: Array, levels: tuple[Dataset, ...]) -> Frame:
     row, column = np.array(orientation).reshape(2, 3)
     if abs(np.linalg.norm(row) - 1) > 0.01 or abs(np.linalg.norm(column) - 1) > 0.01 or abs(row @ column) > 0.01:
         raise CaseError(Code.NO_GEOMETRY, "the directions of rows and columns are not perpendicular unit vectors")
-    if min(spacing) <= 0:
+    if not MIN_SPACING <= min(spacing) <= max(spacing) <= MAX_SPACING:
         raise CaseError(Code.NO_GEOMETRY, f"pixel spacing {spacing[0]:g} x {spacing[1]:g} mm")
+    if np.abs(position).max() > MAX_POSITION:
+        raise CaseError(Code.NO_GEOMETRY, f"a slice over {MAX_POSITION:g} mm from the origin")
     slope = _number(levels, "PixelValueTransformationSequence", "RescaleSlope", 1.0)
     intercept = _number(levels, "PixelValueTransformationSequence", "RescaleIntercept", 0.0)
     return Frame(position, orientation, spacing, slope, intercept, pixels)

@@ -150,14 +150,15 @@ def _step(steps: Array) -> float:
 
 def _rescaled(frames: Sequence[Frame]) -> Array:
     """Stored values to output units, slice by slice: (slices, rows, columns)."""
-    whole = all(frame.slope == 1 and frame.intercept == int(frame.intercept) for frame in frames)
+    whole = all(f.slope == 1 and float(f.intercept).is_integer() and abs(f.intercept) < 2**31 for f in frames)
     if whole and all(np.issubdtype(frame.stored.dtype, np.integer) for frame in frames):
         volume = np.stack([frame.stored.astype(np.int64) + int(frame.intercept) for frame in frames])
         for dtype in (np.int16, np.int32):
             if np.iinfo(dtype).min <= volume.min() and volume.max() <= np.iinfo(dtype).max:
                 return volume.astype(dtype)
     scaled = [frame.stored.astype(np.float64) * frame.slope + frame.intercept for frame in frames]
-    volume = np.stack([values.astype(np.float32) for values in scaled])
+    with np.errstate(over="ignore"):  # refused below
+        volume = np.stack([values.astype(np.float32) for values in scaled])
     if not np.isfinite(volume).all():
         raise CaseError(Code.DECODE_FAILED, "some values are not finite numbers")
     return volume

@@ -6,18 +6,24 @@ Reading never raises what a damaged file makes pydicom raise, only a CaseError. 
 import logging
 import re
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import get_decoder
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from flairprep.cases import CaseError, Code
 from flairprep.errors import FlairprepError
@@ -26,6 +32,8 @@ logging.getLogger("pydicom").disabled = True  # it quotes values, which may iden
 
 MAX_FILE = 2**31  # bytes of one file; an enhanced FLAIR of 512 x 512 x 400 has a tenth of it
 LONGEST_NAME = 200  # characters of a description that are looked at; the standard allows 64
+MAX_INFLATED = 2**29  # bytes that a deflated file may become
+MAX_META = 2**10  # bytes in which a file names its transfer syntax
 MAX_VOXELS = 2**27  # of one volume: 512 x 512 x 512
 
 NO_IMAGES = re.compile(  # SOP classes without pixels: presentation states, raw data, reports, documents
@@ -112,6 +120,7 @@ def read(path: Path, *, pixels: bool) -> Dataset | None:
             file.seek(0)
             start = file.read(132)
             file.seek(0)
+            _check_inflated(file, start)
             # Old files begin with their first element, of group 2 or 8, in either byte order.
             bare = start[:2] in (b"\x08\x00", b"\x02\x00", b"\x00\x08") and start[128:] != b"DICM"
             try:
@@ -130,6 +139,21 @@ def read(path: Path, *, pixels: bool) -> Dataset | None:
             explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
             meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
         return dataset
+
+
+def _check_inflated(file: BinaryIO, start: bytes) -> None:
+    """Refuses a deflated data set that inflates to more than MAX_INFLATED, which pydicom would do without a limit."""
+    if start[128:132] != b"DICM" or DeflatedExplicitVRLittleEndian.encode() not in file.read(MAX_META):
+        file.seek(0)
+        return
+    file.seek(128 + 4 + 8)  # the first element is the length of the others, group 2, which are not deflated
+    file.seek(int.from_bytes(file.read(4), "little"), 1)
+    inflater, size = zlib.decompressobj(wbits=-zlib.MAX_WBITS), 0
+    while piece := inflater.unconsumed_tail or file.read(2**16):
+        size += len(inflater.decompress(piece, 2**20))
+        if size > MAX_INFLATED:
+            raise CaseError(Code.TOO_LARGE, f"a file that inflates to over {MAX_INFLATED >> 20} MB")
+    file.seek(0)
 
 
 def header(path: Path, *, any_modality: bool = False) -> Header | None:

@@ -51,6 +51,9 @@ def write_fold(
 
     Returns:
         The entry of dataset_info.json for this split, with the lengths as written.
+
+    Raises:
+        OSError: a shard cannot be written.
     """
     shards = -(-count // per_shard)
     source = iter(examples)
@@ -58,11 +61,14 @@ def write_fold(
     for index in range(shards):
         written = 0
         path = directory / f"{NAME}-fold{fold}.tfrecord-{index:05d}-of-{shards:05d}"
-        with tf.io.TFRecordWriter(str(path)) as writer:
-            for example in islice(source, count // shards + (index < count % shards)):
-                if example is not None:
-                    writer.write(example)
-                    written, size = written + 1, size + len(example)
+        try:
+            with tf.io.TFRecordWriter(str(path)) as writer:
+                for example in islice(source, count // shards + (index < count % shards)):
+                    if example is not None:
+                        writer.write(example)
+                        written, size = written + 1, size + len(example)
+        except tf.errors.OpError as error:
+            raise OSError(f"{path}: cannot be written; is the disk full? ({type(error).__name__})") from error
         lengths.append(written)
     return {
         "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
