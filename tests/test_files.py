@@ -88,6 +88,12 @@ def test_what_an_interrupted_run_left_is_not_in_the_next_result() -> None:
     assert tree() == {"data/out/new.txt": "new.txt"}
 
 
+def test_what_a_killed_worker_left_half_written_is_not_in_the_result() -> None:
+    with whole_folder(Path("data/out")) as partial:
+        fill(partial, "deep/.a.nii.gz.123.partial", "deep/.a.nii.gz.123.partial.nii", "deep/b.nii.gz")
+    assert tree() == {"data/out/deep/b.nii.gz": "deep/b.nii.gz"}
+
+
 def test_text_is_utf8_with_line_feeds() -> None:
     write_text(Path("a.txt"), "ä\nb\n")
     assert Path("a.txt").read_bytes() == b"\xc3\xa4\nb\n"

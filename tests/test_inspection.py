@@ -12,7 +12,7 @@ import pytest
 from workspace import write_params
 
 from flairprep import cli, inspection, raw
-from flairprep.cases import read_csv
+from flairprep.cases import CaseError, Code, read_csv
 from flairprep.stages import ingest
 
 RAW = Path("data/raw/train")
@@ -168,8 +168,7 @@ def test_folder_of_one_case_and_of_one_series_are_cases_without_a_name(
     put(RAW / "a/T1w", "secret a", 2, **T1W)
     rows = lines(capfd, str(RAW / "a"))
     assert [(row["case"], row["series"], row["verdict"]) for row in rows] == [
-        ("case 1", "series 1 (FLAIR)", "read"),
-        ("case 1", "series 2 (T1w)", "T1w, not FLAIR"),
+        ("case 1", "series 1 (FLAIR)", "read"),  # as ingest, which looks at no other folder of the case
     ]
     (row,) = lines(capfd, str(RAW / "a/FLAIR/1"))
     assert (row["case"], row["series"], row["verdict"]) == ("case 1", "series 1 (FLAIR)", "read")
@@ -234,5 +233,22 @@ def test_real_series_that_is_no_volume_has_its_code(
 
 def test_table_of_a_case_that_is_lost_has_its_code() -> None:
     case = raw.Case("a", (), "FLAIR", stray=2)
-    (line,) = inspection.inspect(case, sequence="FLAIR", min_slices=8, any_modality=False)
+    lost = CaseError(Code.LINK_OUTSIDE, "2 links")
+    [(line, one, _)] = inspection.plan(case, lost, "FLAIR", excluded=False)
+    assert one is None
     assert (line.case, line.verdict, line.code) == ("a", "would fail", "LINK_OUTSIDE")
+
+
+def test_folder_named_as_a_sequence_says_what_its_series_is(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    put(RAW / "a/FLAIR", "p", 1, SeriesDescription="", EchoTime=None, InversionTime=None)
+    for path in (RAW / "a", RAW / "a/FLAIR"):
+        (row,) = lines(capfd, str(path))
+        assert (row["series"], row["verdict"]) == ("series 1 (FLAIR)", "read")
+
+
+def test_excluded_case_is_not_said_to_be_read(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    put(RAW / "a/FLAIR", "p", 1)
+    write_params(project, ingest={"exclude": {"a": "dark"}})
+    rows = lines(capfd, str(RAW))
+    assert [row["code"] for row in rows if row["verdict"] == "would fail"] == ["EXCLUDED"]
+    assert "read" not in {row["verdict"] for row in rows}

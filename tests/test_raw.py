@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 from workspace import contents, write_params
 
 from flairprep import cli, console, raw
-from flairprep.cases import read_csv
+from flairprep.cases import CaseError, read_csv
 from flairprep.errors import FlairprepError
 from flairprep.stages import balance, ingest, split
 
@@ -330,6 +330,46 @@ def test_slice_that_a_download_cut_off_is_not_left_out_of_its_volume(left: int, 
     ingest.main()
     (row,) = read_csv(OUT / "cases.csv").to_dict("records")
     assert row["status"] == "failed", row["message"]
+
+
+def test_file_that_ends_anywhere_in_its_header_is_not_another_series() -> None:
+    uid = f"1.2.{'3' * 50}"  # as long as real ones: half of it is an UID too
+    paths = put(RAW / "p1/FLAIR", "p1", 1, values=brain(1, 8), SeriesInstanceUID=uid)
+    whole = paths[-1].read_bytes()
+    case = raw.Case("p1", tuple(paths), "FLAIR")
+    for length in range(140, whole.index(b"\xe0\x7f\x10\x00")):
+        paths[-1].write_bytes(whole[:length])
+        with pytest.raises(CaseError):  # noqa: PT012
+            best, _ = raw.choose(case, raw.survey(case), "FLAIR")
+            raw.read(best)
+
+
+def test_series_that_was_chosen_and_fails_is_not_said_to_be_read() -> None:
+    put(RAW / "few/FLAIR", "p1", 1, values=brain(1, 5))
+    ingest.main()
+    (row,) = read_csv(OUT / "series.csv").to_dict("records")
+    assert row["verdict"] == "TOO_FEW_SLICES"
+
+
+def test_files_beside_the_folders_of_cases_are_told(capfd: pytest.CaptureFixture[str]) -> None:
+    put(RAW / "p1/FLAIR", "p1", 1)
+    put(RAW / "p1", "p1", 2)
+    put(RAW, "p1", 3)
+    ingest.main()
+    assert f"{RAW}: 12 files lie beside the folders CASE/ or CASE/FLAIR/ and are passed over" in capfd.readouterr().err
+
+
+def test_numbers_and_codes_of_a_header_that_may_be_a_date_or_a_name_are_not_told(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    put(RAW / "frames/FLAIR", "p1", 1, NumberOfFrames=19680229)
+    put(RAW / "letters/FLAIR", "p2", 2, Modality="JD")
+    put(RAW / "time/FLAIR", "p3", 3, InversionTime=19680229.0)
+    assert ingested() == {"frames": "TOO_LARGE", "letters": "NOT_MR", "time": "ok"}
+    shown = "".join(capfd.readouterr()) + "".join(path.read_text() for path in OUT.glob("*.csv"))
+    assert "1968" not in shown
+    assert "1.968" not in shown
+    assert "JD" not in shown
 
 
 def test_empty_file_among_slices_is_told() -> None:

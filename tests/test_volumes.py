@@ -91,3 +91,14 @@ def test_real_stripped_flair_is_skull_stripped(scans: Path) -> None:
 )
 def test_skull_stripped_is_an_island_among_exact_zeros(values: np.ndarray, stripped: bool) -> None:
     assert volumes.is_skull_stripped(image(values)) is stripped
+
+
+@pytest.mark.parametrize("missing", [1, 100, 352, 2000])
+def test_volume_that_the_disk_did_not_take_whole_is_no_volume(
+    missing: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path)[:-missing])
+    with pytest.raises(OSError, match="No space left"):
+        volumes.write(image(ball(9)), tmp_path / "a.nii.gz")
+    assert list(tmp_path.iterdir()) == []

@@ -69,7 +69,7 @@ class Code(StrEnum):
 
 # The one table of what warns: these never fail a case, EITHER may do both, and every other code fails it.
 WARNS = frozenset({Code.DUPLICATE_SLICES, Code.BLANK_SLICES, Code.INVERTED, Code.MARKED_SERIES, Code.WHOLE_HEAD})
-EITHER = frozenset({Code.NOT_DICOM, Code.NO_PIXEL_DATA, Code.DECODE_FAILED, Code.MISSING_SLICES})
+EITHER = frozenset({Code.NOT_DICOM, Code.NO_PIXEL_DATA, Code.DECODE_FAILED, Code.GANTRY_TILT, Code.MISSING_SLICES})
 
 
 class CaseError(Exception):
@@ -111,6 +111,13 @@ def success(case_id: str, notes: Sequence[tuple[Code, str]], row: dict[str, Any]
     if fails := [code for code, _ in notes if code not in WARNS | EITHER]:
         raise ValueError(f"{fails[0]} does not warn")
     return Outcome(case_id, Status.WARNED, notes[0][0].value, "; ".join(text for _, text in notes), row)
+
+
+def remove_failed(outcomes: Sequence[Outcome], folder: Path) -> None:
+    """Removes the volumes of failed cases: a worker may be killed after it wrote one and before it said so."""
+    for outcome in outcomes:
+        if outcome.status is Status.FAILED:
+            (folder / f"{outcome.case_id}.nii.gz").unlink(missing_ok=True)
 
 
 def passed_on(rows: pd.DataFrame) -> tuple[list[Outcome], pd.DataFrame]:

@@ -68,7 +68,8 @@ def _run(options: argparse.Namespace) -> None:
             from flairprep import inspection
 
             section = _ingest_section()
-            inspection.show(options.path, section.sequence, section.min_slices, any_modality=options.any_modality)
+            limits = {"exclude": section.exclude, "any_modality": options.any_modality}
+            inspection.show(options.path, section.sequence, section.min_slices, **limits)
         case "key":
             from flairprep import identifiers
 

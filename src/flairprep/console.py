@@ -47,20 +47,21 @@ def progress(items: Iterable[T], total: int, label: str, unit: str = "case") -> 
             print(f"{label}: {done} of {total} {unit}s, about {left:.0f} s left", file=sys.stderr, flush=True)
 
 
-def summarise(stage: str, outcomes: list[Outcome], passed_on: int = 0) -> None:
+def summarise(stage: str, outcomes: list[Outcome], passed_on: int = 0, shown: int = SHOWN) -> None:
     """The first warned and failed cases of each code on standard error, a line each; then the counts and the reasons.
 
-    passed_on: how many cases had failed in an earlier stage, so that this one never saw them.
+    passed_on: how many cases had failed in an earlier stage, so that this one never saw them. shown: cases of one code
+    that are told one by one.
     """
-    shown: Counter[tuple[Status, str]] = Counter()
+    told: Counter[tuple[Status, str]] = Counter()
     for outcome in outcomes:
         kind = (outcome.status, outcome.code)
-        shown[kind] += 1
-        if outcome.status is not Status.OK and shown[kind] <= SHOWN:
+        told[kind] += 1
+        if outcome.status is not Status.OK and told[kind] <= shown:
             warn(f"{stage}: case {outcome.case_id} {outcome.status.value}: {outcome.code}: {outcome.message}")
-    for kind, count in sorted(shown.items()):
-        if kind[0] is not Status.OK and count > SHOWN:
-            warn(f"{stage}: {count - SHOWN} more cases {kind[0].value}: {kind[1]}: see data/{stage}/cases.csv")
+    for kind, count in sorted(told.items()):
+        if kind[0] is not Status.OK and count > shown:
+            warn(f"{stage}: {count - shown} more cases {kind[0].value}: {kind[1]}: see data/{stage}/cases.csv")
     status = Counter(outcome.status for outcome in outcomes)
     out = status[Status.OK] + status[Status.WARNED]
     counts = f"{len(outcomes)} cases in, {out} out, {status[Status.WARNED]} warned, {status[Status.FAILED]} failed"

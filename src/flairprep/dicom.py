@@ -4,6 +4,7 @@ Functional groups of enhanced files, DICOM PS3.3 C.7.6.16; Modality LUT, C.11.1;
 """
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,14 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
+from pydicom.uid import RLELossless
 
-from flairprep import headers
+from flairprep import codestream, headers
 from flairprep.cases import CaseError, Code
 from flairprep.geometry import Array, Frame, plane_of, stack
-from flairprep.headers import MAX_VOXELS, find, first, text, undamaged
+from flairprep.headers import MAX_LENGTH, MAX_VOXELS, find, first, text, undamaged
 
-MAX_LENGTH = 32767  # voxels along one axis: NIfTI-1 counts them in 16 bits
 MIN_SPACING, MAX_SPACING = 0.01, 100.0  # mm between rows and columns; outside it is a damaged number
 MAX_POSITION = 1e5  # mm from the origin
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -85,20 +87,31 @@ def _check(datasets: Sequence[Dataset], any_modality: bool) -> None:
         if "Columns" not in dataset or not any(key in dataset for key in PIXELS):
             raise CaseError(Code.NO_PIXEL_DATA, "a file has no pixel data")
     if (voxels := sum(_size(dataset) for dataset in datasets)) > MAX_VOXELS:
-        raise CaseError(Code.TOO_LARGE, f"{voxels >> 20} million voxels, at most {MAX_VOXELS >> 20} can be read")
+        raise CaseError(Code.TOO_LARGE, f"{voxels / 1e6:.0f} million voxels; {MAX_VOXELS / 1e6:.0f} can be read")
 
 
 def _size(dataset: Dataset) -> int:
     """The number of voxels that a data set claims, which its pixel data must be able to hold."""
-    rows, columns, frames = int(dataset.Rows), int(dataset.Columns), int(dataset.get("NumberOfFrames") or 1)
+    rows, columns, frames = int(dataset.Rows), int(dataset.Columns), headers.number_of_frames(dataset)
     if min(rows, columns, frames) < 1:
         raise CaseError(Code.DECODE_FAILED, "rows, columns or frames are not at least 1")
-    if (longest := max(rows, columns, frames)) > MAX_LENGTH:
-        raise CaseError(Code.TOO_LARGE, f"{longest} voxels in a row; NIfTI holds {MAX_LENGTH}")
-    if "PixelData" in dataset and not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-        found, frame = len(dataset.PixelData), rows * columns * int(dataset.BitsAllocated) // 8
-        if not frames * frame <= found < (frames + 1) * max(frame, 2):  # 2: padded to an even length
-            raise CaseError(Code.DECODE_FAILED, f"{found} bytes of pixels, the header says {frames * frame}")
+    if max(rows, columns) > MAX_LENGTH:
+        raise CaseError(Code.TOO_LARGE, f"over {MAX_LENGTH} voxels in a row, more than NIfTI holds")
+    allocated, stored = int(dataset.get("BitsAllocated", 16)), int(dataset.get("BitsStored", 16))
+    if int(dataset.get("HighBit", stored - 1)) != stored - 1 or stored > allocated:
+        raise CaseError(Code.DECODE_FAILED, "the header contradicts itself about the bits of a voxel")
+    if "PixelData" not in dataset:
+        return rows * columns * frames
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated:
+        said = frames * rows * columns * allocated // 8
+        padding = dataset.PixelData[said:]
+        if len(dataset.PixelData) < said or len(padding) > max(1, columns * allocated // 8) or any(padding):
+            raise CaseError(Code.DECODE_FAILED, "there are fewer or more pixels than the header says")
+    elif codestream.says_its_size(syntax):
+        for stream in generate_frames(dataset.PixelData, number_of_frames=frames):
+            if codestream.size(stream, syntax) != (rows, columns, 1):
+                raise CaseError(Code.DECODE_FAILED, "a compressed image has another size than the header says")
     return rows * columns * frames
 
 
@@ -112,7 +125,11 @@ def _blank_slices(voxels: Array) -> int:
 def _pixels(dataset: Dataset) -> Array:
     """Stored values (frames, rows, columns), inverted where MONOCHROME1 says that high is dark."""
     try:
-        stored: Array = dataset.pixel_array
+        with warnings.catch_warnings():
+            if dataset.file_meta.TransferSyntaxUID == RLELossless:  # this decoder compares sizes with the header
+                dataset.pixel_array_options(decoding_plugin="pydicom")
+                warnings.filterwarnings("error", message="The decoded RLE segment contains")
+            stored: Array = dataset.pixel_array
     except MemoryError:
         raise
     except Exception as error:  # a decoder can raise anything; the case gets the kind, never the text
@@ -127,8 +144,8 @@ def _frames(dataset: Dataset) -> list[Frame]:
     stored = _pixels(dataset)
     shared = first(dataset, "SharedFunctionalGroupsSequence")
     groups = dataset.get("PerFrameFunctionalGroupsSequence") or [Dataset()] * len(stored)
-    if len(stored) != int(dataset.get("NumberOfFrames") or 1):
-        raise CaseError(Code.DECODE_FAILED, f"{len(stored)} frames, the header says {dataset.get('NumberOfFrames', 1)}")
+    if len(stored) != headers.number_of_frames(dataset):
+        raise CaseError(Code.DECODE_FAILED, "there are fewer or more frames than the header says")
     if len(groups) != len(stored):
         raise CaseError(Code.NO_GEOMETRY, f"{len(stored)} frames but {len(groups)} descriptions of frames")
     return [_frame(pixels, (group, shared, dataset)) for pixels, group in zip(stored, groups, strict=True)]

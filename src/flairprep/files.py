@@ -29,7 +29,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial*"):
         left.unlink(missing_ok=True)
     try:
         yield partial
@@ -54,6 +54,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield partial
+        for left in partial.rglob(".*.partial*"):  # by a worker that was killed while it wrote
+            left.unlink()
         for file in sorted(partial.rglob("*")):
             _sync(file)
         if path.exists():

@@ -16,6 +16,7 @@ from flairprep.cases import CaseError, Code
 Array = npt.NDArray[Any]
 
 ORIENTATION_TOLERANCE = 1e-3  # largest difference of a direction cosine between two slices of a volume
+TILT_WARNING = 0.1  # mm; what is below it is rounding
 TILT_TOLERANCE = 1.0  # mm that a slice may lie beside the line along the normal through the first one
 SAME_POSITION = 0.01  # mm along the normal; closer slices lie at one position
 STEP_TOLERANCE = 0.05  # of the median step; within it steps count as equal
@@ -51,7 +52,8 @@ def stack(frames: Sequence[Frame]) -> tuple[sitk.Image, int, list[tuple[Code, st
         warnings (code, text).
 
     Raises:
-        CaseError: MIXED_SIZE, MIXED_ORIENTATION, MULTIPLE_VOLUMES, GANTRY_TILT, MISSING_SLICES, UNEVEN_SPACING.
+        CaseError: MIXED_SIZE, MIXED_ORIENTATION, MULTIPLE_VOLUMES, GANTRY_TILT, MISSING_SLICES, UNEVEN_SPACING,
+            DECODE_FAILED.
     """
     _check_one_grid(frames)
     normal = _directions(frames[0])[2]
@@ -61,8 +63,11 @@ def stack(frames: Sequence[Frame]) -> tuple[sitk.Image, int, list[tuple[Code, st
     positions = np.array([frame.position for frame in frames])
     along = positions @ normal
     beside = np.linalg.norm((positions - positions[0]) - np.outer(along - along[0], normal), axis=1).max()
-    if beside > TILT_TOLERANCE:
-        raise CaseError(Code.GANTRY_TILT, f"slices lie up to {beside:.2f} mm beside the slice normal")
+    if beside > TILT_WARNING:
+        text = f"slices lie up to {beside:.2f} mm beside the slice normal"
+        if beside > TILT_TOLERANCE:
+            raise CaseError(Code.GANTRY_TILT, text)
+        notes.append((Code.GANTRY_TILT, text))
     missing = _missing(along)
     volume = _rescaled(frames)
     if missing:
@@ -83,10 +88,12 @@ def stack(frames: Sequence[Frame]) -> tuple[sitk.Image, int, list[tuple[Code, st
 
 
 def _directions(frame: Frame) -> Array:
-    """The directions of increasing column and row index, and the unit normal."""
+    """The directions of increasing column and row index, made perpendicular, and the normal; unit vectors."""
     row, column = np.array(frame.orientation).reshape(2, 3)
-    normal = np.cross(row, column)
-    return np.array([row, column, normal / np.linalg.norm(normal)])
+    row = row / np.linalg.norm(row)
+    column = column - (row @ column) * row  # NIfTI's quaternion holds no shear
+    column = column / np.linalg.norm(column)
+    return np.array([row, column, np.cross(row, column)])
 
 
 def plane_of(normal: Sequence[float]) -> str:

@@ -7,17 +7,19 @@ import logging
 import re
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-import pydicom
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_partial
 from pydicom.pixels import get_decoder
+from pydicom.tag import BaseTag
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -33,6 +35,11 @@ logging.getLogger("pydicom").disabled = True  # it quotes values, which may iden
 MAX_FILE = 2**31  # bytes of one file; an enhanced FLAIR of 512 x 512 x 400 has a tenth of it
 LONGEST_NAME = 200  # characters of a description that are looked at; the standard allows 64
 MAX_INFLATED = 2**29  # bytes that a deflated file may become
+MAX_ELEMENTS = 100_000  # of one data set, those of its sequences aside
+UNDEFINED = 0xFFFFFFFF  # a length that is not told, PS3.5 7.1.1
+PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # of floats, doubles, integers
+MAX_LENGTH = 32767  # voxels along one axis: NIfTI-1 counts them in 16 bits
+MAX_TIME = 1e5  # ms, and whatever other unit; a larger number may be a date
 MAX_META = 2**10  # bytes in which a file names its transfer syntax
 MAX_VOXELS = 2**27  # of one volume: 512 x 512 x 512
 
@@ -40,6 +47,7 @@ NO_IMAGES = re.compile(  # SOP classes without pixels: presentation states, raw 
     r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(11\.|66|88\.|104\.)"
 )
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and its multi-frame kinds below it
+MODALITIES = {"CR", "CT", "DX", "KO", "MG", "NM", "OT", "PR", "PT", "RF", "SC", "SEG", "SR", "US", "XA"}
 NO_AGENT = {"", "NO", "NONE", "N", "0", "-", "N/A", "NA", "NIL", "OHNE"}
 PARTS = {"P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY"}  # of a complex image, beside the magnitude
 
@@ -124,9 +132,10 @@ def read(path: Path, *, pixels: bool) -> Dataset | None:
             # Old files begin with their first element, of group 2 or 8, in either byte order.
             bare = start[:2] in (b"\x08\x00", b"\x02\x00", b"\x00\x08") and start[128:] != b"DICM"
             try:
-                dataset = pydicom.dcmread(file, stop_before_pixels=not pixels, force=bare)
+                dataset = read_partial(file, _limit(pixels), force=bare)
             except (InvalidDicomError, EOFError):
                 return None
+        _check_end(dataset)
         if "DirectoryRecordSequence" in dataset:
             return None
         if "SOPClassUID" not in dataset and "Rows" not in dataset:  # pydicom gives what was read before the end
@@ -141,6 +150,29 @@ def read(path: Path, *, pixels: bool) -> Dataset | None:
         return dataset
 
 
+def _limit(pixels: bool) -> Callable[[BaseTag, str | None, int], bool]:
+    """What read_partial asks at each element: whether to stop there, before the pixels, unless they are asked for."""
+    elements = count()
+
+    def stop(tag: BaseTag, vr: str | None, length: int) -> bool:
+        if next(elements) > MAX_ELEMENTS:
+            raise CaseError(Code.TOO_LARGE, f"a file of over {MAX_ELEMENTS} elements")
+        return not pixels and tag in PIXEL_TAGS
+
+    return stop
+
+
+def _check_end(dataset: Dataset) -> None:
+    """Refuses a file that ends inside an element: pydicom takes what there is of it, such as half of an UID."""
+    if not len(dataset):
+        return
+    last = dataset.get_item(list(dataset.keys())[-1])
+    if not isinstance(last, RawDataElement) or last.value is None or last.length == UNDEFINED:
+        return
+    if len(last.value) < last.length:
+        raise CaseError(Code.DECODE_FAILED, "a file ends too early")
+
+
 def _check_inflated(file: BinaryIO, start: bytes) -> None:
     """Refuses a deflated data set that inflates to more than MAX_INFLATED, which pydicom would do without a limit."""
     if start[128:132] != b"DICM" or DeflatedExplicitVRLittleEndian.encode() not in file.read(MAX_META):
@@ -149,7 +181,7 @@ def _check_inflated(file: BinaryIO, start: bytes) -> None:
     file.seek(128 + 4 + 8)  # the first element is the length of the others, group 2, which are not deflated
     file.seek(int.from_bytes(file.read(4), "little"), 1)
     inflater, size = zlib.decompressobj(wbits=-zlib.MAX_WBITS), 0
-    while piece := inflater.unconsumed_tail or file.read(2**16):
+    while not inflater.eof and (piece := inflater.unconsumed_tail or file.read(2**16)):
         size += len(inflater.decompress(piece, 2**20))
         if size > MAX_INFLATED:
             raise CaseError(Code.TOO_LARGE, f"a file that inflates to over {MAX_INFLATED >> 20} MB")
@@ -184,7 +216,7 @@ def _header(dataset: Dataset, path: Path, any_modality: bool) -> Header:
         names=(path.parent.name.lower(), *(text(dataset, word).lower()[:LONGEST_NAME] for word in words)),
         number=None if number is None else int(number),
         fault=fault(dataset, any_modality=any_modality),
-        frames=max(1, int(_number(dataset.get("NumberOfFrames")) or 1)) if is_image(dataset) else 0,
+        frames=min(max(1, number_of_frames(dataset)), MAX_LENGTH) if is_image(dataset) else 0,
         image_type=_words(dataset, "ImageType"),
         scanning=_scanning(dataset, groups),
         acquisition_contrast=str(find(groups, "MRImageFrameTypeSequence", "AcquisitionContrast") or "").strip(),
@@ -218,7 +250,7 @@ def fault(dataset: Dataset, *, any_modality: bool = False) -> CaseError | None:
     image_type = _words(dataset, "ImageType")
     part = text(dataset, "ComplexImageComponent")
     if (modality := text(dataset, "Modality")) != "MR" and not any_modality:
-        word = modality if re.fullmatch("[A-Z]{2}", modality) else "other" if modality else "not given"
+        word = modality if modality in MODALITIES else "other" if modality else "not given"
         return CaseError(Code.NOT_MR, f"modality {word}")
     if not is_image(dataset) or "Rows" not in dataset:
         return CaseError(Code.NO_PIXEL_DATA, "a file holds no image")
@@ -233,8 +265,12 @@ def fault(dataset: Dataset, *, any_modality: bool = False) -> CaseError | None:
         return CaseError(Code.LOCALIZER, "a localizer")
     if image_type & PARTS or part in ("PHASE", "REAL", "IMAGINARY"):
         return CaseError(Code.NOT_MAGNITUDE, "the phase, or another part of a complex image")
-    if text(dataset, "BurnedInAnnotation") == "YES":
+    if text(dataset, "BurnedInAnnotation").upper() == "YES":
         return CaseError(Code.BURNED_IN, "text is burned into the pixels; it may name the patient")
+    if number_of_frames(dataset) > MAX_LENGTH:
+        return CaseError(Code.TOO_LARGE, f"over {MAX_LENGTH} frames, more than NIfTI holds")
+    if dataset.get("ModalityLUTSequence"):
+        return CaseError(Code.DECODE_FAILED, "a table of values (Modality LUT Sequence), which is not read")
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
         available = get_decoder(syntax).is_available
@@ -282,6 +318,11 @@ def patient_id(dataset: Dataset) -> str:
     if "\ufffd" in found and isinstance(stored, bytes):
         return stored.decode("latin-1").replace("\0", "").strip()
     return found
+
+
+def number_of_frames(dataset: Dataset) -> int:
+    """How many frames a data set claims, 1 where it does not say."""
+    return int(dataset.get("NumberOfFrames") or 1)
 
 
 def has_contrast_agent(dataset: Dataset) -> bool:
@@ -338,8 +379,9 @@ def _words(dataset: Dataset, keyword: str) -> frozenset[str]:
 
 
 def _number(value: Any) -> float | None:
+    """A plausible number, None for what is none."""
     try:
         number = float(value)
     except (TypeError, ValueError):
         return None
-    return number if np.isfinite(number) else None
+    return number if abs(number) < MAX_TIME else None  # neither nan nor infinity is

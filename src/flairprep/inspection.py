@@ -1,6 +1,6 @@
 """What ingest would do with scans, a line a series, before anything is configured; nothing is changed."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -27,21 +27,31 @@ class Line(NamedTuple):
     remark: str = ""
 
 
-def show(path: Path, sequence: str, min_slices: int, *, any_modality: bool = False) -> None:
+def show(
+    path: Path, sequence: str, min_slices: int, *, exclude: Collection[str] = (), any_modality: bool = False
+) -> None:
     """Prints the table of `inspect` for a folder of cases, of one case, of one series, or an export of any folders.
 
     Cases of an export have the ids that its key gives them; where there is none they are numbered.
 
     Raises:
-        FlairprepError: no such folder, or no file in it.
+        FlairprepError: no such folder, no file in it, or what `raw.find_cases` refuses.
     """
     if not path.is_dir():
         raise FlairprepError(f"{path}: no such folder; name one of DICOM files")
     found = cases(path, sequence)
     if not found:
         raise FlairprepError(f"{path}: no file in it; name a folder of DICOM files")
-    work = partial(inspect, sequence=sequence, min_slices=min_slices, any_modality=any_modality)
-    lines = [line for some in map_cases(work, found, "inspect", lost=_lost) for line in some]
+    # First the headers of each case, then every series for itself, so that one that breaks its process costs no other.
+    look = partial(_survey, any_modality=any_modality)
+    surveys = list(map_cases(look, found, "inspect", lost=lambda _, error: error))
+    drafts = [
+        draft
+        for case, survey in zip(found, surveys, strict=True)
+        for draft in plan(case, survey, sequence, excluded=case.case_id in exclude)
+    ]
+    work = partial(_with_volume, min_slices=min_slices, any_modality=any_modality)
+    lines = list(map_cases(work, drafts, "inspect", lost=lambda draft, error: _failed(draft[0], error), unit="series"))
     for row in _aligned([Line(*HEADINGS), *lines]):
         console.say(row)
     read = sum(line.verdict == "read" for line in lines)
@@ -49,40 +59,59 @@ def show(path: Path, sequence: str, min_slices: int, *, any_modality: bool = Fal
 
 
 def cases(path: Path, sequence: str) -> list[raw.Case]:
-    """The cases below a folder; without a key those of an export are numbered, in the order of the patient ids."""
+    """The cases below a folder; without a key those of an export are numbered, in the order of the patient ids.
+
+    A folder that is named as a sequence, or holds one that is, is one case of the layout CASE/FLAIR.
+    """
     if raw.named_by_folder(path):
         return raw.by_folder(path, sequence)
+    if named := raw.sequence_of(path):
+        return [raw.one_case(path, named)]
+    if (path / sequence).is_dir():
+        return [raw.one_case(path / sequence, sequence)]
     if identifiers.read_key(path) is not None:
         return raw.by_header(path)
     subjects = raw.by_subject(path)
     return [raw.Case(f"case {place}", tuple(files)) for place, files in enumerate(subjects.values(), 1)]
 
 
-def inspect(case: raw.Case, *, sequence: str, min_slices: int, any_modality: bool) -> list[Line]:
-    """The lines of one case; every series is read to the end, whether it would be ingested or not."""
-    try:
-        found = raw.survey(case, any_modality=any_modality)
-    except CaseError as error:
-        return [_lost_line(case, error)]
+def plan(
+    case: raw.Case, found: raw.Survey | CaseError, sequence: str, *, excluded: bool
+) -> list[tuple[Line, sequences.Candidate | None, list[tuple[Code, str]]]]:
+    """A draft of each line of a case: what would become of the series, the series, and what choosing it warned of."""
+    if isinstance(found, CaseError):
+        return [(_failed(Line(case.case_id), found), None, [])]
     best, refusal = None, None
     notes: list[tuple[Code, str]] = []
     try:
+        if excluded:
+            raise CaseError(Code.EXCLUDED, "listed in ingest.exclude")
         best, notes = raw.choose(case, found, sequence)
     except CaseError as error:
         refusal = error
-    lines = []
+    drafts: list[tuple[Line, sequences.Candidate | None, list[tuple[Code, str]]]] = []
     for one in found.candidates:
         line = Line(case.case_id, one.title, sequences.verdict(one, best, sequence), str(one.slices))
-        lines.append(_with_volume(line, one, min_slices, any_modality, notes if one is best else []))
-    if refusal and refusal.code is not Code.NO_SERIES:
-        lines.append(_lost_line(case, refusal))
-    return lines or [_lost_line(case, refusal or CaseError(Code.NO_SERIES, "no series"))]
+        drafts.append((line, one, notes if one is best else []))
+    if refusal and (refusal.code is not Code.NO_SERIES or not drafts):
+        drafts.append((_failed(Line(case.case_id), refusal), None, []))
+    return drafts
+
+
+def _survey(case: raw.Case, *, any_modality: bool) -> raw.Survey | CaseError:
+    try:
+        return raw.survey(case, any_modality=any_modality)
+    except CaseError as error:
+        return error
 
 
 def _with_volume(
-    line: Line, one: sequences.Candidate, min_slices: int, any_modality: bool, notes: Iterable[tuple[Code, str]]
+    draft: tuple[Line, sequences.Candidate | None, list[tuple[Code, str]]], *, min_slices: int, any_modality: bool
 ) -> Line:
     """The line with what reading the series gave: geometry and warnings, or the code that stops it."""
+    line, one, notes = draft
+    if one is None:
+        return line
     try:
         series = raw.read(one, any_modality=any_modality)
         header = series.header
@@ -92,20 +121,17 @@ def _with_volume(
         if header["slices"] < min_slices:
             raise CaseError(Code.TOO_FEW_SLICES, f"ingest.min_slices is {min_slices}")
     except CaseError as error:
-        verdict = "would fail" if line.verdict == "read" else line.verdict
-        return line._replace(verdict=verdict, code=error.code.value, remark=error.message)
+        return _failed(line, error)
     found = [*notes, *series.warnings]
     codes = ",".join(dict.fromkeys(code.value for code, _ in found))
     marks = [mark for mark in one.marks if not any(mark in text for _, text in found)]
     return line._replace(code=codes or "-", remark="; ".join([*marks, *(text for _, text in found)]))
 
 
-def _lost_line(case: raw.Case, error: CaseError) -> Line:
-    return Line(case.case_id, verdict="would fail", code=error.code.value, remark=error.message)
-
-
-def _lost(case: raw.Case, error: CaseError) -> list[Line]:
-    return [_lost_line(case, error)]
+def _failed(line: Line, error: CaseError) -> Line:
+    """The line of a series, or of a whole case, that cannot be read."""
+    verdict = "would fail" if line.verdict in ("read", "-") else line.verdict
+    return line._replace(verdict=verdict, code=error.code.value, remark=error.message)
 
 
 def _aligned(lines: list[Line]) -> list[str]:

@@ -108,7 +108,7 @@ class _Pool(Generic[T, R]):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the workers: the cases are the parallelism
         context = multiprocessing.get_context("forkserver")  # forking this process, which may have threads, can hang
         context.set_forkserver_preload([name for name in HEAVY if name in sys.modules])
-        start = partial(_Worker, context, function, memory)
+        start = partial(_Worker, context, function, limit, memory)
         self._limit = limit
         self._memory = memory
         self._start: Callable[[], _Worker] = start
@@ -169,12 +169,12 @@ class _Pool(Generic[T, R]):
 class _Worker:
     """A process that serves one item after another; `index` is that of the item it has, if any."""
 
-    def __init__(self, context: Any, function: Callable[[Any], Any], memory: int) -> None:
+    def __init__(self, context: Any, function: Callable[[Any], Any], limit: int, memory: int) -> None:
         self.index: int | None = None
         self.started = False
         self.deadline = 0.0
         self.connection, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other, function, memory, debugging()), daemon=True)
+        self._process = context.Process(target=_serve, args=(other, function, limit, memory, debugging()), daemon=True)
         self._process.start()
         other.close()
 
@@ -207,7 +207,10 @@ class _Worker:
     def reason(self) -> str:
         self._process.join(5)
         status = self._process.exitcode
-        return signal.Signals(-status).name if status and status < 0 else f"exit status {status}"
+        if status is None or status >= 0:
+            return f"exit status {status}"
+        known = {member.value: member.name for member in signal.Signals}
+        return known.get(-status, f"signal {-status}")
 
     def stop(self) -> None:
         self._process.kill()
@@ -215,7 +218,7 @@ class _Worker:
         self.connection.close()
 
 
-def _serve(connection: Connection, function: Callable[[Any], Any], memory: int, debug: bool) -> None:
+def _serve(connection: Connection, function: Callable[[Any], Any], limit: int, memory: int, debug: bool) -> None:
     """A worker's life, until its parent closes the pipe or ends in any way."""
     import SimpleITK as sitk
 
@@ -236,6 +239,8 @@ def _serve(connection: Connection, function: Callable[[Any], Any], memory: int, 
             item = connection.recv()
         except EOFError:
             return
+        # For a worker whose parent was killed while native code keeps Python from noticing: nobody else would end it.
+        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + limit + 60, resource.RLIM_INFINITY))
         connection.send(_answer(function, item, debug))
 
 

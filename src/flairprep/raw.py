@@ -56,20 +56,41 @@ def named_by_folder(dicom_dir: Path) -> bool:
     return any(child.name.lower() in names for case in _folders(dicom_dir) for child in _folders(case))
 
 
+def sequence_of(folder: Path) -> str:
+    """Which of the sequences a folder is named as, "" for none."""
+    return next((name for name in SEQUENCES if name.lower() == folder.resolve().name.lower()), "")
+
+
+def one_case(folder: Path, sequence: str) -> Case:
+    """The files of one folder as a case whose folder says what it is."""
+    paths, stray = _files(folder, folder)
+    return Case("case 1", tuple(paths), sequence, stray)
+
+
 def by_folder(dicom_dir: Path, sequence: str) -> list[Case]:
     """The cases of the layout CASE/SEQUENCE/*; all files of a case where it has no folder of that name."""
     folders = {path.name: path for path in _folders(dicom_dir)}
     identifiers.check(folders, str(dicom_dir), "rename the folder")
-    cases = []
+    cases, loose = [], _loose(dicom_dir)
     for case_id, case in sorted(folders.items()):
         if case.is_symlink():
             cases.append(Case(case_id, (), stray=1))
             continue
         own = [path for path in _folders(case) if path.name.lower() == sequence.lower()]
         found = [_files(folder, dicom_dir) for folder in own or [case]]
+        loose += _loose(case) if own else 0
         paths = tuple(path for files, _ in found for path in files)
         cases.append(Case(case_id, paths, sequence if own else "", sum(stray for _, stray in found)))
+    if loose:
+        console.warn(f"{dicom_dir}: {loose} files lie beside the folders CASE/ or CASE/{sequence}/ and are passed over")
     return cases
+
+
+def _loose(folder: Path) -> int:
+    """How many files lie right in a folder, hidden ones and the key aside."""
+    for _, _, names in os.walk(folder, onerror=_unlisted):
+        return sum(not name.startswith(".") and name != identifiers.KEY for name in names)
+    return 0
 
 
 def by_header(dicom_dir: Path) -> list[Case]:
@@ -91,12 +112,24 @@ def patients(dicom_dir: Path, sequence: str, case_id: str) -> list[str]:
     """The patient ids that stand in the headers of a case's files, sorted; the way back from a case id.
 
     Raises:
-        FlairprepError: see `find_cases`; or there is no such case.
+        FlairprepError: see `find_cases`; or there is no such case, or none of its files can be read.
     """
     cases = {case.case_id: case for case in find_cases(dicom_dir, sequence)}
     if case_id not in cases:
         raise FlairprepError(f"{dicom_dir}: no case {case_id!r}; {params.suggest(case_id, tuple(cases)[:9])}")
-    return sorted({header.patient for one in survey(cases[case_id]).candidates for header in one.headers})
+    [found] = map_cases(_patients, [cases[case_id]], "who", lost=lambda _, error: error)
+    if isinstance(found, CaseError):
+        raise FlairprepError(f"case {case_id}: {found.code}: {found.message}")
+    return found
+
+
+def _patients(case: Case) -> list[str] | CaseError:
+    try:
+        found = survey(case)
+    except CaseError as error:
+        return error
+    names = sorted({header.patient for one in found.candidates for header in one.headers})
+    return names or CaseError(Code.NOT_DICOM, "none of its files can be read")
 
 
 def by_subject(dicom_dir: Path) -> dict[str, list[Path]]:
@@ -163,15 +196,19 @@ def _files(folder: Path, dicom_dir: Path) -> tuple[list[Path], int]:
             path = Path(place) / name
             if name.startswith(".") or path == dicom_dir / identifiers.KEY:
                 continue
-            if path.is_symlink():
-                target = Path(os.path.realpath(path))
-                known = target.is_relative_to(inside) or CACHED.search(target.as_posix())
-                if not known or not target.exists():
+            try:
+                if path.is_symlink() and not _may_follow(path, inside):
                     stray += 1
-                    continue
-            if path.is_file():
-                paths.append(path)
+                elif path.is_file():
+                    paths.append(path)
+            except OSError as error:
+                _unlisted(error)
     return paths, stray
+
+
+def _may_follow(link: Path, inside: Path) -> bool:
+    target = Path(os.path.realpath(link))
+    return target.exists() and (target.is_relative_to(inside) or CACHED.search(target.as_posix()) is not None)
 
 
 def _unlisted(error: OSError) -> None:

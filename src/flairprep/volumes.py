@@ -10,6 +10,7 @@ import SimpleITK as sitk
 
 from flairprep.files import whole_file
 
+NIFTI_HEADER = 352  # bytes before the voxels of a single file without extensions
 SKULL_STRIPPED_BORDER = 0.97  # share of exact zeros on each of the six faces; a neck fills more than 3 % of one
 SKULL_STRIPPED_INSIDE = (0.02, 0.8)  # share of voxels that are not zero
 
@@ -46,7 +47,8 @@ def write(image: sitk.Image, path: Path) -> None:
         try:
             sitk.WriteImage(image, str(plain), imageIO="NiftiImageIO")
             content = plain.read_bytes()
-            if len(content) < image.GetNumberOfPixels() * image.GetSizeOfPixelComponent():  # ITK does not look
+            # ITK does not look whether the disk took all of it.
+            if len(content) != NIFTI_HEADER + image.GetNumberOfPixels() * image.GetSizeOfPixelComponent():
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
             partial.write_bytes(_gzip(content))
         except RuntimeError as error:

@@ -8,7 +8,18 @@ import pandas as pd
 from pydantic import Field
 
 from flairprep import console, files, params, raw, sequences, volumes
-from flairprep.cases import OUTCOME_COLUMNS, CaseError, Code, Outcome, Status, failure, success, table, write_csv
+from flairprep.cases import (
+    OUTCOME_COLUMNS,
+    CaseError,
+    Code,
+    Outcome,
+    Status,
+    failure,
+    remove_failed,
+    success,
+    table,
+    write_csv,
+)
 from flairprep.errors import FlairprepError
 from flairprep.pool import map_cases
 
@@ -55,7 +66,7 @@ def ingest(case: raw.Case, *, params: Params, volumes_dir: Path) -> Ingested:
         if (slices := series.header["slices"]) < params.min_slices:
             raise CaseError(Code.TOO_FEW_SLICES, f"{slices} slices, ingest.min_slices is {params.min_slices}")
     except CaseError as error:
-        return Ingested(failure(case.case_id, error), {}, _accounts(case, found, best, params))
+        return Ingested(failure(case.case_id, error), {}, _accounts(case, found, best, params, error.code.value))
     except FlairprepError as error:
         raise FlairprepError(f"ingest: case {case.case_id}: {error}") from error
     volumes.write(series.image, volumes_dir / f"{case.case_id}.nii.gz")
@@ -69,11 +80,11 @@ def ingest(case: raw.Case, *, params: Params, volumes_dir: Path) -> Ingested:
 
 
 def _accounts(
-    case: raw.Case, found: raw.Survey | None, best: sequences.Candidate | None, params: Params
+    case: raw.Case, found: raw.Survey | None, best: sequences.Candidate | None, params: Params, code: str = "read"
 ) -> list[dict[str, Any]]:
-    """The rows of series.csv: what became of each series, and why."""
+    """The rows of series.csv: what became of each series, and why; `code` of the one that was to be read."""
     candidates = found.candidates if found else []
-    verdicts = [sequences.verdict(one, best, params.sequence) for one in candidates]
+    verdicts = [code if one is best else sequences.verdict(one, best, params.sequence) for one in candidates]
     cells = [(case.case_id, one.title, one.slices, ", ".join(one.marks)) for one in candidates]
     return [dict(zip(SERIES, (*cell, verdict), strict=True)) for cell, verdict in zip(cells, verdicts, strict=True)]
 
@@ -89,15 +100,16 @@ def same_as(identities: dict[str, dict[str, str]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["case_id", *IDENTITY])
 
 
-def check_failures(outcomes: list[Outcome], max_failed: float) -> None:
-    """Ends the stage where more than the share `max_failed` of the cases failed (excluded ones aside)."""
+def too_many_failures(outcomes: list[Outcome], max_failed: float) -> str | None:
+    """What to say where more than the share `max_failed` of the cases failed (excluded ones aside), else None."""
     tried = [outcome for outcome in outcomes if outcome.code != Code.EXCLUDED]
     failed = [outcome for outcome in tried if outcome.status is Status.FAILED]
-    if len(failed) > max_failed * len(tried):
-        raise FlairprepError(
-            f"params.yaml: ingest.max_failed: {max_failed}: {len(failed)} of {len(tried)} cases failed, reasons above; "
-            "mend or remove them, list them in ingest.exclude, or raise it"
-        )
+    if len(failed) <= max_failed * len(tried):
+        return None
+    return (
+        f"params.yaml: ingest.max_failed: {max_failed}: {len(failed)} of {len(tried)} cases failed, reasons above; "
+        "mend or remove them, list them in ingest.exclude, or raise it"
+    )
 
 
 def _lost(case: raw.Case, error: CaseError) -> Ingested:
@@ -115,8 +127,11 @@ def main() -> None:
         work = partial(ingest, params=section, volumes_dir=out / "volumes")
         results = list(map_cases(work, found, "ingest", lost=_lost))
         outcomes = [result.outcome for result in results]
-        console.summarise("ingest", outcomes)
-        check_failures(outcomes, section.max_failed)
+        remove_failed(outcomes, out / "volumes")
+        fault = too_many_failures(outcomes, section.max_failed)
+        console.summarise("ingest", outcomes, shown=len(outcomes) if fault else console.SHOWN)
+        if fault:
+            raise FlairprepError(fault)
         write_csv(out / "cases.csv", table(outcomes, COLUMNS))
         write_csv(out / "same_as.csv", same_as({r.outcome.case_id: r.identity for r in results if r.identity}))
         rows = [row for result in results for row in result.series]

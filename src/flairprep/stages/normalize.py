@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from pydantic import Field
 
 from flairprep import console, files, intensity, params, volumes
-from flairprep.cases import CaseError, Outcome, Status, failure, passed_on, read_csv, table, write_csv
+from flairprep.cases import CaseError, Outcome, Status, failure, passed_on, read_csv, remove_failed, table, write_csv
 from flairprep.foreground import foreground
 from flairprep.pool import map_cases
 
@@ -70,6 +70,7 @@ def main() -> None:
     with files.whole_folder(OUT) as out:
         work = partial(normalize_case, params=section, out=out)
         outcomes = list(map_cases(work, cases, "normalize", lost=lambda case, error: failure(case[0], error)))
+        remove_failed(outcomes, out)
         console.summarise("normalize", outcomes, passed_on=len(failed))
         write_csv(out / "cases.csv", table([*failed, *outcomes]))
 

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from pydantic import Field
 
 from flairprep import console, files, params, volumes
-from flairprep.cases import Outcome, Status, failure, passed_on, read_csv, table, write_csv
+from flairprep.cases import Outcome, Status, failure, passed_on, read_csv, remove_failed, table, write_csv
 from flairprep.grid import in_plane, resample, slice_positions
 from flairprep.pool import map_cases
 
@@ -57,6 +57,7 @@ def main() -> None:
     with files.whole_folder(OUT) as out:
         cases = going["case_id"].tolist()
         outcomes = list(map_cases(partial(work, out=out), cases, "select_slices", lost=failure))
+        remove_failed(outcomes, out)
         console.summarise("select_slices", outcomes, passed_on=len(failed))
         write_csv(out / "cases.csv", table([*failed, *outcomes]))
 
