@@ -269,7 +269,7 @@ def fault(dataset: Dataset, *, any_modality: bool = False) -> CaseError | None:
         return CaseError(Code.BURNED_IN, "text is burned into the pixels; it may name the patient")
     if number_of_frames(dataset) > MAX_LENGTH:
         return CaseError(Code.TOO_LARGE, f"over {MAX_LENGTH} frames, more than NIfTI holds")
-    if dataset.get("ModalityLUTSequence"):
+    if "LUTData" in first(dataset, "ModalityLUTSequence"):
         return CaseError(Code.DECODE_FAILED, "a table of values (Modality LUT Sequence), which is not read")
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
