@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import miniature
 import numpy as np
 import pytest
-from test_pipeline import MINIATURE, PROJECT, ROOT, Project, write_cohort
-from workspace import PARAMS, contents
+from miniature import Project
+from workspace import contents
 
 from flairprep import cases, console, raw
 from flairprep.cases import Code
@@ -85,23 +86,8 @@ class Fragile(Project):
 
 def make(root: Path) -> Fragile:
     """A project with a small cohort; nothing has run."""
-    for name in PROJECT:
-        source, target = ROOT / name, root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, target)
-    for folder in ("data", "reports"):
-        (root / folder).mkdir()
-        shutil.copy(ROOT / folder / ".gitignore", root / folder)
-    shutil.copy(PARAMS, root)
-    write_cohort(root / "data/raw", CASES)
-    made = Fragile(root)
-    made.edit(**{key.replace(".", "__"): value for key, value in MINIATURE.items()})
-    made.run("git", "init", "-q")
-    made.run("dvc", "add", "-q", "data/raw/train")
-    return made
+    miniature.make(root, CASES)
+    return Fragile(root)
 
 
 @pytest.fixture(scope="module")

@@ -120,6 +120,7 @@ def read(path: Path, *, pixels: bool) -> Dataset | None:
 
     Raises:
         CaseError: TOO_LARGE, DECODE_FAILED.
+        FlairprepError: see `undamaged`.
     """
     with undamaged():
         with path.open("rb") as file:
@@ -193,6 +194,7 @@ def header(path: Path, *, any_modality: bool = False) -> Header | None:
 
     Raises:
         CaseError: TOO_LARGE, DECODE_FAILED.
+        FlairprepError: see `undamaged`.
     """
     dataset = read(path, pixels=False)
     if dataset is None:
@@ -246,7 +248,10 @@ def is_image(dataset: Dataset) -> bool:
 
 
 def fault(dataset: Dataset, *, any_modality: bool = False) -> CaseError | None:
-    """Why a data set can be no slice of an MR volume, by what its header says it is; None where it can."""
+    """Why a data set can be no slice of an MR volume, by what its header says it is; None where it can.
+
+    Image Type, PS3.3 C.7.6.1.1.2 and C.8.3.1.1.1; Complex Image Component, C.8.13.3.1.3; MOSAIC is Siemens's own.
+    """
     image_type = _words(dataset, "ImageType")
     part = text(dataset, "ComplexImageComponent")
     if (modality := text(dataset, "Modality")) != "MR" and not any_modality:

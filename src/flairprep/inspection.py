@@ -1,6 +1,7 @@
-"""What ingest would do with scans, a line a series, before anything is configured; nothing is changed."""
+"""What ingest would do with scans, a line a series; nothing is changed."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -51,7 +52,7 @@ def show(
         for draft in plan(case, survey, sequence, excluded=case.case_id in exclude)
     ]
     work = partial(_with_volume, min_slices=min_slices, any_modality=any_modality)
-    lines = list(map_cases(work, drafts, "inspect", lost=lambda draft, error: _failed(draft[0], error), unit="series"))
+    lines = list(map_cases(work, drafts, "inspect", lost=_lost, unit="series"))
     for row in _aligned([Line(*HEADINGS), *lines]):
         console.say(row)
     read = sum(line.verdict == "read" for line in lines)
@@ -62,25 +63,33 @@ def cases(path: Path, sequence: str) -> list[raw.Case]:
     """The cases below a folder; without a key those of an export are numbered, in the order of the patient ids.
 
     A folder that is named as a sequence, or holds one that is, is one case of the layout CASE/FLAIR.
+
+    Raises:
+        FlairprepError: see `raw.by_folder` and `raw.by_header`.
     """
     if raw.named_by_folder(path):
         return raw.by_folder(path, sequence)
-    if named := raw.sequence_of(path):
-        return [raw.one_case(path, named)]
-    if (path / sequence).is_dir():
-        return [raw.one_case(path / sequence, sequence)]
+    alone = raw.in_folder("case 1", path, sequence, path)
+    if folder := alone.folder or raw.sequence_of(path):
+        return [replace(alone, folder=folder)]
     if identifiers.read_key(path) is not None:
         return raw.by_header(path)
     subjects = raw.by_subject(path)
     return [raw.Case(f"case {place}", tuple(files)) for place, files in enumerate(subjects.values(), 1)]
 
 
-def plan(
-    case: raw.Case, found: raw.Survey | CaseError, sequence: str, *, excluded: bool
-) -> list[tuple[Line, sequences.Candidate | None, list[tuple[Code, str]]]]:
-    """A draft of each line of a case: what would become of the series, the series, and what choosing it warned of."""
+class Draft(NamedTuple):
+    """A line before its series, if any, was read; notes: what choosing it warned of."""
+
+    line: Line
+    series: sequences.Candidate | None = None
+    notes: tuple[tuple[Code, str], ...] = ()
+
+
+def plan(case: raw.Case, found: raw.Survey | CaseError, sequence: str, *, excluded: bool) -> list[Draft]:
+    """A draft of each line of a case, by the headers alone."""
     if isinstance(found, CaseError):
-        return [(_failed(Line(case.case_id), found), None, [])]
+        return [Draft(_failed(Line(case.case_id), found))]
     best, refusal = None, None
     notes: list[tuple[Code, str]] = []
     try:
@@ -89,12 +98,12 @@ def plan(
         best, notes = raw.choose(case, found, sequence)
     except CaseError as error:
         refusal = error
-    drafts: list[tuple[Line, sequences.Candidate | None, list[tuple[Code, str]]]] = []
+    drafts = []
     for one in found.candidates:
         line = Line(case.case_id, one.title, sequences.verdict(one, best, sequence), str(one.slices))
-        drafts.append((line, one, notes if one is best else []))
+        drafts.append(Draft(line, one, tuple(notes) if one is best else ()))
     if refusal and (refusal.code is not Code.NO_SERIES or not drafts):
-        drafts.append((_failed(Line(case.case_id), refusal), None, []))
+        drafts.append(Draft(_failed(Line(case.case_id), refusal)))
     return drafts
 
 
@@ -105,9 +114,7 @@ def _survey(case: raw.Case, *, any_modality: bool) -> raw.Survey | CaseError:
         return error
 
 
-def _with_volume(
-    draft: tuple[Line, sequences.Candidate | None, list[tuple[Code, str]]], *, min_slices: int, any_modality: bool
-) -> Line:
+def _with_volume(draft: Draft, *, min_slices: int, any_modality: bool) -> Line:
     """The line with what reading the series gave: geometry and warnings, or the code that stops it."""
     line, one, notes = draft
     if one is None:
@@ -126,6 +133,10 @@ def _with_volume(
     codes = ",".join(dict.fromkeys(code.value for code, _ in found))
     marks = [mark for mark in one.marks if not any(mark in text for _, text in found)]
     return line._replace(code=codes or "-", remark="; ".join([*marks, *(text for _, text in found)]))
+
+
+def _lost(draft: Draft, error: CaseError) -> Line:
+    return _failed(draft.line, error)
 
 
 def _failed(line: Line, error: CaseError) -> Line:

@@ -52,36 +52,35 @@ def find_cases(dicom_dir: Path, sequence: str) -> list[Case]:
 
 def named_by_folder(dicom_dir: Path) -> bool:
     """Whether some folder of the raw folder holds one that is named as a sequence, as CASE/FLAIR does."""
-    names = {name.lower() for name in SEQUENCES}
-    return any(child.name.lower() in names for case in _folders(dicom_dir) for child in _folders(case))
+    return any(sequence_of(child) for case in _folders(dicom_dir) for child in _folders(case))
 
 
 def sequence_of(folder: Path) -> str:
-    """Which of the sequences a folder is named as, "" for none."""
-    return next((name for name in SEQUENCES if name.lower() == folder.resolve().name.lower()), "")
+    """Which of the sequences a folder is named as, in any case of letters; "" for none."""
+    return next((name for name in SEQUENCES if name.lower() == folder.absolute().name.lower()), "")
 
 
-def one_case(folder: Path, sequence: str) -> Case:
-    """The files of one folder as a case whose folder says what it is."""
-    paths, stray = _files(folder, folder)
-    return Case("case 1", tuple(paths), sequence, stray)
+def in_folder(case_id: str, case: Path, sequence: str, dicom_dir: Path) -> Case:
+    """The case whose folder is `case`: the files in its folder SEQUENCE, or all where it has none of that name."""
+    if case.is_symlink():
+        return Case(case_id, (), stray=1)
+    own = [path for path in _folders(case) if sequence_of(path) == sequence]
+    found = [_files(folder, dicom_dir) for folder in own or [case]]
+    paths = tuple(path for files, _ in found for path in files)
+    return Case(case_id, paths, sequence if own else "", sum(stray for _, stray in found))
 
 
 def by_folder(dicom_dir: Path, sequence: str) -> list[Case]:
-    """The cases of the layout CASE/SEQUENCE/*; all files of a case where it has no folder of that name."""
+    """The cases of the layout CASE/SEQUENCE/*, sorted by id; see `in_folder`.
+
+    Raises:
+        FlairprepError: a folder's name is no safe id, or two cannot be told apart.
+    """
     folders = {path.name: path for path in _folders(dicom_dir)}
     identifiers.check(folders, str(dicom_dir), "rename the folder")
-    cases, loose = [], _loose(dicom_dir)
-    for case_id, case in sorted(folders.items()):
-        if case.is_symlink():
-            cases.append(Case(case_id, (), stray=1))
-            continue
-        own = [path for path in _folders(case) if path.name.lower() == sequence.lower()]
-        found = [_files(folder, dicom_dir) for folder in own or [case]]
-        loose += _loose(case) if own else 0
-        paths = tuple(path for files, _ in found for path in files)
-        cases.append(Case(case_id, paths, sequence if own else "", sum(stray for _, stray in found)))
-    if loose:
+    cases = [in_folder(case_id, case, sequence, dicom_dir) for case_id, case in sorted(folders.items())]
+    beside = [folders[case.case_id] for case in cases if case.folder]
+    if loose := sum(map(_loose, (dicom_dir, *beside))):
         console.warn(f"{dicom_dir}: {loose} files lie beside the folders CASE/ or CASE/{sequence}/ and are passed over")
     return cases
 
@@ -94,11 +93,15 @@ def _loose(folder: Path) -> int:
 
 
 def by_header(dicom_dir: Path) -> list[Case]:
-    """The cases of an export with any names: one a patient id (where that is empty, one a study)."""
-    if not _files(dicom_dir, dicom_dir)[0]:
-        return []
+    """The cases of an export with any names, sorted by id: one a patient id (where that is empty, one a study).
+
+    Raises:
+        FlairprepError: there is no key, or see `by_subject`.
+    """
     key = identifiers.read_key(dicom_dir)
     if key is None:
+        if not _files(dicom_dir, dicom_dir)[0]:
+            return []
         raise FlairprepError(
             f"{dicom_dir}: not CASE/FLAIR/, so the case ids come from headers and must be replaced; make the key for "
             f"that with: flairprep key, and then: dvc add {dicom_dir}"
@@ -137,6 +140,9 @@ def by_subject(dicom_dir: Path) -> dict[str, list[Path]]:
 
     A damaged file counts as one of the patient whose files lie beside it, if there is just one. What belongs to no
     patient is told on standard error, in numbers.
+
+    Raises:
+        FlairprepError: a link that cannot be followed: whose it was is not known.
     """
     paths, stray = _files(dicom_dir, dicom_dir)
     if stray:
@@ -161,7 +167,7 @@ def by_subject(dicom_dir: Path) -> dict[str, list[Path]]:
 
 
 def _subject(path: Path) -> tuple[str, str]:
-    """(patient id or study, "") of a file, or ("", code) where it has none."""
+    """(patient id or study, why it may belong to nobody) of a file; "" first where it does."""
     try:
         found = headers.header(path)
     except CaseError as error:
@@ -229,6 +235,7 @@ def survey(case: Case, *, any_modality: bool = False) -> Survey:
 
     Raises:
         CaseError: LINK_OUTSIDE.
+        FlairprepError: see `headers.undamaged`.
     """
     if case.stray:
         raise CaseError(Code.LINK_OUTSIDE, f"{case.stray} links to folders, out of the raw folder, or to nothing")

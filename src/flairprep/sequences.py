@@ -8,11 +8,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from flairprep.cases import CaseError, Code
 from flairprep.headers import Header
 
-SEQUENCES = ("FLAIR", "T1w", "T1wCE", "T2w")
+Name = Literal["FLAIR", "T1w", "T1wCE", "T2w"]
+SEQUENCES: tuple[str, ...] = get_args(Name)
 
 FLAIR_INVERSION = (1200.0, 3200.0)  # ms; nulls the fluid: 1400 at 64 mT to 2800 at 3 T. T1 FLAIR has 600 to 1100
 FLAIR_ECHO = 70.0  # ms at least; a 3D FLAIR states nominal echo times of several hundred

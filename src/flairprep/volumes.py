@@ -28,7 +28,7 @@ def read(path: Path) -> sitk.Image:
 
 
 def size(path: Path) -> tuple[int, ...]:
-    """The size (x, y, z) of the volume in a NIfTI file, by its header alone."""
+    """The size (x, y, z) of the volume in a NIfTI file, by its header alone; RuntimeError where it has none."""
     reader = sitk.ImageFileReader()
     reader.SetImageIO("NiftiImageIO")
     reader.SetFileName(str(path))
@@ -41,6 +41,9 @@ def write(image: sitk.Image, path: Path) -> None:
 
     zlib's fastest level takes a fraction of the time of ITK's own, and no time stamp or name goes into the header.
     ISA-L would be faster still, but now and then gives other bytes for the same input.
+
+    Raises:
+        OSError: the disk did not take it whole.
     """
     with whole_file(path) as partial:
         plain = partial.with_name(partial.name + ".nii")

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 from pydantic import Field
@@ -38,7 +38,7 @@ class Params(params.Section):
     """Section `ingest` of params.yaml."""
 
     dicom_dir: params.InsidePath
-    sequence: Literal["FLAIR", "T1w", "T1wCE", "T2w"]
+    sequence: sequences.Name
     exclude: dict[str, str]
     max_failed: float = Field(ge=0, le=1)
     min_slices: int = Field(ge=1)
