@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3 pytho
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint types fuzz lock clean
+.PHONY: demo test lint types fuzz bench-verdict bench-audit lock clean
 
 demo: .venv/done
 	@git config user.email >/dev/null || { git config user.name "$$(id -un)"; git config user.email "$$(id -un)@localhost"; \
@@ -32,6 +32,11 @@ types: .venv/done
 fuzz: .venv/done
 	@mkdir -p bench/results
 	@python bench/fuzz.py --files 5000 --seed 0 --kills 50 >bench/results/fuzz.txt; status=$$?; cat bench/results/fuzz.txt; exit $$status
+
+# The tests of the verdict under the null and under signals: about 20 minutes; of the audit, on small volumes.
+bench-verdict bench-audit: bench-%: .venv/done
+	@mkdir -p bench/results
+	@python bench/$*.py >bench/results/$*.txt; status=$$?; cat bench/results/$*.txt; exit $$status
 
 # Compiled afterwards, on all cores: pip would do it on one. Without it, where PYTHONDONTWRITEBYTECODE is set every stage
 # that imports tensorflow would start 6 s later. A few files of packages are meant for other Pythons and do not compile.

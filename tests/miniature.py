@@ -24,6 +24,7 @@ MINIATURE = {
     "split.folds": 3,
     "model.filters": [2],
     "train.augment": "none",
+    "audit.permutations": 999,
     "evaluate.permutations": 99,
 }
 

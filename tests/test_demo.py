@@ -13,10 +13,12 @@ from nilearn import datasets
 
 from flairprep import demo
 from flairprep.cases import read_csv
-from flairprep.demo import Case, Fault
+from flairprep.demo import Case, Copy, Fault
 from flairprep.errors import FlairprepError
 
 CASES, SIGNAL, SEED = 10, 1.0, 3
+PINNED_LABELS, PINNED_MANUFACTURERS = "001111001001010", "PGTPGSSTSPTGSSP"
+PINNED_DRAWS = [0.915122986, 0.995419539]
 
 
 @dataclass(frozen=True)
@@ -218,6 +220,63 @@ def test_left_stays_left(atlas: demo.Atlas) -> None:
         assert seen[0] == pytest.approx(intensity, rel=1e-5)
 
 
+def test_without_plants_the_cohort_is_what_it_was() -> None:
+    planned = demo.plan(CASES, SEED)
+    assert planned == demo.plan(CASES, SEED, 0.0, 0)
+    assert "".join(str(case.label) for case in planned) == PINNED_LABELS
+    assert "".join(case.manufacturer[0] for case in planned) == PINNED_MANUFACTURERS
+    drawn = [float(planned[3].rng(purpose).uniform()) for purpose in (demo.ANATOMY, demo.FILES)]
+    assert drawn == pytest.approx(PINNED_DRAWS)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 1.0])
+def test_a_shortcut_is_the_share_of_cases_whose_manufacturer_is_the_labels_own(share: float) -> None:
+    planned, plain = demo.plan(1000, SEED, share), demo.plan(1000, SEED)
+    own = [case.manufacturer == demo.MANUFACTURERS[case.label] for case in planned]
+    assert np.mean(own) == pytest.approx(share + (1 - share) / 4, abs=0.04)
+    others = [case.manufacturer for case, is_own in zip(planned, own, strict=True) if not is_own]
+    assert set(others) == (set(demo.MANUFACTURERS) if share < 1 else set())
+    for case, other in zip(planned, plain, strict=True):
+        assert replace(case, manufacturer=other.manufacturer) == other  # nothing else changes
+
+
+def test_duplicates_follow_the_others_and_every_second_one_is_exact() -> None:
+    planned, plain = demo.plan(20, SEED, 0.0, 8), demo.plan(20, SEED)
+    copies = planned[len(plain) :]
+    assert planned[: len(plain)] == plain
+    assert [case.copy for case in copies] == [*(Copy.EXACT, Copy.NOISY, Copy.EXACT, Copy.MIRRORED)] * 2
+    assert len({case.source for case in copies}) == 8
+    for case in copies:
+        assert case.source is not None
+        source = plain[case.source]
+        assert source.fault is Fault.NONE
+        assert replace(case, index=source.index, copy=None, source=None) == source
+
+
+@pytest.mark.parametrize("kind", list(Copy))
+def test_a_duplicate_has_its_sources_image_and_ids_of_its_own(tmp_path: Path, atlas: demo.Atlas, kind: Copy) -> None:
+    source = next(case for case in demo.plan(CASES, SEED) if case.stripped)
+    copy = replace(source, index=90, copy=kind, source=source.index)
+    for case in (source, copy):
+        demo._write_case(atlas, tmp_path, SIGNAL, case)
+    one, other = _read(tmp_path, source), _read(tmp_path, copy)
+    for keyword in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPInstanceUID"):
+        assert not {d[keyword].value for d in one.datasets} & {d[keyword].value for d in other.datasets}
+    for keyword in ("PatientSex", "PatientAge", "EchoTime", "Manufacturer", "PixelSpacing"):
+        assert one.datasets[0][keyword].value == other.datasets[0][keyword].value
+    before, after = _volume(one), _volume(other)
+    if kind is Copy.EXACT:
+        np.testing.assert_array_equal(before, after)
+        return
+    assert not np.array_equal(before, after)
+    turns = {axes: np.corrcoef(before.ravel(), np.flip(after, axes).ravel())[0, 1] for axes in ((), 0, 1, 2)}
+    best = max(turns, key=lambda axes: turns[axes])
+    assert turns[best] > 0.99
+    along = {"axial": 2, "coronal": 2, "sagittal": 0}  # the axis of the array from right to left
+    assert best == (along[source.plane] if kind is Copy.MIRRORED else ())
+    assert (np.flip(after, best)[before == 0] == 0).all()  # what was stripped stays zero
+
+
 def test_full_signal_separates_the_classes() -> None:
     drawn = np.array([[demo.tumour(np.random.default_rng(i), label, 1) for label in (0, 1)] for i in range(50)])
     (radius_0, bright_0), (radius_1, bright_1) = drawn[:, 0].T, drawn[:, 1].T
@@ -255,7 +314,16 @@ def test_whole_brain_is_covered(cohort: list[Series]) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [({"signal": 2.0}, "signal=2.0"), ({"signal": -0.1}, "signal"), ({"cases": 3}, "cases=3"), ({"seed": -1}, "seed")],
+    [
+        *(
+            ({"signal": 2.0}, "signal=2.0"),
+            ({"signal": -0.1}, "signal"),
+            ({"cases": 3}, "cases=3"),
+            ({"seed": -1}, "seed"),
+        ),
+        *(({"shortcut": 1.5}, "shortcut=1.5"), ({"shortcut": -0.1}, "shortcut"), ({"duplicates": -1}, "duplicates=-1")),
+        ({"duplicates": CASES + 1}, "duplicates=11"),
+    ],
 )
 def test_refuses_what_is_out_of_range(tmp_path: Path, arguments: dict, named: str) -> None:
     with pytest.raises(FlairprepError, match=named):

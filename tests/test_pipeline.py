@@ -9,7 +9,7 @@ import pytest
 from miniature import Project
 
 TRAIN = ("train", "evaluate")
-EXPORT = ("export", *TRAIN)
+EXPORT = ("export", "sanity", *TRAIN)
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.run("git", "config", "user.name", "test")
     project.run("git", "add", "-A")
     ran = project.repro()
-    assert ran == ("ingest", "normalize", "select_slices", "balance", "split", *EXPORT)
+    assert set(ran) == {"ingest", "normalize", "select_slices", "balance", "split", "audit", *EXPORT}
     project.run("git", "add", "-A")
     project.run("git", "commit", "-q", "-m", "miniature")
     return project
@@ -35,13 +35,15 @@ def test_nothing_reruns_without_a_change(project: Project) -> None:
     [
         ({"lr": 2e-4, "batch_size": 6, "epochs": 3, "seed": 1, "val_fold": 1, "test_fold": 2}, TRAIN),
         ({"train__schedule": "constant"}, TRAIN),
-        ({"model__init": "glorot_uniform"}, TRAIN),
+        ({"model__init": "glorot_uniform"}, ("sanity", *TRAIN)),
+        ({"sanity__seed": 1}, ("sanity",)),
+        ({"audit__seed": 1}, ("audit", "evaluate")),
         ({"evaluate__seed": 1}, ("evaluate",)),
         ({"balance__power": 0.9}, ("balance",)),
         ({"export__cases_per_shard": 3}, EXPORT),
-        ({"split__seed": 1}, ("split", *EXPORT)),
-        ({"select_slices__method": "resample"}, ("select_slices", *EXPORT)),
-        ({"normalize__background": -5.0}, ("normalize", "select_slices", *EXPORT)),
+        ({"split__seed": 1}, ("split", "audit", *EXPORT)),
+        ({"select_slices__method": "resample"}, ("select_slices", "audit", *EXPORT)),
+        ({"normalize__background": -5.0}, ("normalize", "select_slices", "audit", *EXPORT)),
         ({"ingest__max_failed": 0.5}, ("ingest",)),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else None,
@@ -54,7 +56,7 @@ def test_a_param_reruns_what_it_touches(project: Project, changes: dict[str, Any
 def test_a_label_reruns_all_that_reads_labels(project: Project) -> None:
     table = project.root / "data/raw/train_labels.csv"
     table.write_text(table.read_text().replace("00000,0", "00000,1"))
-    assert set(project.repro()) == {"balance", "split", *EXPORT}
+    assert set(project.repro()) == {"balance", "split", "audit", *EXPORT}
 
 
 def test_a_dicom_file_reruns_ingest_and_what_its_outs_change(project: Project) -> None:
@@ -69,7 +71,9 @@ def test_a_dicom_file_reruns_ingest_and_what_its_outs_change(project: Project) -
     assert set(ran) >= {"ingest", "normalize"}
 
 
-@pytest.mark.parametrize("stage", ["ingest", "normalize", "select_slices", "balance", "split", "evaluate"])
+@pytest.mark.parametrize(
+    "stage", ["ingest", "normalize", "select_slices", "balance", "split", "audit", "sanity", "evaluate"]
+)
 def test_a_comment_reruns_its_stage_alone_since_outs_are_byte_stable(project: Project, stage: str) -> None:
     project.comment(f"stages/{stage}.py")
     assert project.repro() == (stage,)

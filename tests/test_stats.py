@@ -2,17 +2,19 @@
 
 import itertools
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy.stats import binom, binomtest, norm
+from scipy.stats import binom, binomtest, bootstrap, norm, ttest_1samp
 from sklearn import metrics
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from flairprep import stats
+from flairprep.errors import FlairprepError
 
-METRICS: tuple[stats.Metric, ...] = ("val_accuracy", "val_loss", "val_auc")
+PAIRED: tuple[stats.PairedMetric, ...] = ("accuracy", "auc")
 
 # S100B (1/100 ug/l) of 113 patients after a subarachnoid haemorrhage (Turck et al. 2010; aSAH in R's pROC), by outcome.
 POOR = (
@@ -30,14 +32,6 @@ def sample(seed: int, n: int = 40, levels: int = 7) -> tuple[np.ndarray, np.ndar
     rng = np.random.default_rng(seed)
     y_true = rng.permutation(np.arange(n) % 3 == 0).astype(int)
     return y_true, np.clip(rng.integers(0, levels, n) / levels + 0.1 * y_true, 0, 1)
-
-
-def runs(seed: int, epochs: int, n: int, signal: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and probabilities of epochs, rounded so that ties occur."""
-    rng = np.random.default_rng(seed)
-    y_true = rng.permutation(np.arange(n) % 2)
-    logits = rng.normal(signal * (2 * y_true - 1), 1, (epochs, n))
-    return y_true, np.round(1 / (1 + np.exp(-logits)), 1)
 
 
 # Shares and single numbers
@@ -163,6 +157,69 @@ def test_hanley_mcneil_variance_is_exact_for_exponential_scores() -> None:
     assert areas.var() == pytest.approx(stats.hanley_mcneil_variance(0.8, 6, 9), rel=0.05)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_pooled_auc_counts_the_pairs_of_each_fold(seed: int) -> None:
+    folds = [sample(10 * seed + fold, n) for fold, n in enumerate((9, 25, 40))]
+    folds += [(np.ones(5), np.linspace(0, 1, 5)), (np.array([0]), np.array([0.9]))]  # without pairs
+    wins = [
+        (p > q) + 0.5 * (p == q) for y, prob in folds for p, q in itertools.product(prob[y == 1], prob[y == 0])
+    ]  # pairs within a fold only
+    area, low, high = stats.pooled_auc(folds, 0.9)
+    assert area == pytest.approx(np.mean(wins), rel=1e-12)
+    shares = [np.sum(y == 1) * np.sum(y == 0) / len(wins) for y, _ in folds[:3]]
+    variance = sum(share**2 * stats.delong_variance(*fold) for share, fold in zip(shares, folds[:3], strict=True))
+    half = 1.6448536269514722 * math.sqrt(variance)
+    assert (low, high) == pytest.approx((area - half, min(area + half, 1)))
+
+
+def test_scores_of_different_folds_are_never_compared() -> None:
+    rng = np.random.default_rng(0)
+    y_true = rng.permutation(np.arange(585) < 307).astype(int)
+    fold = rng.integers(0, 5, 585)
+    prior = np.array([y_true[fold != k].mean() for k in range(5)])[fold]  # a model that knows the prior alone
+    assert stats.auc(y_true, prior) < 0.5
+    assert stats.pooled_auc([(y_true[fold == k], prior[fold == k]) for k in range(5)])[0] == 0.5
+    shifted = rng.normal(y_true, 1) + 5 * fold
+    pooled = stats.pooled_auc([(y_true[fold == k], shifted[fold == k]) for k in range(5)])[0]
+    assert stats.auc(y_true, shifted) < 0.65
+    assert pooled == pytest.approx(norm.cdf(1 / math.sqrt(2)), abs=0.05)
+
+
+def test_one_fold_is_the_plain_area_with_delongs_interval() -> None:
+    y_true, y_prob = sample(3)
+    assert stats.pooled_auc([(y_true, y_prob)]) == (stats.auc(y_true, y_prob), *stats.auc_interval(y_true, y_prob))
+
+
+def test_perfect_folds_have_an_interval_that_narrows_with_their_number() -> None:
+    perfect = (np.repeat([0, 1], 12), np.repeat([0.2, 0.8], 12))
+    widths = []
+    for n_folds in (1, 2, 5):
+        area, low, high = stats.pooled_auc([perfect] * n_folds)
+        assert (area, high) == (1, 1)
+        assert stats.pooled_auc([(1 - y, p) for y, p in [perfect] * n_folds]) == pytest.approx((0, 0, 1 - low))
+        # low solves 1 - A = z * sqrt(V(A) / folds): folds of the same size are so many times the information
+        variance = low * (1 - low) * (1 + 11 * ((1 - low) / (2 - low) + low / (1 + low))) / (144 * n_folds)
+        assert 1 - low == pytest.approx(norm.ppf(0.975) * math.sqrt(variance), rel=1e-6)
+        widths.append(1 - low)
+    assert widths == sorted(widths, reverse=True)
+    odd = [(np.repeat([0, 1], sizes), np.repeat([0.2, 0.8], sizes)) for sizes in ((3, 7), (11, 13), (5, 6), (2, 29))]
+    area, low, high = stats.pooled_auc(odd)  # shares that do not add up to exactly 1
+    assert (area, high) == (1, 1)
+    assert 0.8 < low < 1
+
+
+@pytest.mark.parametrize("folds", [[], [(np.zeros(4), np.linspace(0, 1, 4))], [(np.ones(1), np.array([0.3]))] * 2])
+def test_no_fold_with_both_classes_has_no_area(folds: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    assert all(map(math.isnan, stats.pooled_auc(folds)))
+
+
+def test_a_single_case_of_a_class_in_a_fold_leaves_no_interval() -> None:
+    area, low, high = stats.pooled_auc([sample(0), (np.array([1, 0, 0]), np.array([0.9, 0.1, 0.2]))])
+    assert 0 < area < 1
+    assert math.isnan(low)
+    assert math.isnan(high)
+
+
 # What can be detected
 
 
@@ -209,164 +266,257 @@ def test_too_few_cases_detect_no_auc(n1: int, n0: int) -> None:
     assert math.isnan(stats.detectable_auc(n1, n0))
 
 
-# The selected epoch
+@pytest.mark.parametrize(("n", "discordant"), [(10, 0.9), (40, 0.3), (117, 0.2), (117, 1.0)])
+@pytest.mark.parametrize(("alpha", "power"), [(0.05, 0.8), (0.01, 0.9)])
+def test_detectable_difference_has_the_power(n: int, discordant: float, alpha: float, power: float) -> None:
+    def found(difference: float) -> float:
+        share, total = (1 + difference / discordant) / 2, 0.0
+        for m, tails in enumerate(rejected):
+            total += binom.pmf(m, n, discordant) * binom.pmf(tails, m, share).sum()
+        return total
 
-
-def slow_scores(y_true: np.ndarray, y_prob: np.ndarray, metric: str) -> list[float]:
-    """What the metric maximises, epoch by epoch, case by case; rounded, so that ties are ties."""
-    return [round(SLOW[metric](y_true.tolist(), row.tolist()), 10) for row in y_prob]
-
-
-def slow_accuracy(y_true: list[float], y_prob: list[float]) -> float:
-    return sum((p > 0.5) == (y == 1) for y, p in zip(y_true, y_prob, strict=True)) / len(y_true)
-
-
-def slow_log_likelihood(y_true: list[float], y_prob: list[float]) -> float:
-    kept = [min(max(p, 1e-7), 1 - 1e-7) for p in y_prob]
-    return sum(math.log(p if y == 1 else 1 - p) for y, p in zip(y_true, kept, strict=True)) / len(kept)
-
-
-def slow_auc(y_true: list[float], y_prob: list[float]) -> float:
-    cases = list(zip(y_true, y_prob, strict=True))
-    pairs = [(p > q) + 0.5 * (p == q) for (y, p), (z, q) in itertools.product(cases, cases) if (y, z) == (1, 0)]
-    return sum(pairs) / len(pairs) if pairs else 0.0
-
-
-SLOW: dict[str, Callable[[list[float], list[float]], float]] = {
-    "val_accuracy": slow_accuracy,
-    "val_loss": slow_log_likelihood,
-    "val_auc": slow_auc,
-}
-
-
-def slow_selected(y_true: np.ndarray, y_prob: np.ndarray, metric: str) -> float:
-    scores = slow_scores(y_true, y_prob, metric)
-    return slow_accuracy(y_true.tolist(), y_prob[scores.index(max(scores))].tolist())
-
-
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("seed", range(10))
-def test_best_epoch_is_the_first_of_the_best(metric: stats.Metric, seed: int) -> None:
-    y_true, y_prob = runs(seed, epochs=12, n=20)
-    y_prob = np.concatenate([y_prob, y_prob[::-1]])  # every epoch has an equal one
-    scores = slow_scores(y_true, y_prob, metric)
-    assert stats.best_epoch(y_true, y_prob, metric) == scores.index(max(scores))
-
-
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize(("epochs", "n"), [(42, 120), (47, 8), (58, 92), (35, 41), (7, 117), (1, 1)])
-def test_best_of_equal_epochs_is_the_first_whatever_the_shape(metric: stats.Metric, epochs: int, n: int) -> None:
-    rng = np.random.default_rng(0)  # several, since the order of a dot product's sums depends on shape and place
-    for _ in range(20):
-        y_true, row = rng.integers(0, 2, n), rng.uniform(size=n)
-        assert stats.best_epoch(y_true, np.tile(row, (epochs, 1)), metric) == 0
-
-
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("signal", [0.0, 0.5])
-def test_selection_p_value_equals_a_slow_replay(
-    metric: stats.Metric, signal: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    y_true, y_prob = runs(3, epochs=6, n=24, signal=signal)
-    groups = np.repeat(np.arange(18), [2] * 6 + [1] * 12)
-    strata = np.where(np.arange(24) % 4 < 2, "axial", "coronal")
-    dealt: list[np.ndarray] = []
-    deal = stats._permuted_labels
-    monkeypatch.setattr(stats, "_permuted_labels", lambda *given: dealt.append(deal(*given)) or dealt[-1])
-    p = stats.selection_p_value(y_true, y_prob, metric=metric, groups=groups, strata=strata, n_permutations=299, seed=5)
-    observed = slow_selected(y_true, y_prob, metric)
-    replayed = [slow_selected(labels, y_prob, metric) for labels in np.concatenate(dealt, axis=1).T]
-    assert len(replayed) == 299
-    assert p == (1 + sum(value >= observed - 1e-9 for value in replayed)) / 300
-
-
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("seed", range(3))
-def test_selection_p_value_nears_the_share_of_all_permutations(metric: stats.Metric, seed: int) -> None:
-    y_true, y_prob = runs(seed, epochs=4, n=8, signal=0.6)
-    observed = slow_selected(y_true, y_prob, metric)
-    everything = [np.isin(np.arange(8), ones).astype(int) for ones in itertools.combinations(range(8), y_true.sum())]
-    exact = np.mean([slow_selected(labels, y_prob, metric) >= observed - 1e-9 for labels in everything])
-    p = stats.selection_p_value(y_true, y_prob, metric=metric, groups=np.arange(8), n_permutations=20_000, seed=seed)
-    assert p == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 20_000) + 1e-4)
-
-
-@pytest.mark.parametrize("n_permutations", [1, 99, 1000, 1001, 2500])
-def test_every_permutation_is_drawn_and_p_is_never_0(n_permutations: int) -> None:
-    y_true = np.repeat([0, 1], 20)
-    p = stats.selection_p_value(
-        y_true, y_true[None] * 0.8, metric="val_accuracy", groups=np.arange(40), n_permutations=n_permutations
-    )
-    assert p == 1 / (1 + n_permutations)
-
-
-def test_one_epoch_is_the_plain_permutation_test() -> None:
-    y_true, y_prob = runs(1, epochs=1, n=30, signal=0.3)
-    predicted = int((y_prob[0] > 0.5).sum())
-    both = int(((y_prob[0] > 0.5) & (y_true == 1)).sum())
-    # With the margins given, the accuracy rises with the cases of 1 predicted as 1: Fisher's exact test.
-    fisher = sum(
-        math.comb(15, k) * math.comb(15, predicted - k) for k in range(both, min(15, predicted) + 1)
-    ) / math.comb(30, predicted)
-    p = stats.selection_p_value(y_true, y_prob, metric="val_accuracy", groups=np.arange(30), n_permutations=20_000)
-    assert p == pytest.approx(fisher, abs=4 * math.sqrt(fisher * (1 - fisher) / 20_000))
-
-
-@pytest.mark.parametrize("metric", METRICS)
-def test_what_labels_cannot_change_is_no_evidence(metric: stats.Metric) -> None:
-    y_true, y_prob = runs(0, epochs=5, n=12)
-    same = np.full_like(y_prob, 0.7)
-    everyone = {"metric": metric, "groups": np.arange(12), "n_permutations": 99}
-    assert stats.selection_p_value(np.zeros(12), y_prob, **everyone) == 1  # one label only
-    assert stats.selection_p_value(y_true, same, **everyone) == 1
-    assert stats.selection_p_value(y_true, y_prob, **everyone | {"groups": np.zeros(12)}) == 1  # one group
-    assert stats.selection_p_value(y_true, y_prob, **everyone, strata=np.arange(12)) == 1  # nothing to swap with
-
-
-def test_permuted_labels_move_whole_groups_among_their_like() -> None:
-    groups = np.array(["a", "b", "c", "d", "a", "b", "c", "e", "f", "a2", "a2", "g", "h"])
-    y_true = np.array([1, 0, 1, 0, 0, 0, 1, 1, 0, 1, 1, 0, 1])
-    strata = np.array(["x", "x", "x", "x", "x", "x", "x", "x", "x", "y", "y", "y", "y"])
-    pairs, singles = {"a": (0, 4), "b": (1, 5), "c": (2, 6)}, (3, 7, 8)
-    dealt = stats._permuted_labels(y_true.astype(float), groups, strata, 400, np.random.default_rng(0)).T
-    seen_pairs, seen_singles, seen_other = set(), set(), set()
-    for labels in dealt:
-        seen_pairs.add(tuple(tuple(labels[list(cases)]) for cases in pairs.values()))
-        seen_singles.add(tuple(labels[list(singles)]))
-        seen_other.add(tuple(labels[9:]))
-    assert seen_pairs == set(itertools.permutations([(1, 0), (0, 0), (1, 1)]))
-    assert seen_singles == {(1, 0, 0), (0, 1, 0), (0, 0, 1)}
-    assert seen_other == {(1, 1, 0, 1), (1, 1, 1, 0)}  # stratum y: the pair alone, the singles g and h swap
-    without = stats._permuted_labels(y_true.astype(float), groups, None, 400, np.random.default_rng(0)).T
-    assert (without[:, [*singles, 11, 12]].sum(axis=1) == 2).all()
-    assert {tuple(row) for row in without[:, 9:11]} == {(1, 0), (0, 0), (1, 1)}
-
-
-def test_permutations_are_uniform_and_seeded() -> None:
-    y_true = np.array([1.0, 0, 0, 0])
-    dealt = stats._permuted_labels(y_true, np.arange(4), None, 8000, np.random.default_rng(0))
-    assert dealt.mean(axis=1) == pytest.approx([0.25] * 4, abs=4 * math.sqrt(0.25 * 0.75 / 8000))
-    y_true, y_prob = runs(0, epochs=5, n=30)
-    p = [
-        stats.selection_p_value(y_true, y_prob, metric="val_loss", groups=np.arange(30), n_permutations=500, seed=seed)
-        for seed in (0, 0, 1, 2)
+    # binomtest is slow: beyond 40, twice the smaller tail, which is the same for a share of one half
+    rejected = [
+        [x for x in range(m + 1) if binomtest(x, m).pvalue <= alpha]
+        if 0 < m < 40
+        else np.flatnonzero(2 * binom.cdf(np.minimum(np.arange(m + 1), m - np.arange(m + 1)), m, 0.5) <= alpha)
+        for m in range(n + 1)
     ]
-    assert p[0] == p[1]
-    assert len(set(p)) > 1
+    least = stats.detectable_difference(n, discordant, alpha, power)
+    if math.isnan(least):
+        assert found(discordant) <= power
+        return
+    assert 0 < least <= discordant
+    assert found(least) == pytest.approx(power, abs=1e-6)
+    assert found(0) <= alpha
 
 
-def test_replayed_selection_holds_its_level_where_a_test_of_the_best_epoch_does_not() -> None:
-    rng = np.random.default_rng(0)
-    trials, n, epochs = 300, 60, 20
-    replayed = naive = 0
-    for trial in range(trials):
-        y_true = rng.permutation(np.arange(n) % 2)
-        y_prob = rng.uniform(size=(epochs, n))  # no signal in any epoch
-        best = stats.accuracy(y_true, y_prob[stats.best_epoch(y_true, y_prob, "val_accuracy")])
-        naive += stats.binomial_p_value(round(best * n), n, 0.5) < 0.05
-        p = stats.selection_p_value(
-            y_true, y_prob, metric="val_accuracy", groups=np.arange(n), n_permutations=199, seed=trial
-        )
-        replayed += p < 0.05
-    assert replayed <= binom.isf(0.001, trials, 0.05)
-    assert naive > 0.4 * trials
+@pytest.mark.parametrize(("n", "discordant"), [(0, 0.5), (1, 1.0), (5, 1.0), (117, 0.02)])
+def test_too_few_discordant_cases_detect_no_difference(n: int, discordant: float) -> None:
+    assert math.isnan(stats.detectable_difference(n, discordant))  # it takes 6: 2 / 2 ** 6 < 0.05 < 2 / 2 ** 5
+
+
+def test_six_discordant_cases_are_the_fewest() -> None:
+    assert stats.detectable_difference(6, 1.0, power=0.95) == pytest.approx(2 * 0.95 ** (1 / 6) - 1, abs=1e-6)
+
+
+# Several tests, two settings
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_mcnemar_equals_statsmodels_and_the_sum_of_the_tails(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = rng.uniform(size=(2, 30 + seed)) < np.array([[0.5], [0.7]])
+    p = stats.mcnemar_p_value(a, b)
+    table = [[np.sum(a & b), np.sum(a & ~b)], [np.sum(~a & b), np.sum(~a & ~b)]]
+    assert p == pytest.approx(mcnemar(table, exact=True).pvalue, rel=1e-9)
+    one, other = sorted((int(np.sum(a & ~b)), int(np.sum(~a & b))))
+    tail = sum(math.comb(one + other, k) for k in range(one + 1)) / 2 ** (one + other)
+    assert p == pytest.approx(min(1, 2 * tail), rel=1e-9)
+    assert p == stats.mcnemar_p_value(b, a)
+
+
+def test_mcnemar_at_its_edges() -> None:
+    right = np.ones(6, bool)
+    assert stats.mcnemar_p_value(right, right) == 1 == stats.mcnemar_p_value(right[:1], ~right[:1])
+    assert stats.mcnemar_p_value(right, ~right) == 2 / 2**6
+    assert stats.mcnemar_p_value(np.array([1, 1, 0]), np.array([1, 0, 1])) == 1  # 0 and 1 are as good as bools
+
+
+def test_holm_by_hand() -> None:
+    assert stats.holm(np.array([0.01, 0.02, 0.03, 0.04])) == pytest.approx([0.04, 0.06, 0.06, 0.06])
+    assert stats.holm(np.array([0.04, 0.001, 0.6, 0.5])) == pytest.approx([0.12, 0.004, 1, 1])
+    assert stats.holm(np.array([0.3])) == pytest.approx([0.3])
+    assert stats.holm(np.array([])).shape == (0,)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_holm_is_the_closed_test_of_bonferroni_and_statsmodels(seed: int) -> None:
+    p = np.random.default_rng(seed).uniform(size=5).round(2) ** 2
+    subsets = [s for size in range(1, 6) for s in itertools.combinations(range(5), size)]
+    closed = [max(min(1, len(s) * min(p[list(s)])) for s in subsets if i in s) for i in range(5)]
+    assert stats.holm(p) == pytest.approx(closed)
+    assert stats.holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+
+
+# The bootstrap
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_draw_measures_what_scikit_learn_measures_with_weights(seed: int) -> None:
+    y_true, y_prob = sample(seed)
+    weights = stats._resampled(np.arange(40), None, 20, seed)
+    assert (weights[0] == 1).all()
+    for metric, expected in (
+        ("accuracy", lambda w: metrics.accuracy_score(y_true, y_prob > 0.5, sample_weight=w)),
+        ("auc", lambda w: metrics.roc_auc_score(y_true, y_prob, sample_weight=w)),
+    ):
+        measured = stats._measure(weights, y_true, y_prob, None, metric)  # type: ignore[arg-type]
+        assert measured == pytest.approx([expected(w) for w in weights], rel=1e-9)
+
+
+def test_over_folds_the_estimate_is_the_pooled_area() -> None:
+    y_true, y_prob = sample(1, n=60)
+    folds = np.arange(60) % 4
+    parts = [(y_true[folds == k], y_prob[folds == k]) for k in range(4)]
+    area, low, high = stats.bootstrap_interval(y_true, y_prob, groups=np.arange(60), folds=folds, metric="auc")
+    assert area == pytest.approx(stats.pooled_auc(parts)[0], rel=1e-12)
+    assert (low, high) == pytest.approx(stats.pooled_auc(parts)[1:], abs=0.02)
+
+
+def test_the_interval_of_an_accuracy_equals_scipys_bootstrap() -> None:
+    y_true, y_prob = sample(2, n=117)
+    right = (y_prob > 0.5) == (y_true == 1)
+    expected = bootstrap((right,), np.mean, n_resamples=20_000, method="percentile", rng=0).confidence_interval
+    share, low, high = stats.bootstrap_interval(
+        y_true, y_prob, groups=np.arange(117), metric="accuracy", n_bootstrap=20_000
+    )
+    assert share == right.mean()
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1.01 / 117)  # one step of the percentile
+
+
+def test_whole_groups_are_drawn_within_their_fold() -> None:
+    groups = np.array(["a", "b", "a", "c", "d", "e", "d"])
+    folds = np.array([0, 0, 0, 0, 1, 1, 1])
+    weights = stats._resampled(groups, folds, 3000, 0)[1:]
+    assert (weights[:, 0] == weights[:, 2]).all()
+    assert (weights[:, 4] == weights[:, 6]).all()
+    assert (weights[:, [0, 1, 3]].sum(axis=1) == 3).all()  # as many groups as the fold has
+    assert (weights[:, [4, 5]].sum(axis=1) == 2).all()
+    assert weights.mean(axis=0) == pytest.approx(np.ones(7), abs=4 * math.sqrt(0.67 / 3000))
+
+
+@pytest.mark.parametrize("metric", PAIRED)
+def test_paired_difference_nears_the_enumeration_of_all_draws(metric: stats.PairedMetric) -> None:
+    y_true, groups = np.array([1, 0, 1, 0, 1, 0]), np.array([0, 0, 1, 1, 2, 3])
+    a, b = np.array([0.6, 0.2, 0.3, 0.4, 0.9, 0.8]), np.array([0.7, 0.4, 0.3, 0.6, 0.2, 0.1])
+    score = {"accuracy": stats.accuracy, "auc": stats.auc}[metric]
+    drawn = []
+    for draw in itertools.product(range(4), repeat=4):
+        cases = np.concatenate([np.flatnonzero(groups == group) for group in draw])
+        drawn.append(score(y_true[cases], b[cases]) - score(y_true[cases], a[cases]))
+    kept = np.array(drawn)[~np.isnan(drawn)]
+    assert metric == "accuracy" or len(kept) < 256  # draws of group 2 alone hold one label only
+    estimate, low, high, p = stats.paired_difference(
+        y_true, a, b, groups=groups, metric=metric, confidence=0.8, n_bootstrap=20_000
+    )
+    assert estimate == pytest.approx(score(y_true, b) - score(y_true, a))
+    for end, level in ((low, 0.1), (high, 0.9)):  # the quantile of a discrete distribution, within Monte Carlo error
+        assert np.quantile(kept, level - 0.01) - 1e-9 <= end <= np.quantile(kept, level + 0.01) + 1e-9
+    exact = min(1, 2 * min(np.mean(kept <= 1e-9), np.mean(kept >= -1e-9)))
+    assert p == pytest.approx(exact, abs=0.02)
+
+
+@pytest.mark.parametrize("metric", PAIRED)
+def test_the_sign_of_a_difference_is_b_minus_a(metric: stats.PairedMetric) -> None:
+    y_true, worse = sample(0, n=90)
+    better = np.where(np.arange(90) % 3 == 0, y_true, worse)
+    common = {"groups": np.arange(90), "folds": np.arange(90) % 3, "metric": metric, "n_bootstrap": 999}
+    gain, low, high, p = stats.paired_difference(y_true, worse, better, **common)
+    loss = stats.paired_difference(y_true, better, worse, **common)
+    assert 0 < low < gain < high
+    assert loss == pytest.approx((-gain, -high, -low, p))
+    assert p < 0.05
+
+
+def test_draws_are_seeded() -> None:
+    y_true, y_prob = sample(0)
+    intervals = [
+        stats.bootstrap_interval(y_true, y_prob, groups=np.arange(40), metric="auc", n_bootstrap=200, seed=seed)
+        for seed in (0, 0, 1)
+    ]
+    assert intervals[0] == intervals[1] != intervals[2]
+
+
+@pytest.mark.parametrize("metric", PAIRED)
+def test_equal_predictions_do_not_differ(metric: stats.PairedMetric) -> None:
+    y_true, y_prob = sample(0)
+    common = {"groups": np.arange(40), "metric": metric, "n_bootstrap": 99}
+    assert stats.paired_difference(y_true, y_prob, y_prob, **common) == (0, 0, 0, 1)
+    assert stats.paired_difference(y_true, np.full(40, 0.6), np.full(40, 0.7), **common) == (0, 0, 0, 1)
+
+
+def test_edges_of_the_bootstrap() -> None:
+    one, zero = np.array([1]), np.array([0.2])
+    assert stats.bootstrap_interval(one, zero, groups=one, metric="accuracy") == (0, 0, 0)
+    assert all(map(math.isnan, stats.bootstrap_interval(one, zero, groups=one, metric="auc")))
+    assert all(map(math.isnan, stats.paired_difference(one, zero, zero, groups=one, metric="auc")))
+    apart = stats.bootstrap_interval(np.array([1, 0]), np.array([0.9, 0.1]), groups=np.arange(2), metric="auc")
+    assert apart == (1, 1, 1)  # draws of one case twice have no pair and are left out
+
+
+def test_rows_that_share_a_patient_widen_the_interval() -> None:
+    y_true, y_prob = (np.repeat(values, 4) for values in sample(5))
+    patient, row = np.repeat(np.arange(40), 4), np.arange(160)
+    wide, narrow = (stats.bootstrap_interval(y_true, y_prob, groups=groups, metric="auc") for groups in (patient, row))
+    assert wide[0] == narrow[0]
+    assert wide[2] - wide[1] == pytest.approx(2 * (narrow[2] - narrow[1]), rel=0.15)  # the square root of 4
+
+
+# Repeated splits
+
+
+def test_nadeau_bengio_equals_the_published_example_of_scikit_learn() -> None:
+    # "Statistical comparison of models using grid search": 10 x 10 folds, t 2.611 and p 0.005 become 0.750 and 0.227
+    noise = np.random.default_rng(0).normal(size=100)
+    noise = (noise - noise.mean()) / noise.std(ddof=1)
+    differences = 0.003 * (noise + 2.611 / 10)
+    mean, low, high, p = stats.nadeau_bengio(differences, test_share=0.1)
+    assert ttest_1samp(differences, 0).statistic == pytest.approx(2.611)
+    assert p / 2 == pytest.approx(0.227, abs=5e-4)
+    assert mean / ((high - low) / 2 / 1.9842169515) == pytest.approx(0.750, abs=5e-4)  # t, 99 degrees of freedom
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_without_shared_training_cases_nadeau_bengio_nears_the_t_test(seed: int) -> None:
+    differences = np.random.default_rng(seed).normal(0.3, 1, 10)
+    plain = ttest_1samp(differences, 0)
+    interval = plain.confidence_interval(0.9)
+    mean, low, high, p = stats.nadeau_bengio(differences, test_share=1e-12, confidence=0.9)
+    assert (mean, low, high, p) == pytest.approx((differences.mean(), interval.low, interval.high, plain.pvalue))
+    wide = stats.nadeau_bengio(differences, test_share=0.2, confidence=0.9)
+    assert wide[2] - wide[1] == pytest.approx((high - low) * math.sqrt((1 / 10 + 0.25) / (1 / 10)))
+
+
+@pytest.mark.parametrize("n", [0, 1, 9])
+def test_fewer_than_ten_differences_are_too_few(n: int) -> None:
+    with pytest.raises(FlairprepError, match=rf"{n} differences.*too few.*10.*more split seeds"):
+        stats.nadeau_bengio(np.zeros(n), test_share=0.2)
+
+
+def test_differences_without_variance() -> None:
+    assert stats.nadeau_bengio(np.zeros(10), test_share=0.2) == (0, 0, 0, 1)
+    assert stats.nadeau_bengio(np.full(10, 0.5), test_share=0.2) == (0.5, 0.5, 0.5, 0)
+
+
+# Whether they are predictions at all
+
+CASES = ["00002", "00005", "00009"]
+
+
+@pytest.mark.parametrize("y_prob", [[0.0, 0.5, 1.0], [[0.1, 0.2, 0.3], [1, 0, 1]]])
+@pytest.mark.parametrize("y_true", [[0, 1, 1], [0.0, 1.0, 0.0], [True, False, True], np.array([1, 1, 1], np.int8)])
+def test_predictions_that_are_some_pass(y_true: list, y_prob: list) -> None:
+    stats.check_predictions(CASES, np.array(y_true), np.array(y_prob))
+
+
+@pytest.mark.parametrize(
+    ("y_true", "y_prob", "says"),
+    [
+        ([0, 1, 1], [0.1, math.nan, 0.2], "'00005', epoch 1: the probability is nan; the network diverged.*lower lr"),
+        ([0, 1, 1], [[0.1, 0.2, 0.3], [0.1, 0.2, math.nan]], "'00009', epoch 2: the probability is nan"),
+        ([0, 1, 1], [0.1, 0.2, 1.5], "'00009', epoch 1: the probability is 1.5; it must be 0 to 1"),
+        ([0, 1, 1], [-0.1, 0.2, 0.5], "'00002', epoch 1: the probability is -0.1"),
+        ([0, 1, 1], [math.inf, 0.2, 0.5], "'00002', epoch 1: the probability is inf"),
+        ([0, 2, 1], [0.1, 0.2, 0.3], "'00005': the label is 2; it must be the number 0 or 1"),
+        ([0, 1, math.nan], [0.1, 0.2, 0.3], "'00009': the label is nan"),
+        (["0", "1", "1"], [0.1, 0.2, 0.3], "'00002': the label is '0'; it must be the number"),
+        (np.array([0, 1, "1"], object), [0.1, 0.2, 0.3], "'00009': the label is '1'"),
+        ([0, None, 1], [0.1, 0.2, 0.3], "'00005': the label is None"),
+        ([0, 1], [0.1, 0.2, 0.3], "3 cases, 2 labels and 3 probabilities"),
+        ([0, 1, 1], [[0.1, 0.2]], "3 cases, 3 labels and 2 probabilities"),
+    ],
+)
+def test_what_is_no_prediction_is_named_with_its_case(y_true: list, y_prob: list, says: str) -> None:
+    with pytest.raises(FlairprepError, match=says):
+        stats.check_predictions(CASES, np.array(y_true), np.array(y_prob))

@@ -13,6 +13,7 @@ from flairprep import console, params
 from flairprep.errors import FlairprepError
 
 METRICS = Path("reports/metrics.json")
+DIAGNOSIS = Path("reports/evaluate/diagnosis.json")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -25,6 +26,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     demo.add_argument(
         "--signal", type=float, default=1.0, metavar="S", help="how much of a tumour the label explains, 0 to 1"
     )
+    demo.add_argument(
+        "--shortcut", type=float, default=0.0, metavar="R", help="how often the label chooses the scanner, 0 to 1"
+    )
+    demo.add_argument("--duplicates", type=int, default=0, metavar="N", help="cases that are copies of another patient")
     demo.add_argument("--seed", type=int, default=0, metavar="K", help="another seed, another cohort")
     demo.add_argument("--out", type=Path, default=Path("data/raw"), metavar="DIR", help="gets train/, train_labels.csv")
 
@@ -39,6 +44,17 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     who = _add(commands, "who", "print the patient id of a case, from the raw files", "flairprep who 5f3a1c0d9e8b7a62")
     who.add_argument("case", metavar="CASE", help="a case id, as in data/ingest/cases.csv")
+
+    compare = _add(commands, "compare", "say whether the runs differ, and what would settle it", "flairprep compare")
+    compare.add_argument(
+        "experiments", nargs="*", metavar="RUN", help="names or revisions; default: all of dvc exp show"
+    )
+    compare.add_argument("--all-commits", action="store_true", help="the runs of every commit")
+    compare.add_argument(
+        "--out", type=Path, default=Path("reports"), metavar="DIR", help="of compare.json, .csv and .vl.json"
+    )
+
+    _add(commands, "plan", "print a screening design of 8 runs for the usual advice", "flairprep plan")
 
     _add(commands, "verdict", "print the verdict of the last run", "flairprep verdict")
 
@@ -58,7 +74,14 @@ def _run(options: argparse.Namespace) -> None:
         case "demo":
             from flairprep import demo
 
-            demo.make(options.out, cases=options.cases, signal=options.signal, seed=options.seed)
+            demo.make(
+                options.out,
+                cases=options.cases,
+                signal=options.signal,
+                seed=options.seed,
+                shortcut=options.shortcut,
+                duplicates=options.duplicates,
+            )
             console.say(f"demo: a cohort with signal {options.signal:g} and seed {options.seed} is in {options.out}")
         case "check":
             if faults := check(options.set_param):
@@ -81,6 +104,17 @@ def _run(options: argparse.Namespace) -> None:
             section = _ingest_section()
             for patient in raw.patients(Path(section.dicom_dir), section.sequence, options.case):
                 console.say((patient if patient.isprintable() else ascii(patient)) or "(no patient id)")
+        case "compare":
+            from flairprep import compare
+            from flairprep.stages import evaluate
+
+            section = params.load(evaluate.Params, "evaluate")
+            chosen = {"all_commits": options.all_commits, **section.model_dump()}
+            compare.run(options.experiments, options.out, **chosen)
+        case "plan":
+            from flairprep import plan
+
+            console.say(plan.text(params.read()["seed"]))
         case "verdict":
             console.say(verdict())
 
@@ -92,13 +126,17 @@ def _ingest_section() -> Any:
 
 
 def verdict() -> str:
-    """What evaluate printed, from reports/metrics.json."""
+    """What evaluate printed, from reports/metrics.json and its diagnosis."""
+    from flairprep import diagnosis
     from flairprep.stages import evaluate
 
     if not METRICS.is_file():
         raise FlairprepError(f"{METRICS}: no such file; `dvc repro` makes it")
     section = params.load(evaluate.Params, "evaluate")
-    return evaluate.sentence(json.loads(METRICS.read_text()), section.alpha)
+    told = evaluate.sentence(json.loads(METRICS.read_text()), section.alpha)
+    if DIAGNOSIS.is_file():
+        told += f"\n{diagnosis.Diagnosis(**json.loads(DIAGNOSIS.read_text()))}"
+    return told
 
 
 def check(overrides: Sequence[str] = ()) -> list[str]:
@@ -139,15 +177,27 @@ def check(overrides: Sequence[str] = ()) -> list[str]:
 def _sections() -> list[str]:
     """Faults of params.yaml, section by section. The networks' modules import tensorflow: half a dozen seconds."""
     from flairprep import labels, recipe
-    from flairprep.stages import balance, evaluate, export, ingest, normalize, select_slices, split, train
+    from flairprep.stages import (
+        audit,
+        balance,
+        evaluate,
+        export,
+        ingest,
+        normalize,
+        sanity,
+        select_slices,
+        split,
+        train,
+    )
+
+    own = (ingest, normalize, select_slices, balance, split, audit, export, sanity, evaluate)
 
     sections: dict[str | None, type[params.Section]] = {
         None: train.Run,
         "labels": labels.Params,
-        **{m.__name__.rsplit(".", 1)[1]: m.Params for m in (ingest, normalize, select_slices, balance, split, export)},
+        **{module.__name__.rsplit(".", 1)[1]: module.Params for module in own},
         "model": train.model.Params,
         "train": recipe.Params,
-        "evaluate": evaluate.Params,
     }
     faults = []
     for name, cls in sections.items():

@@ -8,7 +8,7 @@ Positions are in mm in the patient's LPS axes (DICOM, ITK); arrays are (slice, r
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -57,6 +57,14 @@ class Fault(StrEnum):
     NO_SCAN = "no scan"
 
 
+class Copy(StrEnum):
+    """How a planted duplicate differs from the case that it copies; ids and UIDs are new in each."""
+
+    EXACT = "exact"
+    NOISY = "noisy"
+    MIRRORED = "mirrored"  # left to right, and noisy
+
+
 @dataclass(frozen=True)
 class Case:
     """What is settled for the cohort as a whole, so that even a small one has some of each kind."""
@@ -70,6 +78,8 @@ class Case:
     stripped: bool  # only the brain is left, with zeros around it
     rescaled: bool  # each slice has its own rescale slope
     fault: Fault
+    copy: Copy | None = None
+    source: int | None = None  # the index of the case that this one is a copy of
 
     @property
     def case_id(self) -> str:
@@ -77,11 +87,15 @@ class Case:
         return f"{self.index:05d}"
 
     def rng(self, purpose: int) -> np.random.Generator:
-        """The case's own generator for one purpose: it depends neither on other cases nor on what else was drawn."""
-        return np.random.default_rng([self.seed, self.index]).spawn(purpose + 1)[purpose]
+        """The case's own generator for one purpose: it depends neither on other cases nor on what else was drawn.
+
+        A copy draws what its source does, but for what it adds itself (COPY).
+        """
+        index = self.index if self.source is None or purpose == COPY else self.source
+        return np.random.default_rng([self.seed, index]).spawn(purpose + 1)[purpose]
 
 
-ANATOMY, SCANNER, NOISE, FILES = range(4)
+ANATOMY, SCANNER, NOISE, FILES, COPY = range(5)
 
 
 @dataclass(frozen=True)
@@ -108,11 +122,12 @@ class Head:
     centre: Points  # (3,), of the patient's tumour
 
 
-def make(out: Path, *, cases: int, signal: float, seed: int) -> None:
+def make(out: Path, *, cases: int, signal: float, seed: int, shortcut: float = 0.0, duplicates: int = 0) -> None:
     """Writes out/train/<case>/FLAIR/Image-<k>.dcm and out/train_labels.csv (BraTS21ID, MGMT_value).
 
     `cases` sound cases are followed by one of each `Fault`. `signal` is how much of a tumour's appearance the label
-    explains: all of it at 1, nothing at 0. The same arguments give the same bytes, however many workers there are.
+    explains: all of it at 1, nothing at 0. `shortcut` and `duplicates` plant what the audit should find, see `plan`.
+    The same arguments give the same bytes, however many workers there are.
 
     Raises:
         FlairprepError: an argument is out of range, there is data in `out` already, or nilearn is not installed.
@@ -123,11 +138,15 @@ def make(out: Path, *, cases: int, signal: float, seed: int) -> None:
         raise FlairprepError(f"signal={signal}: must lie between 0 (the label explains nothing) and 1")
     if seed < 0:
         raise FlairprepError(f"seed={seed}: must be a whole number of at least 0")
+    if not 0 <= shortcut <= 1:
+        raise FlairprepError(f"shortcut={shortcut}: must lie between 0 (the manufacturer says nothing) and 1")
+    if not 0 <= duplicates <= cases:
+        raise FlairprepError(f"duplicates={duplicates}: must lie between 0 and cases={cases}: each copies another case")
     train, labels = out / "train", out / "train_labels.csv"
     for path in (train, labels):
         if path.exists():
             raise FlairprepError(f"{path}: exists already and is left as it is; move it away or name another folder")
-    planned = plan(cases, seed)
+    planned = plan(cases, seed, shortcut, duplicates)
     scanned = [case for case in planned if case.fault is not Fault.NO_SCAN]
     atlas = load_atlas()
     with _whole_sibling(train) as folder:
@@ -154,8 +173,13 @@ def _whole_sibling(path: Path) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def plan(cases: int, seed: int) -> list[Case]:
-    """The sound cases and after them one of each fault. The label is independent of all else."""
+def plan(cases: int, seed: int, shortcut: float = 0.0, duplicates: int = 0) -> list[Case]:
+    """The sound cases, after them one of each fault, and after these `duplicates` copies of sound cases.
+
+    The label is independent of all else, unless there is a `shortcut`: with that probability the manufacturer is the
+    label's own (the first two of MANUFACTURERS), else one of all four, each as often. Every second copy is exact; of
+    the others one has more noise, the next is mirrored too.
+    """
     rng = np.random.default_rng(seed)
     faults, positive = list(Fault)[1:], round(PREVALENCE * cases)
     labels = [*rng.permutation([1] * positive + [0] * (cases - positive)), *np.resize([0, 1], len(faults))]
@@ -172,7 +196,20 @@ def plan(cases: int, seed: int) -> list[Case]:
     columns = zip(
         labels, planes, manufacturers, volumetric, stripped, rescaled, [Fault.NONE] * cases + faults, strict=True
     )
-    return [Case(seed, index, int(label), *rest) for index, (label, *rest) in enumerate(columns)]
+    planned = [Case(seed, index, int(label), *rest) for index, (label, *rest) in enumerate(columns)]
+    planting = np.random.default_rng([seed, cases])  # of its own: without plants the cohort is what it was
+    owned = planting.uniform(size=len(planned)) < shortcut
+    planned = [
+        replace(case, manufacturer=MANUFACTURERS[case.label]) if own else case
+        for case, own in zip(planned, owned, strict=True)
+    ]
+    sources = planting.permutation(cases)[:duplicates].tolist()
+    kinds = np.resize([Copy.EXACT, Copy.NOISY, Copy.EXACT, Copy.MIRRORED], duplicates)
+    copies = [
+        replace(planned[source], index=len(planned) + number, copy=Copy(kind), source=source)
+        for number, (source, kind) in enumerate(zip(sources, kinds, strict=True))
+    ]
+    return planned + copies
 
 
 def load_atlas() -> Atlas:
@@ -306,10 +343,20 @@ def scan(case: Case, patient: Head, acquisition: sitk.Image) -> Floats:
     return volume
 
 
+def altered(case: Case, volume: Floats, acquisition: sitk.Image) -> Floats:
+    """The volume of a copy from its source's, (slice, row, column): tissue gets 1 % more noise, zeros stay zero."""
+    if case.copy is None or case.copy is Copy.EXACT:
+        return volume
+    noise = case.rng(COPY).normal(0, 0.01 * volume.max(), volume.shape)
+    noisy = np.where(volume > 0, np.maximum(volume + noise, 1), 0).astype(np.float32)
+    across = 2 - int(np.abs(np.reshape(acquisition.GetDirection(), (3, 3))[0]).argmax())  # the axis from right to left
+    return np.flip(noisy, across) if case.copy is Copy.MIRRORED else noisy
+
+
 def _write_case(atlas: Atlas, folder: Path, signal: float, case: Case) -> None:
     patient = head(atlas, case, signal)
     acquisition = grid(case, patient)
-    volume = scan(case, patient, acquisition)
+    volume = altered(case, scan(case, patient, acquisition), acquisition)
     if case.fault is Fault.DARK:
         volume[:] = 0
     rng = case.rng(FILES)

@@ -1,16 +1,21 @@
 """Statistics of a binary classifier's predictions. Pure functions; y_true is 0 or 1, y_prob the probability of 1."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
-from scipy.stats import binom, binomtest, norm, rankdata
+from scipy.stats import binom, binomtest, norm, rankdata, t
+
+from flairprep.errors import FlairprepError
 
 Array = npt.NDArray[Any]
-Metric = Literal["val_accuracy", "val_loss", "val_auc"]
+Metric = Literal["val_accuracy", "val_loss", "val_auc"]  # what chooses an epoch
+PairedMetric = Literal["accuracy", "auc"]  # what settings are compared by
 
 EPSILON = 1e-7  # probabilities are kept this far from 0 and 1 in the log loss, as Keras does
+LEAST_DIFFERENCES = 10  # below, their variance is known too badly for the test of Nadeau and Bengio
 
 
 def no_information_rate(y_true: Array) -> float:
@@ -74,29 +79,50 @@ def delong_variance(y_true: Array, y_prob: Array) -> float:
 
 
 def auc_interval(y_true: Array, y_prob: Array, confidence: float = 0.95) -> tuple[float, float]:
-    """AUC +- z * sqrt(DeLong's variance), cut to [0, 1].
+    """The interval of `pooled_auc` for a single fold: NaN with fewer than two cases of a class, or a constant score."""
+    return pooled_auc([(y_true, y_prob)], confidence)[1:]
+
+
+def pooled_auc(folds: Sequence[tuple[Array, Array]], confidence: float = 0.95) -> tuple[float, float, float]:
+    """AUC over folds, from pairs of cases of the same fold, and its interval.
+
+    The folds' AUC averaged with weights w proportional to n1 x n0, +- z * sqrt(sum of w^2 * DeLong's variance), cut to
+    [0, 1]. Scores of different models are never compared: stacked over folds they bias the AUC.
 
     Where all pairs agree (AUC 0 or 1) DeLong's variance is 0 and says nothing; then the values A for which
     |AUC - A| <= z * sqrt(V(A)) are taken instead, V being Hanley and McNeil's variance with (n1 + n0) / 2 for n1 and n0
     in its numerator (Newcombe, Statistics in Medicine 2006, method 5).
 
+    Args:
+        folds: of each fold the labels and the probabilities; a fold with one class only has no pairs and no weight.
+
     Returns:
-        (low, high); NaN with fewer than two cases of a class, and for a constant score.
+        (auc, low, high). low and high are NaN where a fold with both classes has fewer than two cases of one, and where
+        every score is constant; auc too where no fold has both classes.
     """
-    estimate, variance = auc(y_true, y_prob), delong_variance(y_true, y_prob)
+    paired = [(np.asarray(y_true) > 0.5, y_prob) for y_true, y_prob in folds if 0 < np.mean(y_true) < 1]
+    if not paired:
+        return (float("nan"),) * 3
+    sizes = [(int(ones.sum()), int((~ones).sum())) for ones, _ in paired]
+    pairs = np.array([n1 * n0 for n1, n0 in sizes])
+    estimate = float(pairs @ [auc(*fold) for fold in paired] / pairs.sum())
+    weights = pairs / pairs.sum()
+    variance = float(weights**2 @ [delong_variance(*fold) for fold in paired])
     z = float(norm.ppf((1 + confidence) / 2))
     if variance > 0 or np.isnan(variance):
         half = z * float(np.sqrt(variance))
-        return float(np.clip(estimate - half, 0, 1)), float(np.clip(estimate + half, 0, 1))
-    n1 = int(np.sum(y_true))
-    n0 = len(y_true) - n1
-    mean = (n1 + n0) / 2  # makes the variance the same at A and 1 - A
+        return estimate, float(np.clip(estimate - half, 0, 1)), float(np.clip(estimate + half, 0, 1))
+    means = [(n1 + n0) / 2 for n1, n0 in sizes]  # make the variance the same at A and 1 - A
 
     def outside(distance: float) -> float:
-        return distance - z * mean * np.sqrt(hanley_mcneil_variance(1 - distance, mean, mean) / (n1 * n0))
+        of_folds = [
+            mean**2 * hanley_mcneil_variance(1 - distance, mean, mean) / (n1 * n0)
+            for mean, (n1, n0) in zip(means, sizes, strict=True)
+        ]
+        return distance - z * float(np.sqrt(weights**2 @ of_folds))
 
     far = float(brentq(outside, 1e-12, 1))
-    return (1 - far, 1.0) if estimate == 1 else (0.0, far) if estimate == 0 else (float("nan"), float("nan"))
+    return (1.0, 1 - far, 1.0) if estimate == 1 else (0.0, 0.0, far) if estimate == 0 else (estimate, np.nan, np.nan)
 
 
 def hanley_mcneil_variance(area: float, n1: float, n0: float) -> float:
@@ -130,81 +156,201 @@ def detectable_auc(n1: int, n0: int, alpha: float = 0.05, power: float = 0.8) ->
     return float(brentq(excess, 0.5, 1)) if n1 and n0 and excess(1.0) > 0 else float("nan")
 
 
-def best_epoch(y_true: Array, y_prob: Array, metric: Metric) -> int:
-    """The epoch that `metric` chooses, the first one on a tie; y_prob has the shape (n_epochs, n_cases)."""
-    return int(_scores(np.asarray(y_true, float)[:, None], np.asarray(y_prob, float), metric)[:, 0].argmax())
+def detectable_difference(n: int, discordant: float, alpha: float = 0.05, power: float = 0.8) -> float:
+    """The smallest true difference of two accuracies on the same n cases that exact McNemar finds with `power`.
+
+    M ~ Binomial(n, discordant) cases are right under one setting only, X ~ Binomial(M, (1 + difference / discordant) /
+    2) of them under the better; the test rejects where 2 * P(Binomial(M, 1/2) <= min(X, M - X)) <= alpha.
+
+    Args:
+        discordant: share of the cases that exactly one of the settings gets right, above 0; no difference exceeds it.
+
+    Returns:
+        The difference; NaN where even `discordant` itself would not be found.
+    """
+    m = np.arange(n + 1)
+    k = binom.ppf(alpha / 2, m, 0.5)
+    k = np.where(binom.cdf(k, m, 0.5) > alpha / 2, k - 1, k)  # the largest that is rare enough, -1 if none
+
+    def excess(difference: float) -> float:
+        share = (1 + difference / discordant) / 2
+        found = binom.cdf(k, m, share) + binom.sf(m - k - 1, m, share)
+        return float(binom.pmf(m, n, discordant) @ found) - power
+
+    return float(brentq(excess, 0, discordant)) if excess(discordant) > 0 else float("nan")
 
 
-def selection_p_value(
+def mcnemar_p_value(correct_a: Array, correct_b: Array) -> float:
+    """Exact two-sided McNemar test of two settings on the same cases: of the cases that only one of them gets right,
+    is either's share not one half? 1 where there are none.
+
+    Args:
+        correct_a, correct_b: (n_cases,), bool.
+    """
+    only_a = int(np.sum(np.asarray(correct_a, bool) & ~np.asarray(correct_b, bool)))
+    only_b = int(np.sum(np.asarray(correct_b, bool) & ~np.asarray(correct_a, bool)))
+    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+
+
+def holm(p_values: Array) -> Array:
+    """Adjusted p-values in the order given: the k-th smallest of m times m - k + 1, never falling, at most 1 (1979).
+
+    Not statsmodels' multipletests, which spends a tenth of a second on collecting garbage.
+    """
+    p_values = np.asarray(p_values, float)
+    order = p_values.argsort(kind="stable")
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
+    return adjusted.clip(max=1)
+
+
+def bootstrap_interval(
     y_true: Array,
     y_prob: Array,
     *,
-    metric: Metric,
     groups: Array,
-    strata: Array | None = None,
-    n_permutations: int = 10_000,
+    folds: Array | None = None,
+    metric: PairedMetric,
+    confidence: float = 0.95,
+    n_bootstrap: int = 2000,
     seed: int = 0,
-) -> float:
-    """How often chance does as well as the selected epoch: a permutation test that replays the selection.
+) -> tuple[float, float, float]:
+    """Accuracy or AUC of declared predictions over folds, (estimate, low, high): percentiles of the bootstrap.
 
-    The labels of whole groups are permuted (among groups of equal size, within `strata`); each time `metric` chooses
-    an epoch again, and its accuracy at 0.5 is compared with the observed one. p = (1 + b) / (1 + B), ties counted
-    against the observed (Phipson and Smyth 2010).
+    Whole groups are drawn with replacement within each fold, since cases of a group share a patient. An AUC is that of
+    `pooled_auc`. Where all cases are right, or all pairs, the interval has no width: `clopper_pearson` and `pooled_auc`
+    then say more. NaN for an AUC without both labels in a fold.
 
     Args:
-        y_true: (n_cases,), 0 or 1.
-        y_prob: (n_epochs, n_cases), every epoch that ran.
-        metric: what chooses the epoch.
-        groups: (n_cases,); cases of a group share a patient.
-        strata: (n_cases,); labels never leave their stratum. None: one stratum.
-        n_permutations, seed: of the permutations.
+        y_true, y_prob: (n_cases,), each case once: several seeds of a case are averaged before.
+        groups, folds: (n_cases,); None: one fold.
     """
-    y_true, y_prob = np.asarray(y_true, float), np.asarray(y_prob, float)
-    observed = _selected_accuracy(y_true[:, None], y_prob, metric)[0]
-    beaten = 0
+    weights = _resampled(groups, folds, n_bootstrap, seed)
+    return _summary(_measure(weights, y_true, y_prob, folds, metric), confidence)[:3]
+
+
+def paired_difference(
+    y_true: Array,
+    prob_a: Array,
+    prob_b: Array,
+    *,
+    groups: Array,
+    folds: Array | None = None,
+    metric: PairedMetric,
+    confidence: float = 0.95,
+    n_bootstrap: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float, float, float]:
+    """Accuracy or AUC of setting b minus that of setting a on the same cases: (estimate, low, high, two-sided p).
+
+    Both settings get the same draws of `bootstrap_interval`. p is the smallest 1 - confidence at which the percentile
+    interval leaves out 0, 2 * (1 + b) / (1 + B) with b draws on the rarer side of 0 or on it (Davison and Hinkley
+    1997): 1 where the predictions are equal.
+
+    Args:
+        y_true, prob_a, prob_b: (n_cases,), declared predictions; several seeds of a case are averaged before.
+        groups, folds: (n_cases,); None: one fold.
+    """
+    weights = _resampled(groups, folds, n_bootstrap, seed)
+    of_a, of_b = (_measure(weights, y_true, y_prob, folds, metric) for y_prob in (prob_a, prob_b))
+    return _summary(of_b - of_a, confidence)
+
+
+def _resampled(groups: Array, folds: Array | None, n_bootstrap: int, seed: int) -> Array:
+    """How often each draw takes each case, (1 + n_bootstrap, n_cases); the first takes each once."""
+    groups = np.asarray(groups)
+    folds = np.zeros(len(groups)) if folds is None else np.asarray(folds)
     rng = np.random.default_rng(seed)
-    for start in range(0, n_permutations, 1000):
-        count = min(1000, n_permutations - start)
-        permuted = _permuted_labels(y_true, groups, strata, count, rng)
-        beaten += int((_selected_accuracy(permuted, y_prob, metric) >= observed - 1e-12).sum())
-    return (1 + beaten) / (1 + n_permutations)
+    weights = np.ones((1 + n_bootstrap, len(groups)))
+    for fold in np.unique(folds):
+        names, of_case = np.unique(groups[folds == fold], return_inverse=True)
+        drawn = rng.integers(len(names), size=(n_bootstrap, len(names)))
+        places = drawn + len(names) * np.arange(n_bootstrap)[:, None]  # counted at once: five times rng.multinomial
+        times = np.bincount(places.ravel(), minlength=drawn.size).reshape(drawn.shape)
+        weights[1:, folds == fold] = times[:, of_case]
+    return weights
 
 
-def _permuted_labels(y_true: Array, groups: Array, strata: Array | None, count: int, rng: np.random.Generator) -> Array:
-    """(n_cases, count): the labels of groups dealt out anew among the groups of the same size and stratum."""
-    members: dict[Any, list[int]] = {}
-    for index, group in enumerate(groups):
-        members.setdefault(group, []).append(index)
-    alike: dict[Any, list[list[int]]] = {}
-    for cases in members.values():
-        stratum = None if strata is None else tuple(strata[case] for case in cases)
-        alike.setdefault((len(cases), stratum), []).append(cases)
-    permuted = np.repeat(y_true[:, None], count, axis=1)
-    for blocks in alike.values():
-        cases_of = np.array(blocks)  # (n_groups, size)
-        order = rng.permuted(np.tile(np.arange(len(blocks)), (count, 1)), axis=1)  # (count, n_groups)
-        permuted[cases_of.ravel()] = y_true[cases_of[order]].reshape(count, -1).T
-    return permuted
+def _measure(weights: Array, y_true: Array, y_prob: Array, folds: Array | None, metric: PairedMetric) -> Array:
+    """`metric` under each row of weights, (n_draws,); AUC from pairs of a fold, NaN where a draw has no pair."""
+    ones, y_prob = np.asarray(y_true) > 0.5, np.asarray(y_prob, float)
+    if metric == "accuracy":
+        return weights @ ((y_prob > 0.5) == ones) / weights.sum(axis=1)
+    folds = np.zeros(len(ones)) if folds is None else np.asarray(folds)
+    won, pairs = np.zeros(len(weights)), np.zeros(len(weights))
+    for fold in np.unique(folds):
+        one, zero = ones & (folds == fold), ~ones & (folds == fold)
+        wins = (1 + np.sign(y_prob[one][:, None] - y_prob[zero])) / 2
+        won += ((weights[:, one] @ wins) * weights[:, zero]).sum(axis=1)
+        pairs += weights[:, one].sum(axis=1) * weights[:, zero].sum(axis=1)
+    return np.divide(won, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
 
 
-def _scores(labels: Array, y_prob: Array, metric: Metric) -> Array:
-    """What `metric` maximises, up to a constant, as (n_epochs, n_labelings); labels: (n_cases, n_labelings)."""
-    match metric:
-        case "val_accuracy":
-            return _accuracies(labels, y_prob)
-        case "val_loss":
-            p = np.clip(y_prob, EPSILON, 1 - EPSILON)
-            likelihood = (np.log(p) - np.log1p(-p)) @ labels + np.log1p(-p).sum(axis=1)[:, None]
-            return likelihood.round(9)  # equal epochs stay equal: BLAS may sum two equal rows in different orders
-        case "val_auc":
-            return rankdata(y_prob, axis=1) @ labels  # permuting keeps the number of ones, so the rank sum orders AUCs
+def _summary(values: Array, confidence: float) -> tuple[float, float, float, float]:
+    """(estimate, low, high, p of 0) of `values`, the estimate and then its bootstrap."""
+    estimate, drawn = float(values[0]), values[1:][~np.isnan(values[1:])]
+    if np.isnan(estimate):
+        return (float("nan"),) * 4
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    beyond = min(np.sum(drawn <= 0), np.sum(drawn >= 0))
+    return estimate, float(low), float(high), min(1.0, 2 * float(1 + beyond) / (1 + len(drawn)))
 
 
-def _accuracies(labels: Array, y_prob: Array) -> Array:
-    positive = (y_prob > 0.5).astype(float)
-    return (positive @ labels + (1 - positive) @ (1 - labels)) / labels.shape[0]
+def nadeau_bengio(
+    differences: Array, *, test_share: float, confidence: float = 0.95
+) -> tuple[float, float, float, float]:
+    """Mean of the differences of repeated splits: (mean, low, high, two-sided p); Nadeau and Bengio 2003.
+
+    The training sets overlap, so the variance of the mean is variance * (1 / J + n_test / n_train), with J - 1 degrees
+    of freedom.
+
+    Args:
+        differences: (J,), one per split seed and fold; seeds of training are averaged before.
+        test_share: share of the cases in a test (validation) fold, 1 / folds.
+
+    Raises:
+        FlairprepError: fewer than 10 differences.
+    """
+    differences = np.asarray(differences, float)
+    n = len(differences)
+    if n < LEAST_DIFFERENCES:
+        raise FlairprepError(
+            f"{n} differences, one per split seed and fold, are too few for a variance: it takes {LEAST_DIFFERENCES}; "
+            "run more split seeds"
+        )
+    mean = float(differences.mean())
+    error = float(np.sqrt(differences.var(ddof=1) * (1 / n + test_share / (1 - test_share))))
+    half = error * float(t.ppf((1 + confidence) / 2, n - 1))
+    p = 2 * float(t.sf(abs(mean) / error, n - 1)) if error > 0 else float(mean == 0)
+    return mean, mean - half, mean + half, p
 
 
-def _selected_accuracy(labels: Array, y_prob: Array, metric: Metric) -> Array:
-    chosen = _scores(labels, y_prob, metric).argmax(axis=0)
-    return _accuracies(labels, y_prob)[chosen, np.arange(labels.shape[1])]
+def check_predictions(case_ids: Sequence[str], y_true: Array, y_prob: Array) -> None:
+    """Everything else here takes its numbers for granted: this looks at them.
+
+    Args:
+        case_ids: (n_cases,).
+        y_true: (n_cases,), numbers 0 and 1.
+        y_prob: (n_cases,) or (n_epochs, n_cases).
+
+    Raises:
+        FlairprepError: the lengths differ, a label that is not the number 0 or 1, a probability that is NaN or outside
+            [0, 1]; it names the case.
+    """
+    rows = np.atleast_2d(np.asarray(y_prob, float))
+    if not len(case_ids) == len(y_true) == rows.shape[1]:
+        raise FlairprepError(
+            f"predictions: {len(case_ids)} cases, {len(y_true)} labels and {rows.shape[1]} probabilities; "
+            "each case needs one of both: train again"
+        )
+    for case, label in zip(case_ids, np.asarray(y_true).tolist(), strict=True):
+        if isinstance(label, str) or label not in (0, 1):
+            raise FlairprepError(f"predictions: case {case!r}: the label is {label!r}; it must be the number 0 or 1")
+    odd = np.argwhere(~((rows >= 0) & (rows <= 1)))
+    if len(odd):
+        epoch, place = odd[0]
+        value = rows[epoch, place]
+        remedy = "the network diverged: train again with a lower lr" if np.isnan(value) else "it must be 0 to 1"
+        raise FlairprepError(
+            f"predictions: case {case_ids[place]!r}, epoch {epoch + 1}: the probability is {value}; {remedy}"
+        )

@@ -1,5 +1,6 @@
 """The verdict on planted predictions, and every number of metrics.json against scikit-learn and scipy."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ from sklearn import metrics as sk
 from tables import get_json, put
 from workspace import contents, write_params
 
+from flairprep import diagnosis
+from flairprep.errors import FlairprepError
 from flairprep.stages import evaluate
 
 KEYS = {
     *("accuracy", "accuracy_low", "accuracy_high", "auc", "auc_low", "auc_high", "log_loss", "log_loss_prior", "brier"),
-    *("nir", "p_nir", "predicted_positive", "best_accuracy", "best_epoch", "p_selection", "n", "verdict"),
+    *("nir", "p_nir", "predicted_positive", "best_accuracy", "best_epoch", "p_selection", "p_within"),
+    *("n", "verdict", "diagnosis"),
 }
 TEST_KEYS = {"test_accuracy", "test_auc", "test_auc_low", "test_auc_high", "test_p_nir"}
 
@@ -38,11 +42,18 @@ def long(y_true: np.ndarray, y_prob: np.ndarray) -> pd.DataFrame:
     )
 
 
+def history(epochs: int) -> pd.DataFrame:
+    """Of a run in which nothing moves."""
+    columns = {"loss": 0.6, "accuracy": 0.8, "val_loss": 0.6, "val_accuracy": 0.7, "accuracy_inference": 0.8}
+    return pd.DataFrame({"epoch": range(1, epochs + 1), **columns})
+
+
 def run(
     y_true: np.ndarray,
     y_prob: np.ndarray,
     test: pd.DataFrame | None = None,
     groups: list[str] | None = None,
+    strata: dict[str, str] | None = None,
     **changes: Any,
 ) -> dict[str, Any]:
     """What metrics.json holds after `main`."""
@@ -51,7 +62,13 @@ def run(
     put("data/train/test_predictions.csv", (rows[:0] if test is None else test).to_csv(index=False))
     ids = rows["case_id"].unique()
     split = pd.DataFrame({"case_id": ids, "label": y_true, "group": ids if groups is None else groups, "fold": 0})
-    others = pd.DataFrame({"case_id": ["90000"], "label": [1], "group": ["90000"], "fold": [1]})
+    sexes = np.where(np.arange(len(ids)) % 4 < 2, "F", "M")
+    cases = pd.DataFrame({"case_id": ids, "plane": "axial", "manufacturer": "SIEMENS", "sex": sexes})
+    put("data/ingest/cases.csv", cases.to_csv(index=False))
+    put("data/train/history.csv", history(len(y_prob)).to_csv(index=False))
+    if strata is not None:
+        put("reports/audit.json", json.dumps({"items": [], "bars": [], "strata": strata}))
+    others = pd.DataFrame({"case_id": ["90000", "90001"], "label": [1, 0], "group": ["90000", "90001"], "fold": [1, 2]})
     put("data/split/split.csv", pd.concat([others, split]).sample(frac=1, random_state=1).to_csv(index=False))
     write_params(Path(), **changes | {"evaluate": {"permutations": 199} | changes.get("evaluate", {})})
     evaluate.main()
@@ -105,7 +122,7 @@ def test_selected_and_declared_numbers_are_kept_apart() -> None:
     before = run(y_true, y_prob, train={"monitor": "val_accuracy"})
     y_prob[1] = 0.2 + 0.6 * y_true  # the second epoch is perfect, the last three are noise
     after = run(y_true, y_prob, train={"monitor": "val_accuracy"})
-    selected = {"best_accuracy", "best_epoch", "p_selection", "verdict"}
+    selected = {"best_accuracy", "best_epoch", "p_selection", "p_within", "verdict"}
     assert {key: after[key] for key in KEYS - selected} == {key: before[key] for key in KEYS - selected}
     assert (after["best_accuracy"], after["best_epoch"], after["verdict"]) == (1, 2, "learned")
     assert after["accuracy"] < 0.7
@@ -217,7 +234,8 @@ def test_tables_of_the_plots_and_equal_bytes_on_a_second_run() -> None:
     y_true, y_prob = planted()
     found = run(y_true, y_prob)
     first = contents(Path("reports"))
-    assert set(first) == {"metrics.json", *(f"evaluate/{name}.csv" for name in ("roc", "confusion", "probability"))}
+    tables = ("roc", "confusion", "probability", "cases", "epochs", "reliability", "groups")
+    assert set(first) == {"metrics.json", "evaluate/diagnosis.json", *(f"evaluate/{name}.csv" for name in tables)}
     roc, confusion, histogram = (
         pd.read_csv(f"reports/evaluate/{name}.csv") for name in ("roc", "confusion", "probability")
     )
@@ -250,3 +268,73 @@ def test_probabilities_of_0_and_1_are_counted_and_cost_a_finite_loss() -> None:
 def test_the_seed_of_the_permutations_is_a_parameter() -> None:
     y_true, y_prob = noise(2)
     assert len({run(y_true, y_prob, evaluate={"seed": seed})["p_selection"] for seed in range(4)}) > 1
+
+
+def by_case(y_true: np.ndarray, texts: list[str]) -> dict[str, str]:
+    return {f"{case:05d}": text for case, text in zip(range(len(y_true)), texts, strict=True)}
+
+
+def test_a_network_that_reads_the_manufacturer_only_has_learned_a_shortcut(capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    y_true, _ = noise(0, n=80)
+    vendor = np.where(rng.uniform(size=80) < 0.85, y_true, 1 - y_true)
+    y_prob = (0.2 + 0.6 * vendor + 0.05 * rng.uniform(size=(6, 80))).round(6)
+    strata = by_case(y_true, [f"manufacturer={v}" for v in vendor])
+    assert run(y_true, y_prob)["verdict"] == "learned"
+    found = run(y_true, y_prob, strata=strata)
+    assert (found["verdict"], found["p_selection"]) == ("learned (shortcut)", 1 / 200)
+    assert found["p_within"] >= 0.05
+    assert f"p {found['p_within']:.3g} among cases that the shortcuts" in capsys.readouterr().out
+
+
+def test_what_is_learned_within_the_strata_is_learned() -> None:
+    y_true, y_prob = planted()
+    strata = by_case(y_true, ["a", "b"] * 20)
+    found = run(y_true, y_prob, strata=strata)
+    assert (found["verdict"], found["p_within"]) == ("learned", 1 / 200)
+    assert run(*noise(0), strata=strata)["verdict"] == "no evidence"
+
+
+def test_an_audit_that_found_no_shortcut_changes_nothing() -> None:
+    alone = run(*planted())
+    assert alone["p_within"] is None
+    assert run(*planted(), strata={}) == alone
+
+
+def test_the_diagnosis_is_a_column_and_its_command_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    y_true, y_prob = planted()
+    assert run(y_true, y_prob)["diagnosis"] == "fine"
+    said = get_json("reports/evaluate/diagnosis.json")
+    assert said == diagnosis.diagnose(history(6), y_true, y_prob, lr=1e-4, epochs=30, folds=3).as_dict()
+    assert said["command"] == "dvc exp run --queue -S val_fold=0,1,2"
+    assert said["command"] in capsys.readouterr().out
+    found = run(y_true, 0.5 * y_prob, lr=1e-3)  # all on the side of 0
+    assert found["diagnosis"] == "constant"
+    assert get_json("reports/evaluate/diagnosis.json")["command"] == "dvc exp run -S lr=0.003"
+
+
+def test_tables_of_cases_and_groups_and_the_cases_that_are_always_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    y_true, y_prob = planted()
+    run(y_true, y_prob)
+    cases = pd.read_csv("reports/evaluate/cases.csv", dtype={"case_id": str})
+    assert cases.columns.tolist() == ["case_id", "label", "probability", "wrong", "flips"]
+    assert cases["case_id"].is_monotonic_increasing
+    wrong = cases.loc[cases["wrong"] == 1, "case_id"].tolist()
+    assert wrong == ["00000", "00010", "00020", "00030"]
+    assert f"wrong in every epoch: {', '.join(wrong)}; see" in capsys.readouterr().out
+    np.testing.assert_allclose(cases["probability"], y_prob[-3:].mean(axis=0), atol=1e-6)
+    groups = pd.read_csv("reports/evaluate/groups.csv")
+    assert groups["by"].tolist() == ["plane", "manufacturer", "sex", "sex"]
+    assert (groups["auc"].isna() == (groups[["label_0", "label_1"]].min(axis=1) < 10)).all()
+    assert groups["auc"].notna().any()
+    epochs = pd.read_csv("reports/evaluate/epochs.csv")
+    assert len(epochs) == y_prob.size
+    assert pd.read_csv("reports/evaluate/reliability.csv")["cases"].sum() == 40
+
+
+def test_a_probability_that_is_no_number_is_an_error_that_names_the_case() -> None:
+    y_true, y_prob = planted()
+    y_prob[2, 7] = np.nan
+    with pytest.raises(FlairprepError, match="00007"):
+        run(y_true, y_prob)
+    assert not Path("reports/metrics.json").exists()

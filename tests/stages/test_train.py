@@ -7,21 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import exports
 import keras
 import numpy as np
 import pandas as pd
 import pytest
-import tensorflow as tf
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 from sklearn.utils.class_weight import compute_class_weight
 from workspace import write_params
 
-from flairprep import recipe, tfrecord
+from flairprep import tfrecord
 from flairprep.errors import FlairprepError
-from flairprep.params import load
 from flairprep.stages import train
 
-SHAPE = (8, 12, 12, 1)
 LABELS = {0: "0110100", 1: "00101011", 2: "100010"}  # fold -> the labels of its cases
 SMALL: dict[str, Any] = {
     "lr": 1e-2,
@@ -34,20 +32,8 @@ HEADER = "epoch,case_id,label,probability\n"
 
 
 def write_export(folder: Path, signal: float, labels: dict[int, str] = LABELS) -> None:
-    """Noise around a brain; class 1 has a ball that is brighter by `signal`."""
-    out = folder / "data/export"
-    out.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    splits = []
-    for fold, of_cases in labels.items():
-        examples = []
-        for index, label in enumerate(of_cases):
-            image = np.full(SHAPE, -4.0)
-            image[1:7, 2:10, 2:10] = rng.normal(size=(6, 8, 8, 1))
-            image[3:5, 4:7, 4:7] += signal * int(label)
-            examples.append(tfrecord.encode(image.astype(np.float16), int(label), f"{fold}{index:04d}"))
-        splits.append(tfrecord.write_fold(out, fold, examples, len(examples), 3))
-    tfrecord.write_info(out, splits, SHAPE)
+    """Noise in a brain; class 1 has a box that is brighter by `signal`."""
+    exports.write_export(folder, labels, lambda rng, label, _: exports.brain(rng, label, signal))
 
 
 def merged(changed: dict[str, Any]) -> dict[str, Any]:
@@ -197,8 +183,9 @@ def test_several_devices_share_the_batches_and_every_case_is_predicted_once(proj
         "tf.config.set_visible_devices([], 'GPU')\n"
         "(cpu,) = tf.config.list_physical_devices('CPU')\n"
         "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)\n"
+        "from flairprep import training\n"
         "from flairprep.stages import train\n"
-        "strategy = train.devices(4, 14)\n"
+        "strategy = training.devices(4, 14)\n"
         "print(type(strategy).__name__, strategy.num_replicas_in_sync)\n"
         "train.main()\n"
     )
@@ -272,137 +259,63 @@ def test_the_network_starts_at_the_share_of_the_training_cases(reaching: Callabl
     assert network.get_layer("output").bias.numpy() == pytest.approx([np.log(share / (1 - share))], abs=1e-6)
 
 
-# The schedules
+# What is warned of
 
 
-def recipe_with(**changed: Any) -> recipe.Recipe:
-    return recipe.Recipe(**{**recipe.RECIPES["resnet3d"], "reference_batch_size": 4, **changed})
+@pytest.fixture
+def band(project: Path) -> Path:
+    """What sanity's range test found."""
+    path = project / "reports/sanity.json"
+    path.parent.mkdir()
+    path.write_text('{"checks": [], "learning_rate": {"low": 1e-05, "high": 0.01}}')
+    return path
 
 
-@pytest.mark.parametrize("steps", [23_400, 100_000, 100_001])
-def test_the_exponential_schedule_is_the_questions_and_is_warned_of_where_it_never_fires(
-    steps: int, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("lr", "warned"),
+    [(9e-6, "is below the usable"), (1e-5, ""), (1e-3, ""), (1e-2, ""), (0.011, "is above the usable")],
+)
+def test_a_rate_outside_the_usable_ones_is_warned_of(
+    reaching: Callable[..., Any], band: Path, capsys: pytest.CaptureFixture[str], lr: float, warned: str
 ) -> None:
-    rate = train.schedule(recipe_with(schedule="exponential"), 1e-4, steps)
-    assert isinstance(rate, keras.optimizers.schedules.ExponentialDecay)
-    expected = [1e-4, 1e-4, 0.96e-4, 0.96e-4, 0.96**2 * 1e-4]
-    assert [float(rate(step)) for step in (0, 99_999, 100_000, 199_999, 200_000)] == pytest.approx(expected, rel=1e-5)
-    fires = float(rate(steps - 1)) < 0.99e-4  # at the last step of the run
-    assert ("the rate stays constant" in capsys.readouterr().err) == (not fires)
+    reaching(lr=lr)
+    said = capsys.readouterr().err
+    assert warned in said
+    assert ("usable" in said) == bool(warned)
 
 
-def test_cosine_falls_to_zero_and_constant_stays(capsys: pytest.CaptureFixture[str]) -> None:
-    rate = train.schedule(recipe_with(schedule="cosine"), 1e-3, 40)
-    assert [float(rate(step)) for step in (0, 20, 40)] == pytest.approx([1e-3, 0.5e-3, 0], abs=1e-9)
-    assert train.schedule(recipe_with(schedule="constant"), 1e-3, 40) == 1e-3
-    assert capsys.readouterr().err == ""
-
-
-# Augmentation
-
-
-def numbered(edge: int = 20) -> np.ndarray:
-    """Every voxel has its own value; the corner's is -4."""
-    volume = np.arange(edge**3, dtype=np.float32).reshape(edge, edge, edge, 1)
-    volume[0, 0, 0, 0] = -4
-    return volume
-
-
-def drawn(kind: str, count: int) -> list[np.ndarray]:
-    volume = tf.constant(numbered())
-    return [train.augmented(volume, np.array([seed, 7]), kind).numpy() for seed in range(count)]
-
-
-def moved(volume: np.ndarray, by: tuple[int, ...]) -> np.ndarray:
-    """`volume` by as many voxels along z, y, x, with its corner's value where nothing came in."""
-    found = np.full_like(volume, volume[0, 0, 0, 0])
-    to = tuple(slice(max(d, 0), n + min(d, 0)) for d, n in zip(by, volume.shape, strict=False))
-    source = tuple(slice(max(-d, 0), n + min(-d, 0)) for d, n in zip(by, volume.shape, strict=False))
-    found[to] = volume[source]
-    return found
-
-
-def test_no_augmentation_leaves_the_volume() -> None:
-    np.testing.assert_array_equal(drawn("none", 1)[0], numbered())
-
-
-def test_a_flip_mirrors_left_and_right_alone_in_about_half_of_the_cases() -> None:
-    volumes = drawn("flip", 60)
-    mirrored = [bool((volume != numbered()).any()) for volume in volumes]
-    for volume, flipped in zip(volumes, mirrored, strict=True):
-        np.testing.assert_array_equal(volume, numbered()[:, :, ::-1] if flipped else numbered())
-    np.testing.assert_array_equal(drawn("flip", 60), volumes)
-    assert 15 < sum(mirrored) < 45
-
-
-@pytest.mark.parametrize("kind", ["shift", "flip_shift"])
-def test_a_shift_moves_by_up_to_6_voxels_each_way_and_fills_with_the_corner(kind: str) -> None:
-    shifts, flips = [], []
-    for volume in drawn(kind, 100):
-        row = volume[10, 10, :, 0]
-        flipped = bool(row[11] < row[10])
-        start = numbered()[:, :, ::-1] if flipped else numbered()
-        (was,) = np.argwhere(start[..., 0] == volume[10, 10, 10, 0])
-        by = tuple(10 - was)
-        np.testing.assert_array_equal(volume, moved(start, by))
-        shifts.append(by)
-        flips.append(flipped)
-    for axis in range(3):
-        assert {min(by[axis] for by in shifts), max(by[axis] for by in shifts)} == {-6, 6}
-    assert np.abs(np.corrcoef(np.transpose(shifts)) - np.eye(3)).max() < 0.4
-    assert any(flips) == (kind == "flip_shift")
-
-
-# The batches
-
-
-def batches(folds: list[int], seed: int, epochs: int, **changed: Any) -> list[list[tuple[np.ndarray, np.ndarray]]]:
-    """`epochs` passes over the batches of a run with `seed`."""
-    write_params(Path(), **merged({"seed": seed}))
-    dataset = train.training_batches(folds, load(train.Run), recipe_with(**changed))
-    return [list(dataset.as_numpy_iterator()) for _ in range(epochs)]
-
-
-def flat(epoch: list[tuple[np.ndarray, np.ndarray]]) -> bytes:
-    return b"".join(images.tobytes() + labels.tobytes() for images, labels in epoch)
-
-
-def test_an_epoch_has_every_training_case_once_with_its_label(project: Path) -> None:
-    (epoch,) = batches([1, 2], 0, 1, augment="none")
-    assert [len(labels) for _, labels in epoch] == [4, 4, 4, 2]
-    pairs = (pair for batch in epoch for pair in zip(*batch, strict=True))
-    found = sorted((image.tobytes(), int(label)) for image, label in pairs)
-    expected = [
-        (element["image"].astype(np.float32).tobytes(), int(element["label"]))
-        for element in tfrecord.dataset(train.EXPORT, [1, 2]).as_numpy_iterator()
-    ]
-    assert found == sorted(expected)
-
-
-def test_whole_batches_leave_other_cases_out_in_every_epoch(project: Path) -> None:
-    write_params(project, **SMALL)
-    dataset = train.training_batches([1, 2], load(train.Run), recipe_with(augment="none"), whole=True)
-    epochs = [list(dataset.as_numpy_iterator()) for _ in range(4)]
-    assert [[len(labels) for _, labels in epoch] for epoch in epochs] == [[4, 4, 4]] * 4
-    assert dataset.cardinality() == 3
-    assert len({frozenset(image.tobytes() for images, _ in epoch for image in images) for epoch in epochs}) > 1
-
-
-@pytest.mark.parametrize("augment", ["none", "flip_shift"])
-def test_batches_come_again_with_the_seed_and_differ_between_epochs_and_seeds(project: Path, augment: str) -> None:
-    first = [flat(epoch) for epoch in batches([1, 2], 5, 3, augment=augment)]
-    assert first == [flat(epoch) for epoch in batches([1, 2], 5, 3, augment=augment)]
-    assert len({*first, *(flat(epoch) for epoch in batches([1, 2], 6, 3, augment=augment))}) == 6
-
-
-def test_a_case_is_augmented_anew_in_every_epoch_and_with_every_seed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("found", [None, '{"checks": [], "learning_rate": null}'])
+def test_without_usable_rates_nothing_is_warned_of(
+    reaching: Callable[..., Any], band: Path, capsys: pytest.CaptureFixture[str], found: str | None
 ) -> None:
-    write_export(tmp_path, signal=0, labels={0: "1"})
-    monkeypatch.chdir(tmp_path)
-    first = [flat(epoch) for epoch in batches([0], 0, 5, augment="shift")]
-    assert len(set(first)) > 1
-    assert first != [flat(epoch) for epoch in batches([0], 1, 5, augment="shift")]
+    band.unlink() if found is None else band.write_text(found)
+    reaching(lr=1e9)
+    assert "usable" not in capsys.readouterr().err
+
+
+def test_the_scaled_rate_is_what_has_to_be_usable(
+    reaching: Callable[..., Any], band: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reaching(lr=8e-3, batch_size=8, train={"scale_lr": "linear", "reference_batch_size": 4})
+    assert "the rate 0.016 is above the usable" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "scale_lr", "warned"), [(4, "none", False), (8, "none", True), (8, "sqrt", False)]
+)
+def test_a_rate_that_is_meant_for_other_batches_is_warned_of(
+    reaching: Callable[..., Any], capsys: pytest.CaptureFixture[str], batch_size: int, scale_lr: str, warned: bool
+) -> None:
+    reaching(batch_size=batch_size, train={"scale_lr": scale_lr, "reference_batch_size": 4})
+    assert ("is meant for batches of 4" in capsys.readouterr().err) == warned
+
+
+@pytest.mark.parametrize(("schedule", "warned"), [("exponential", True), ("cosine", False), ("constant", False)])
+def test_a_schedule_that_never_fires_is_warned_of(
+    reaching: Callable[..., Any], capsys: pytest.CaptureFixture[str], schedule: str, warned: bool
+) -> None:
+    reaching(train={"schedule": schedule})
+    assert ("the rate stays constant" in capsys.readouterr().err) == warned
 
 
 # What is refused
@@ -450,20 +363,3 @@ def test_folds_that_cannot_be_trained_or_judged_on_are_refused(
     write_params(tmp_path, **merged(changed))
     with pytest.raises(FlairprepError, match=message):
         train.main()
-
-
-@pytest.mark.parametrize(
-    ("there", "batch_size", "cases", "used"),
-    [(1, 4, 99, 1), (2, 4, 99, 2), (2, 3, 99, 1), (4, 6, 99, 3), (8, 4, 4, 4), (2, 4, 3, 1), (2, 1, 99, 1)],
-)
-def test_as_many_devices_are_used_as_share_a_batch_evenly(
-    there: int, batch_size: int, cases: int, used: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Which of them a strategy takes; the strategy itself runs in a process of its own above."""
-    found = [tf.config.LogicalDevice(f"/device:GPU:{index}", "GPU") for index in range(there)]
-    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: found if kind == "GPU" else [])
-    monkeypatch.setattr(tf.distribute, "MirroredStrategy", list)
-    strategy = train.devices(batch_size, cases)
-    single = strategy is tf.distribute.get_strategy()
-    assert single == (used == 1)
-    assert single or strategy == [device.name for device in found[:used]]

@@ -1,22 +1,24 @@
-"""evaluate: did it learn? Declared and selected numbers, kept apart, and the verdict."""
+"""evaluate: did it learn? Declared and selected numbers, kept apart, the verdict, and what is wrong with the run."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
-from sklearn.metrics import roc_curve
 
-from flairprep import console, files, params, recipe, stats
+from flairprep import console, diagnosis, files, params, predictions, recipe, selection, stats
 from flairprep.cases import read_csv, write_csv
+from flairprep.predictions import DECLARED_EPOCHS, Predictions
 
 TRAIN = Path("data/train")
 SPLIT = Path("data/split/split.csv")
+CASES = Path("data/ingest/cases.csv")
+AUDIT = Path("reports/audit.json")
 OUT = Path("reports/metrics.json")
 PLOTS = Path("reports/evaluate")
-DECLARED_EPOCHS = 3  # fixed before any run: the mean probability of the last three epochs
-BINS = 20
+BY = ("plane", "manufacturer", "sex")
 
 
 class Params(params.Section):
@@ -33,71 +35,54 @@ class Model(params.Section, extra="ignore"):
     name: str
 
 
-def declared(y_true: np.ndarray, y_prob: np.ndarray) -> dict[str, Any]:
-    """The numbers of predictions that were fixed before the run; y_prob: (n_cases,)."""
-    n, correct = len(y_true), round(stats.accuracy(y_true, y_prob) * len(y_true))
-    low, high = stats.clopper_pearson(correct, n)
-    auc_low, auc_high = stats.auc_interval(y_true, y_prob)
-    nir = stats.no_information_rate(y_true)
-    return {
-        "accuracy": correct / n,
-        "accuracy_low": low,
-        "accuracy_high": high,
-        "auc": stats.auc(y_true, y_prob),
-        "auc_low": auc_low,
-        "auc_high": auc_high,
-        "log_loss": stats.log_loss(y_true, y_prob),
-        "log_loss_prior": stats.log_loss(y_true, np.full(n, np.mean(y_true))),
-        "brier": stats.brier(y_true, y_prob),
-        "nir": nir,
-        "p_nir": stats.binomial_p_value(correct, n, nir),
-        "predicted_positive": float(np.mean(y_prob > 0.5)),
-    }
+class Run(params.Section, extra="ignore"):
+    """What the diagnosis needs to write its command."""
+
+    lr: float
+    epochs: int
 
 
 def evaluate(
-    y_true: np.ndarray, y_prob: np.ndarray, groups: np.ndarray, monitor: stats.Metric, params: Params
+    found: Predictions, monitor: stats.Metric, params: Params, strata: np.ndarray | None = None
 ) -> dict[str, Any]:
-    """What reports/metrics.json holds of the validation cases; y_prob: (n_epochs, n_cases)."""
-    fixed = declared(y_true, y_prob[-DECLARED_EPOCHS:].mean(axis=0))
-    best = stats.best_epoch(y_true, y_prob, monitor)
-    p_selection = stats.selection_p_value(
-        y_true, y_prob, metric=monitor, groups=groups, n_permutations=params.permutations, seed=params.seed
-    )
-    best_accuracy = stats.accuracy(y_true, y_prob[best])
-    selected = {"best_accuracy": best_accuracy, "best_epoch": best + 1, "p_selection": p_selection}
-    verdict = "learned" if p_selection < params.alpha else "no evidence"
-    if fixed["predicted_positive"] in (0, 1):
-        verdict = "constant prediction"
-    return {**fixed, **selected, "n": len(y_true), "verdict": verdict}
+    """What reports/metrics.json holds of the validation cases, but the diagnosis.
+
+    strata: (n,), of the shortcuts that the audit found; None where it found none.
+    """
+    fixed = predictions.declared(found.y_true, found.declared)
+    best = selection.best_epoch(found.y_true, found.y_prob, monitor)
+
+    def chance(strata: np.ndarray | None) -> float:
+        options = {"n_permutations": params.permutations, "seed": params.seed}
+        return selection.selection_p_value(
+            found.y_true, found.y_prob, metric=monitor, groups=found.groups, strata=strata, **options
+        )
+
+    selected = {
+        "best_accuracy": stats.accuracy(found.y_true, found.y_prob[best]),
+        "best_epoch": best + 1,
+        "p_selection": chance(None),
+        "p_within": None if strata is None else chance(strata),
+    }
+    return {**fixed, **selected, "n": len(found.y_true), "verdict": verdict(fixed | selected, params.alpha)}
 
 
-def tested(rows: pd.DataFrame) -> dict[str, Any]:
+def verdict(numbers: dict[str, Any], alpha: float) -> str:
+    """constant prediction | no evidence | learned (shortcut) | learned."""
+    if numbers["predicted_positive"] in (0, 1):
+        return "constant prediction"
+    if numbers["p_selection"] >= alpha:
+        return "no evidence"
+    return "learned" if numbers["p_within"] is None or numbers["p_within"] < alpha else "learned (shortcut)"
+
+
+def tested(rows: pd.DataFrame, split: pd.DataFrame) -> dict[str, Any]:
     """The numbers of the test fold, where there is one: scored once, with the kept weights."""
     if rows.empty:
         return {}
-    numbers = declared(rows["label"].to_numpy(int), rows["probability"].to_numpy(float))
+    found = predictions.from_tables(rows, split)
+    numbers = predictions.declared(found.y_true, found.declared)
     return {f"test_{key}": numbers[key] for key in ("accuracy", "auc", "auc_low", "auc_high", "p_nir")}
-
-
-def charts(y_true: np.ndarray, y_prob: np.ndarray, verdict: str) -> dict[str, pd.DataFrame]:
-    """What the plots of the declared predictions show: roc, confusion, probability."""
-    both = len(np.unique(y_true)) == 2
-    fpr, tpr, _ = roc_curve(y_true, y_prob, drop_intermediate=False) if both else ([], [], [])
-    edges = np.linspace(0, 1, BINS + 1)
-    side = f"all {int(y_prob[0] > 0.5)}"
-    note = f"constant prediction: {side}" if verdict == "constant prediction" else ""
-    histogram = [
-        (f"{low + 0.5 / BINS:.3f}", label, count, note)
-        for label in (0, 1)
-        for low, count in zip(edges, np.histogram(y_prob[y_true == label], edges)[0], strict=False)
-    ]
-    predicted = (y_prob > 0.5).astype(int)
-    return {
-        "roc": pd.DataFrame({"false_positive_rate": fpr, "true_positive_rate": tpr}).round(6),
-        "confusion": pd.DataFrame({"actual": y_true, "predicted": predicted}),
-        "probability": pd.DataFrame(histogram, columns=["probability", "label", "cases", "note"]),
-    }
 
 
 def sentence(metrics: dict[str, Any], alpha: float) -> str:
@@ -111,9 +96,12 @@ def sentence(metrics: dict[str, Any], alpha: float) -> str:
         f"verdict: {m['verdict']}",
         f"  declared (mean of the last {DECLARED_EPOCHS} epochs): accuracy {m['accuracy']:.1%} {interval}, {auc}",
         f"  always guessing the larger class (NIR): {m['nir']:.1%}; p of the declared accuracy {m['p_nir']:.3g}",
+        f"  Brier score {m['brier']:.3f}, of always answering the share of label 1: {m['nir'] * (1 - m['nir']):.3f}",
         f"  selected (epoch {m['best_epoch']}, the best): accuracy {m['best_accuracy']:.1%}; "
         f"p {m['p_selection']:.3g} with the selection replayed",
     ]
+    if m["p_within"] is not None:
+        lines.append(f"  p {m['p_within']:.3g} among cases that the shortcuts of reports/audit.json do not tell apart")
     least = stats.detectable_accuracy(m["n"], m["nir"], alpha) if m["nir"] < 1 else float("nan")
     if np.isfinite(least):
         lines.append(f"  {m['n']} validation cases can show a true accuracy of {least:.1%} or better (80 % power)")
@@ -121,21 +109,38 @@ def sentence(metrics: dict[str, Any], alpha: float) -> str:
 
 
 def main() -> None:
-    """Reads data/train and data/split/split.csv, writes reports/metrics.json and what the plots show."""
-    section = params.load(Params, "evaluate")
+    """Reads data/train, split.csv, ingest's cases.csv and audit.json, writes metrics.json and what the plots show."""
+    section, run = params.load(Params, "evaluate"), params.load(Run)
     monitor = recipe.resolve(params.load(recipe.Params, "train"), params.load(Model, "model").name).monitor
-    rows = read_csv(TRAIN / "val_predictions.csv").astype({"epoch": int, "label": int, "probability": float})
-    table = rows.pivot(index="epoch", columns="case_id", values="probability")
-    y_prob = table.to_numpy()
-    y_true = rows.drop_duplicates("case_id").set_index("case_id")["label"].loc[table.columns].to_numpy()
-    groups = read_csv(SPLIT).set_index("case_id")["group"].loc[table.columns].to_numpy()
-    metrics = evaluate(y_true, y_prob, groups, monitor, section) | tested(read_csv(TRAIN / "test_predictions.csv"))
+    split = read_csv(SPLIT)
+    found = predictions.from_tables(read_csv(TRAIN / "val_predictions.csv"), split)
+    shortcuts = json.loads(AUDIT.read_text())["strata"] if AUDIT.is_file() else {}
+    metrics = evaluate(found, monitor, section, predictions.strata_of(found, shortcuts))
+    metrics |= tested(read_csv(TRAIN / "test_predictions.csv"), split)
+    told = diagnosis.diagnose(
+        read_csv(TRAIN / "history.csv").astype(float),
+        *(found.y_true, found.y_prob),
+        lr=run.lr,
+        epochs=run.epochs,
+        folds=split["fold"].nunique(),
+    )
     metrics = {key: files.number(value) if isinstance(value, float) else value for key, value in metrics.items()}
+    tables = {
+        **predictions.charts(found.y_true, found.declared),
+        "cases": predictions.per_case(found),
+        "epochs": predictions.over_epochs(found),
+        "reliability": predictions.reliability(found.y_true, found.declared),
+        "groups": predictions.by_group(found, read_csv(CASES, ("case_id", *BY)), BY),
+    }
     with files.whole_folder(PLOTS) as out:
-        for name, chart in charts(y_true, y_prob[-DECLARED_EPOCHS:].mean(axis=0), metrics["verdict"]).items():
-            write_csv(out / f"{name}.csv", chart)
-        files.write_json(OUT, metrics)
+        for name, table in tables.items():
+            write_csv(out / f"{name}.csv", table)
+        files.write_json(out / "diagnosis.json", told.as_dict())
+        files.write_json(OUT, metrics | {"diagnosis": told.diagnosis})
+    wrong = tables["cases"].loc[tables["cases"]["wrong"] == 1, "case_id"]
     console.say(sentence(metrics, section.alpha))
+    console.say(f"  wrong in every epoch: {', '.join(wrong) or 'no case'}; see reports/evaluate/cases.csv")
+    console.say(str(told))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """train: the 3D CNN, with every epoch's predictions left behind for evaluate."""
 
 import flairprep.backend  # noqa: F401, I001  (before tensorflow)
+import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,26 @@ import pandas as pd
 import tensorflow as tf
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from flairprep import console, files, model, params, stats, tfrecord
+from flairprep import console, files, model, params, selection, stats, tfrecord
 from flairprep.cases import write_csv
 from flairprep.errors import FlairprepError
 from flairprep.recipe import Params, Recipe, resolve, scaled_rate
+from flairprep.training import (
+    Cases,
+    Inference,
+    compiled,
+    devices,
+    inference,
+    predict,
+    schedule,
+    seeded,
+    training_batches,
+)
 
 EXPORT = Path("data/export")
 OUT = Path("data/train")
-DECAY_STEPS, DECAY_RATE = 100_000, 0.96  # the question's ExponentialDecay
-SHIFT = 6  # voxels
+SANITY = Path("reports/sanity.json")
 PREDICTIONS = ["epoch", "case_id", "label", "probability"]
-Inference = Callable[[Any], Any]  # images, float32 (batch, z, y, x, 1), to probabilities, float32 (batch, 1)
 
 
 class Run(params.Section):
@@ -42,69 +51,6 @@ class Run(params.Section):
                 f"val_fold and test_fold are both {self.val_fold}; choose another one, or null for no test"
             )
         return self
-
-
-class Cases:
-    """The cases of some folds, in a fixed order, and a tf.data.Dataset of their images in batches to predict from."""
-
-    def __init__(self, folds: list[int], batch_size: int) -> None:
-        elements = tfrecord.dataset(EXPORT, folds)
-        names = list(elements.map(lambda e: (e["case_id"], e["label"])).as_numpy_iterator())
-        self.case_ids = [case_id.decode() for case_id, _ in names]
-        self.labels = np.array([label for _, label in names])
-        self.images = elements.map(image).batch(batch_size).prefetch(2)
-
-    def predictions(self, epoch: int, y_prob: np.ndarray) -> pd.DataFrame:
-        """Rows of val_predictions.csv or test_predictions.csv."""
-        columns = (epoch, self.case_ids, self.labels, [f"{p:.6f}" for p in y_prob])
-        return pd.DataFrame(dict(zip(PREDICTIONS, columns, strict=True)))
-
-
-def image(element: dict[str, Any]) -> Any:
-    """The float32 image of an element of tfrecord.dataset."""
-    return tf.cast(element["image"], tf.float32)
-
-
-def augmented(volume: Any, seed: Any, kind: str) -> Any:
-    """`volume` (z, y, x, 1), mirrored left to right in half of the cases and shifted by up to 6 voxels each way.
-
-    What comes in from outside is the value of the corner, the background. seed: (2,) int64.
-    """
-    if "flip" in kind:
-        mirrored = tf.random.stateless_uniform([], seed) < 0.5
-        volume = tf.where(mirrored, tf.reverse(volume, [2]), volume)
-    if "shift" in kind:
-        size = tf.shape(volume)
-        start = tf.random.stateless_uniform([3], seed + 1, 0, 2 * SHIFT + 1, tf.int32)
-        corner = volume[0, 0, 0, 0]
-        padded = tf.pad(volume, [[SHIFT, SHIFT]] * 3 + [[0, 0]], constant_values=corner)
-        volume = tf.slice(padded, tf.concat([start, [0]], 0), size)
-    return volume
-
-
-def training_batches(folds: list[int], run: Run, recipe: Recipe, *, whole: bool = False) -> Any:
-    """Shuffled, augmented batches (image, label); the last one of an epoch may be smaller, or left out if `whole`."""
-    cases = tfrecord.dataset(EXPORT, folds, shuffle_seed=run.seed)
-    seeds = tf.data.Dataset.random(run.seed, rerandomize_each_iteration=True)
-    seeds = seeds.map(lambda value: tf.stack([value, tf.constant(run.seed, tf.int64)]))
-
-    def prepare(element: dict[str, Any], seed: Any) -> tuple[Any, Any]:
-        return augmented(image(element), seed, recipe.augment), element["label"]
-
-    pairs = tf.data.Dataset.zip((cases, seeds))
-    return pairs.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).batch(run.batch_size, whole).prefetch(2)
-
-
-def schedule(recipe: Recipe, rate: float, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """The learning rate, or its schedule over the run's `steps`; warns of one that never changes the rate."""
-    if recipe.schedule == "exponential":
-        if steps <= DECAY_STEPS:
-            console.warn(
-                f"train: train.schedule exponential first lowers the rate at step {DECAY_STEPS}, but the run has "
-                f"{steps} steps: the rate stays constant; choose cosine, or constant to say so"
-            )
-        return keras.optimizers.schedules.ExponentialDecay(rate, DECAY_STEPS, DECAY_RATE, staircase=True)
-    return keras.optimizers.schedules.CosineDecay(rate, steps) if recipe.schedule == "cosine" else rate
 
 
 class Recorder(keras.callbacks.Callback):
@@ -138,35 +84,37 @@ class Recorder(keras.callbacks.Callback):
         }
         self.y_prob.append(y_prob)
         self.history.append({"epoch": epoch + 1, **{key: f"{value:.6g}" for key, value in logs.items()}})
-        self.predictions.append(self.validation.predictions(epoch + 1, y_prob))
+        self.predictions.append(rows(self.validation, epoch + 1, y_prob))
         console.say(
             f"train: epoch {epoch + 1} of {self.epochs}: loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.3f}; "
             f"validation loss {logs['val_loss']:.4f}, accuracy {logs['val_accuracy']:.3f}, AUC {logs['val_auc']:.3f}"
         )
 
 
-def inference(network: keras.Model) -> Inference:
-    """`network` in inference mode, on one device: Keras's predict fails where a device gets no case of a batch."""
-    signature = [tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)]
-    return tf.function(lambda images: network(images, training=False), input_signature=signature)
+def rows(cases: Cases, epoch: int, y_prob: np.ndarray) -> pd.DataFrame:
+    """Rows of val_predictions.csv or test_predictions.csv."""
+    columns = (epoch, cases.case_ids, cases.labels, [f"{p:.6f}" for p in y_prob])
+    return pd.DataFrame(dict(zip(PREDICTIONS, columns, strict=True)))
 
 
-def predict(infer: Inference, cases: Cases) -> np.ndarray:
-    """The probability of label 1 for each case, rounded as the tables hold it."""
-    answers = [infer(images).numpy()[:, 0] for images in cases.images]
-    return np.round(np.concatenate(answers).astype(np.float64), 6)
+def check_rate(run: Run, recipe: Recipe, rate: float) -> None:
+    """Warns of a rate that does not fit the batch size, or that lies outside what sanity's range test found usable.
 
-
-def devices(batch_size: int, cases: int) -> tf.distribute.Strategy:
-    """Mirrored over the GPUs (or the logical CPUs) where there are several: as many as share a batch evenly.
-
-    Keras fails on uneven shares, so an epoch has whole batches alone then; one device works on less than a batch.
+    reports/sanity.json is no dependency of the stage: it changes a warning and nothing that is written, so that a new
+    sanity check need not train again.
     """
-    found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    count = max(n for n in range(1, len(found) + 1) if batch_size % n == 0)
-    if count < 2 or cases < batch_size:
-        return tf.distribute.get_strategy()
-    return tf.distribute.MirroredStrategy([device.name for device in found[:count]])
+    if recipe.scale_lr == "none" and run.batch_size != recipe.reference_batch_size:
+        console.warn(
+            f"train: lr {run.lr:g} is meant for batches of {recipe.reference_batch_size}, these have {run.batch_size}: "
+            "choose train.scale_lr linear or sqrt, or lower both together"
+        )
+    band = json.loads(SANITY.read_text())["learning_rate"] if SANITY.is_file() else None
+    if band and not band["low"] <= rate <= band["high"]:
+        side = "below" if rate < band["low"] else "above"
+        console.warn(
+            f"train: the rate {rate:g} is {side} the usable rates that sanity found, {band['low']:.2g} to "
+            f"{band['high']:.2g}: the loss may {'hardly fall' if side == 'below' else 'jump or stay high'}"
+        )
 
 
 def choose_folds(info: tfrecord.Info, run: Run) -> list[int]:
@@ -195,24 +143,21 @@ def train(run: Run, recipe: Recipe, section: model.Params, out: Path) -> Recorde
     """
     info = tfrecord.read_info(EXPORT)
     folds = choose_folds(info, run)
-    training, validation = Cases(folds, run.batch_size), Cases([run.val_fold], run.batch_size)
+    training, validation = (Cases(EXPORT, chosen, run.batch_size) for chosen in (folds, [run.val_fold]))
     if len(set(training.labels)) < 2:
         raise FlairprepError("train: all training cases have one label; see the folds in data/split/split.csv")
     if recipe.monitor == "val_auc" and len(set(validation.labels)) < 2:
         raise FlairprepError("params.yaml: train.monitor: 'val_auc': all validation cases have one label; use val_loss")
-    keras.utils.set_random_seed(run.seed)
-    tf.config.experimental.enable_op_determinism()
+    seeded(run.seed)
     strategy = devices(run.batch_size, len(training.labels))
     whole = strategy.num_replicas_in_sync > 1
-    batches = training_batches(folds, run, recipe, whole=whole)
+    batches = training_batches(EXPORT, folds, recipe.augment, batch_size=run.batch_size, seed=run.seed, whole=whole)
     steps = int(batches.cardinality())
-    rate = schedule(recipe, scaled_rate(recipe, run.lr, run.batch_size), steps * run.epochs)
+    first_rate = scaled_rate(recipe, run.lr, run.batch_size)
+    check_rate(run, recipe, first_rate)
+    rate = schedule(recipe.schedule, first_rate, steps * run.epochs)
     with strategy.scope():
-        network = model.build(section, info.image_shape, prior=float(training.labels.mean()))
-        # XLA makes 3D convolutions on a CPU several times slower.
-        network.compile(
-            keras.optimizers.Adam(rate), loss="binary_crossentropy", metrics=["accuracy"], jit_compile=False
-        )
+        network = compiled(section, info.image_shape, prior=float(training.labels.mean()), rate=rate)
     infer = inference(network)
     recorder = Recorder(infer, training, validation, run.epochs)
     mode = "min" if recipe.monitor == "val_loss" else "max"
@@ -230,18 +175,18 @@ def train(run: Run, recipe: Recipe, section: model.Params, out: Path) -> Recorde
     network.load_weights(best)
     best.unlink()
     network.save(out / "model.keras")
-    kept = stats.best_epoch(validation.labels, np.array(recorder.y_prob), recipe.monitor) + 1
+    kept = selection.best_epoch(validation.labels, np.array(recorder.y_prob), recipe.monitor) + 1
     test = pd.DataFrame(columns=PREDICTIONS)
     if run.test_fold is not None:
-        cases = Cases([run.test_fold], run.batch_size)
-        test = cases.predictions(kept, predict(infer, cases))
+        cases = Cases(EXPORT, [run.test_fold], run.batch_size)
+        test = rows(cases, kept, predict(infer, cases))
     write_csv(out / "test_predictions.csv", test)
     console.say(f"train: {len(recorder.history)} epochs, the weights of epoch {kept} kept (best {recipe.monitor})")
     return recorder
 
 
 def main() -> None:
-    """Reads data/export, writes data/train."""
+    """Reads data/export (and, for a warning, reports/sanity.json where it is), writes data/train."""
     run, section = params.load(Run), params.load(model.Params, "model")
     recipe = resolve(params.load(Params, "train"), section.name)
     with files.whole_folder(OUT) as out:

@@ -1,0 +1,201 @@
+"""What the audit finds in demo cohorts, without training: false alarms, planted shortcuts, planted duplicates.
+
+python bench/audit.py > bench/results/audit.txt
+
+The demo's scans go from ingest's arrays through normalize and select_slices at a quarter of the usual number of voxels
+(32 x 64 x 64 by default). Two hundred are made once; each cohort of the seeds 0 to 99 is 60 of them, drawn by the seed,
+under labels and manufacturers of the demo's plan for that seed. The scans know nothing of their labels (signal 0).
+"""
+
+import argparse
+import os
+import platform
+import sys
+import time
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import SimpleITK as sitk
+from pydicom.dataset import Dataset
+
+os.environ.setdefault("FLAIRPREP_WORKERS", "2")
+
+from flairprep import demo, headers, leaks, volumes
+from flairprep.pool import map_cases
+from flairprep.stages import audit, normalize, select_slices
+
+FLAIR = Path(__file__).resolve().parents[2] / "shared/scans/flair-nifti"
+PACKAGES = ("numpy", "scipy", "scikit-learn", "SimpleITK")
+NORMALIZE = normalize.Params(orientation="LPS", bias_field="none", intensity="zscore", clip=6.0, background=-4.0)
+SEEN = audit.Normalize(intensity="zscore", background=-4.0)
+POOL, COPIES = 200, 40
+COHORTS, SIZE, SHORTCUT = 100, 60, 0.8
+MOST_FLAGGED, PLANTED = 10, 10
+PERMUTATIONS = 5000
+WHOLE, SECONDS = 585, 20  # cases, and s that their statistics may take
+
+
+class Scan(NamedTuple):
+    """A case of the pool: its fields in ingest's table, and what audit measures on its volume."""
+
+    row: dict[str, str]
+    look: audit.Look
+
+
+def preprocessed(image: sitk.Image, slices: int) -> audit.Look:
+    """An image as acquired through normalize and select_slices to what audit measures."""
+    stripped = volumes.is_skull_stripped(image)
+    params = select_slices.Params(count=slices, size=2 * slices, method="foreground")
+    image = normalize.normalize(image, NORMALIZE, skull_stripped=stripped)
+    return audit.look(select_slices.select_slices(image, params, background=NORMALIZE.background), SEEN)
+
+
+def scan(case: demo.Case, *, atlas: demo.Atlas, slices: int) -> Scan:
+    """A case of the demo as `flairprep demo` writes it, without the files."""
+    patient = demo.head(atlas, case, 0.0)
+    grid = demo.grid(case, patient)
+    volume = demo.altered(case, demo.scan(case, patient, grid), grid)
+    image = sitk.GetImageFromArray(np.clip(np.rint(volume), 0, 4095))
+    image.CopyInformation(grid)
+    row = headers.columns(demo._series(case, case.rng(demo.FILES), grid))
+    sizes = zip(("columns", "rows", "slices"), grid.GetSize(), strict=True)
+    spacings = zip(("spacing_x", "spacing_y", "spacing_z"), grid.GetSpacing(), strict=True)
+    row |= {name: f"{value:g}" for name, value in (*sizes, *spacings)} | {"plane": case.plane}
+    stripped = "yes" if volumes.is_skull_stripped(image) else "no"
+    return Scan(row | {"skull_stripped": stripped}, preprocessed(image, slices))
+
+
+def cohort(task: tuple[int, float], *, pool: list[Scan]) -> list[tuple[str, str]]:
+    """(name, verdict) of what is not clean in a cohort of SIZE cases; task: seed and the shortcut planted in it."""
+    seed, shortcut = task
+    planned = demo.plan(SIZE, seed, shortcut)[:SIZE]
+    scans = [pool[index] for index in np.random.default_rng(seed).permutation(len(pool))[:SIZE]]
+    rows = [one.row | {"manufacturer": maker(case)} for one, case in zip(scans, planned, strict=True)]
+    report = audited([case.label for case in planned], rows, [one.look for one in scans])
+    return [(item["name"], item["verdict"]) for item in report["items"] if item["verdict"] in ("leak", "shortcut")]
+
+
+def maker(case: demo.Case) -> str:
+    """The manufacturer of a case as ingest calls it."""
+    dataset = Dataset()
+    dataset.Manufacturer = case.manufacturer
+    return str(headers.columns(dataset)["manufacturer"])
+
+
+def audited(labels: list[int], rows: list[dict[str, str]], looks: list[audit.Look]) -> dict:
+    """audit's report on cases in five folds, each a patient of its own."""
+    ids = [f"{index:05d}" for index in range(len(labels))]
+    folds = np.empty(len(labels), int)
+    for label in (0, 1):  # stratified
+        where = np.flatnonzero(np.array(labels) == label)
+        folds[where] = np.arange(len(where)) % 5
+    table = pd.DataFrame({"case_id": ids, "label": labels, "group": ids, "fold": folds})
+    table = table.assign(**dict.fromkeys(leaks.IDENTITY, ids))
+    params = audit.Params(alpha=0.05, permutations=PERMUTATIONS, seed=0)
+    return audit.audit(table, pd.DataFrame(rows), looks, params, SEEN.intensity)
+
+
+def alike(looks: list[audit.Look]) -> np.ndarray:
+    """(n, n): the correlations of leaks, -1 of a case with itself."""
+    found = leaks.correlations(*(np.stack([getattr(one, name) for one in looks]) for name in ("means", "shares")))
+    np.fill_diagonal(found, -1)
+    return found
+
+
+def header() -> str:
+    """Date, versions and CPU."""
+    cpu = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    model = next((line.split(":")[1].strip() for line in cpu if line.startswith("model name")), platform.processor())
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return f"{datetime.now(UTC):%Y-%m-%d}, python {platform.python_version()}, {packages}, {model}"
+
+
+def duplicates(copies: list[demo.Case], looks: list[audit.Look]) -> list[tuple[str, str, bool]]:
+    """Rows of the table on near-duplicates: POOL different cases, then their copies, then four real patients."""
+    found = alike(looks)
+    clean = found[:POOL, :POOL]
+    planted = [float(found[POOL + number, case.source]) for number, case in enumerate(copies)]
+    least = {kind: min(p for p, case in zip(planted, copies, strict=True) if case.copy is kind) for kind in demo.Copy}
+    kinds = ", ".join(f"{kind} {value:.3f}" for kind, value in least.items())
+    right = {(POOL + number, case.source) for number, case in enumerate(copies)}
+    wrong = [pair for pair in np.argwhere(np.tril(found) >= leaks.NEAR).tolist() if tuple(pair) not in right]
+    return [
+        (
+            f"no two of {POOL} clean demo cases are near-duplicates (correlation {leaks.NEAR} or more)",
+            f"{int((np.triu(clean) >= leaks.NEAR).sum())} pairs, highest correlation {clean.max():.3f}",
+            bool(clean.max() < leaks.NEAR),
+        ),
+        (
+            f"every one of {COPIES} planted copies is found, and nothing else",
+            f"{sum(p >= leaks.NEAR for p in planted)} of {COPIES}, lowest: {kinds}; {len(wrong)} others",
+            min(planted) >= leaks.NEAR and not wrong,
+        ),
+    ]
+
+
+def real(pool: list[Scan], slices: int) -> list[tuple[str, str, bool]]:
+    """Whether FLAIRs of different patients are told apart, among themselves and among the demo's."""
+    paths = sorted(path for path in FLAIR.rglob("*.nii.gz") if path.name.startswith("FLAIR"))
+    name = "FLAIRs of different patients (shared/scans/flair-nifti) are no near-duplicates"
+    if not paths:
+        return [(name, "skipped: not there", True)]
+    looks = [preprocessed(sitk.ReadImage(str(path), sitk.sitkFloat32), slices) for path in paths]
+    alone, among = alike(looks).max(), alike([*looks, *(one.look for one in pool)])[: len(paths), : len(paths)].max()
+    text = f"{len(paths)} patients: at most {alone:.3f} by themselves, {among:.3f} among the demo's"
+    return [(name, text, bool(max(alone, among) < leaks.NEAR))]
+
+
+def speed(pool: list[Scan]) -> tuple[str, str, bool]:
+    """How long WHOLE cases take without the reading of the volumes: the pool's, again and again, with new labels."""
+    rng = np.random.default_rng(0)
+    scans = [pool[index % POOL] for index in range(WHOLE)]
+    start, busy = time.perf_counter(), time.process_time()
+    audited(rng.integers(0, 2, WHOLE).tolist(), [one.row for one in scans], [one.look for one in scans])
+    took, busy = time.perf_counter() - start, time.process_time() - busy
+    text = f"{took:.1f} s, of which {busy:.1f} s of work of all cores; load {os.getloadavg()[0]:.0f}"
+    return f"statistics of {WHOLE} cases, {PERMUTATIONS} permutations, in {SECONDS} s", text, took <= SECONDS
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--slices", type=int, default=32, help="of a volume; its width is twice as many voxels")
+    slices = parser.parse_args().slices
+    start = time.perf_counter()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    planned = [case for case in demo.plan(POOL, 0, 0.0, COPIES) if case.fault is demo.Fault.NONE]
+    pool = list(map_cases(partial(scan, atlas=demo.load_atlas(), slices=slices), planned, "scans"))
+    clean, copies = pool[:POOL], planned[POOL:]
+    tasks = [(seed, 0.0) for seed in range(COHORTS)] + [(seed, SHORTCUT) for seed in range(PLANTED)]
+    found = list(map_cases(partial(cohort, pool=clean), tasks, "cohorts", unit="cohort"))
+    flagged = [names for names in found[:COHORTS] if names]
+    hit = sum(("manufacturer", "shortcut") in names for names in found[COHORTS:])
+    rows = [
+        (
+            f"at most {MOST_FLAGGED} of {COHORTS} clean cohorts of {SIZE} cases are flagged",
+            f"{len(flagged)}: {'; '.join(sorted({name for names in flagged for name, _ in names})) or 'nothing'}",
+            len(flagged) <= MOST_FLAGGED,
+        ),
+        (
+            f"a shortcut of {SHORTCUT} through the manufacturer is found in {PLANTED} of {PLANTED} cohorts of {SIZE}",
+            f"{hit} of {PLANTED}",
+            hit == PLANTED,
+        ),
+        *duplicates(copies, [one.look for one in pool]),
+        *real(clean, slices),
+        speed(clean),
+    ]
+    print(header())
+    print(f"python bench/audit.py --slices {slices}: volumes of {slices} x {2 * slices} x {2 * slices} voxels")
+    for requirement, measured, met in rows:
+        print(f"{'met' if met else 'NOT MET':8}{requirement}: {measured}")
+    print(f"{time.perf_counter() - start:.0f} s")
+    sys.exit(0 if all(met for *_, met in rows) else 1)
+
+
+if __name__ == "__main__":
+    main()

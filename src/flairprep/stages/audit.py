@@ -1,0 +1,142 @@
+"""audit: does anything leak between folds, and what besides the biology predicts the label?"""
+
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import SimpleITK as sitk
+from pydantic import Field
+
+from flairprep import console, files, leaks, measures, params, shortcuts, volumes
+from flairprep.cases import OUTCOME_COLUMNS, passed_on, read_csv
+from flairprep.findings import Finding
+from flairprep.pool import map_cases
+
+SPLIT = Path("data/split/split.csv")
+INGEST = Path("data/ingest")
+SLICES = Path("data/select_slices")
+OUT = Path("reports/audit.json")
+ONE_IMAGE = ("zscore", "percentile", "white_stripe", "none")  # intensity maps with the statistics of one image alone
+LEFT_OUT = ("manufacturer", "plane")
+
+
+class Params(params.Section):
+    """Section `audit` of params.yaml."""
+
+    alpha: float = Field(gt=0, lt=0.5)
+    permutations: int = Field(ge=99)
+    seed: int = Field(ge=0)
+
+
+class Normalize(params.Section, extra="ignore"):
+    """What audit needs of section `normalize`."""
+
+    intensity: str
+    background: float
+
+
+class Look(NamedTuple):
+    """What is measured on one preprocessed volume."""
+
+    geometry: dict[str, float]
+    statistics: dict[str, float]
+    means: np.ndarray  # with `shares`, see leaks.fingerprint
+    shares: np.ndarray
+
+
+def look(image: sitk.Image, normalize: Normalize) -> Look:
+    """The measures of a volume from data/select_slices; what is not `background` is tissue."""
+    values = sitk.GetArrayViewFromImage(image)
+    tissue = values != normalize.background
+    usual = measures.ordinary(values, tissue)
+    statistics, geometry = measures.intensity_statistics(usual), measures.geometry(tissue, usual)
+    if normalize.intensity == "none":  # else it was taken away; here it is the scanner's own
+        statistics |= measures.level(usual)
+    return Look(geometry, statistics, *leaks.fingerprint(values, tissue))
+
+
+def look_at(case_id: str, *, normalize: Normalize) -> Look:
+    """`look` at data/select_slices/ID.nii.gz."""
+    return look(volumes.read(SLICES / f"{case_id}.nii.gz"), normalize)
+
+
+def fitted(intensity: str) -> Finding:
+    """Whether statistics of several cases, and so of several folds, enter the volumes."""
+    name = "statistics across folds"
+    if intensity in ONE_IMAGE:
+        text = f"normalize.intensity {intensity} takes its statistics from the image itself, and no other stage has any"
+        return Finding(name, "leak", "clean", text)
+    text = f"normalize.intensity {intensity} may be fitted to several cases; choose {', '.join(ONE_IMAGE)}"
+    return Finding(name, "leak", "leak", text)
+
+
+def audit(
+    table: pd.DataFrame, cases: pd.DataFrame, looks: list[Look], params: Params, intensity: str
+) -> dict[str, Any]:
+    """What reports/audit.json holds.
+
+    Args:
+        table: case_id, label, group, fold and the columns of same_as.csv.
+        cases: the fields of data/ingest/cases.csv; a row for each of `table`, as has `looks`.
+        intensity: the method of normalize.
+    """
+    case_ids, labels, groups, folds = (table[name].to_numpy() for name in ("case_id", "label", "group", "fold"))
+    geometry, statistics, means, shares = (list(parts) for parts in zip(*looks, strict=True))
+    found = [leaks.shared(table, name) for name in leaks.IDENTITY]
+    found += [leaks.near(case_ids.tolist(), folds, np.stack(means), np.stack(shares)), fitted(intensity)]
+    header = shortcuts.columns(cases)
+    sources = {
+        "header fields": header,
+        "geometry": _columns(geometry),
+        "intensity statistics": _columns(statistics),
+    }
+    alone = [*header, *(name for name in sources["geometry"] if name.startswith(("extent", "blur")))]
+    cohort = shortcuts.Cohort(case_ids, labels, groups, folds)
+    further, bars, strata = shortcuts.examine(cohort, sources, alone, LEFT_OUT, **params.model_dump())
+    return {"items": [one.as_item() for one in (*found, *further)], "bars": bars, "strata": strata}
+
+
+def _columns(rows: list[dict[str, float]]) -> shortcuts.Columns:
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def summarise(report: dict[str, Any]) -> None:
+    """The counts, and every leak and shortcut in words."""
+    items = report["items"]
+    verdicts = [item["verdict"] for item in items]
+    console.say(
+        f"audit: {len(items)} items: {verdicts.count('clean')} clean, {verdicts.count('leak')} leaks, "
+        f"{verdicts.count('shortcut')} shortcuts, {verdicts.count('not testable')} not testable"
+    )
+    for item in items:
+        if item["verdict"] in ("leak", "shortcut"):
+            console.warn(f"audit: {item['verdict']}: {item['name']}: {item['text']}")
+    for bar in report["bars"]:
+        console.say(f"  {bar['name']} alone reach an AUC of {bar['auc']:.3f} (p {bar['p']:.3g})")
+
+
+def main() -> None:
+    """Reads split.csv, data/ingest's tables and data/select_slices, writes reports/audit.json."""
+    section, normalize = params.load(Params, "audit"), params.load(Normalize, "normalize")
+    split = read_csv(SPLIT, ("case_id", "label", "group", "fold")).astype({"label": int, "fold": int})
+    _, usable = passed_on(read_csv(SLICES / "cases.csv", ("case_id", "status")))
+    cases = read_csv(INGEST / "cases.csv", (*OUTCOME_COLUMNS, *LEFT_OUT)).set_index("case_id")
+    same_as = read_csv(INGEST / "same_as.csv", ("case_id", *leaks.IDENTITY))
+    table = split[split["case_id"].isin(usable["case_id"])].merge(same_as, on="case_id").sort_values("case_id")
+    fields = cases.loc[table["case_id"]].drop(columns=["status", "message"])
+    looks = list(map_cases(partial(look_at, normalize=normalize), table["case_id"].tolist(), "audit"))
+    report = audit(table.reset_index(drop=True), fields, looks, section, normalize.intensity)
+    tests = sum(item["p"] is not None for item in report["items"])
+    if tests >= section.alpha * (1 + section.permutations):
+        console.warn(
+            f"params.yaml: audit.permutations: {section.permutations}: too few for {tests} tests to reach "
+            f"audit.alpha {section.alpha} after Holm's correction; set it to {round(tests / section.alpha)} or more"
+        )
+    files.write_json(OUT, report)
+    summarise(report)
+
+
+if __name__ == "__main__":
+    console.run(main, "audit")

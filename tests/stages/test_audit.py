@@ -1,0 +1,203 @@
+"""The audit as a user runs it: what it reads, what reports/audit.json says of planted shortcuts and leaks."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.ndimage import gaussian_filter
+from tables import get_json, put
+from workspace import contents, volume, write_params
+
+from flairprep import leaks, volumes
+from flairprep.errors import FlairprepError
+from flairprep.stages import audit
+
+SHAPE = (10, 20, 20)
+N = 40
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FLAIRPREP_WORKERS", "1")
+
+
+def brain(seed: int, noise: float = 0.0) -> np.ndarray:
+    """A volume as select_slices leaves it: an ellipsoid with a pattern of its own, -4 around it."""
+    z, y, x = np.indices(SHAPE) / (np.array(SHAPE).reshape(3, 1, 1, 1) - 1) * 2 - 1
+    rng = np.random.default_rng(seed)
+    own = gaussian_filter(rng.normal(size=SHAPE), 1.5)
+    values = z + 2 * y + own / own.std() + (0.05 + noise) * rng.normal(size=SHAPE)
+    return np.where(z**2 + y**2 + x**2 < 0.9, values, -4).astype(np.float32)
+
+
+def cohort(n: int = N) -> pd.DataFrame:
+    """The case's fields, label, group and fold; the fields say nothing of the label."""
+    rng = np.random.default_rng(0)
+    ids = [f"{index:05d}" for index in range(n)]
+    return pd.DataFrame(
+        {
+            "case_id": ids,
+            "label": np.arange(n) % 2,
+            "group": ids,
+            "fold": np.arange(n) // 2 % 4,
+            "status": "ok",
+            "code": "",
+            "message": "",
+            "plane": rng.choice(["axial", "sagittal"], n),
+            "manufacturer": rng.choice(["siemens", "philips", "ge"], n),
+            "echo_time": rng.integers(90, 140, n).astype(str),
+            "inversion_time": "",
+            "contrast_agent": "no",
+            "sex": rng.choice(["M", "F"], n),
+            "age_band": rng.choice(["40-49", "50-59", "90+"], n),
+        }
+    )
+
+
+def run(cases: pd.DataFrame, brains: list[np.ndarray] | None = None, **changes: Any) -> dict[str, Any]:
+    """What audit.json holds after `main`."""
+    fields = cases.drop(columns=["label", "group", "fold", *set(leaks.IDENTITY) & set(cases)])
+    put("data/ingest/cases.csv", fields.to_csv(index=False))
+    shared = {name: cases.get(name, cases["case_id"]) for name in leaks.IDENTITY}
+    put("data/ingest/same_as.csv", cases[["case_id"]].assign(**shared).to_csv(index=False))
+    going = cases[cases["status"] == "ok"]
+    split = going[["case_id", "label", "group", "fold"]]
+    put("data/split/split.csv", split.sample(frac=1, random_state=0).to_csv(index=False))
+    sliced = cases[["case_id", "status", "code", "message"]].copy()
+    if "lost" in changes:
+        sliced.loc[sliced["case_id"] == changes.pop("lost"), "status"] = "failed"
+    put("data/select_slices/cases.csv", sliced.to_csv(index=False))
+    usable = sliced["status"] == "ok"
+    for place, case_id in enumerate(cases["case_id"]):
+        values = brain(place) if brains is None else brains[place]
+        if usable[place]:
+            volumes.write(volume(values), Path(f"data/select_slices/{case_id}.nii.gz"))
+    write_params(Path(), **{**changes, "audit": {"permutations": 499, **changes.get("audit", {})}})
+    audit.main()
+    return get_json("reports/audit.json")
+
+
+def items(report: dict[str, Any]) -> dict[str, Any]:
+    return {item["name"]: item for item in report["items"]}
+
+
+def test_a_clean_cohort_has_no_leak_no_shortcut_and_no_strata(capsys: pytest.CaptureFixture[str]) -> None:
+    report = run(cohort())
+    assert list(report) == ["items", "bars", "strata"]
+    assert report["strata"] == {}
+    found = items(report)
+    assert {item["verdict"] for item in report["items"]} == {"clean", "not testable"}
+    keys = ["name", "kind", "verdict", "p", "p_holm", "effect", "measure", "cases", "text"]
+    assert all(list(item) == keys for item in report["items"])
+    assert [name for name, item in found.items() if item["kind"] == "leak"] == [
+        *("patient", "study", "frame_of_reference", "voxels", "near-duplicates", "statistics across folds")
+    ]
+    fields = {"plane", "manufacturer", "echo_time", "sex", "age_band", "extent_x", "blur_z", "inversion_time", "code"}
+    assert fields <= set(found)
+    assert {"header fields", "geometry", "intensity statistics", "geometry, plane left out"} <= set(found)
+    assert {"status", "message", "case_id"} & set(found) == set()
+    assert [bar["name"] for bar in report["bars"]] == ["header fields", "geometry", "intensity statistics"]
+    assert all(0 <= bar["auc_low"] <= bar["auc"] <= bar["auc_high"] <= 1 for bar in report["bars"])
+    said = capsys.readouterr()
+    assert "0 leaks, 0 shortcuts" in said.out
+    assert said.err.count("warning") == 0
+
+
+def test_what_is_empty_or_constant_is_not_testable() -> None:
+    found = items(run(cohort()))
+    for name in ("inversion_time", "contrast_agent", "code"):
+        assert (found[name]["verdict"], found[name]["p"]) == ("not testable", None)
+        assert "empty, or the same" in found[name]["text"]
+
+
+def test_a_planted_manufacturer_is_a_shortcut_with_strata_for_evaluate(capsys: pytest.CaptureFixture[str]) -> None:
+    cases = cohort()
+    own = np.random.default_rng(1).uniform(size=N) < 0.8
+    cases["manufacturer"] = cases["manufacturer"].where(~own, np.where(cases["label"] == 1, "philips", "siemens"))
+    report = run(cases)
+    item = items(report)["manufacturer"]
+    assert (item["verdict"], item["measure"]) == ("shortcut", "cramers_v")
+    assert item["p_holm"] < 0.05
+    assert set(cases["case_id"][own]) <= set(item["cases"])
+    assert sorted(report["strata"]) == cases["case_id"].tolist()
+    assert set(report["strata"].values()) >= {"manufacturer: philips", "manufacturer: siemens"}
+    assert items(report)["plane"]["verdict"] == "clean"
+    assert "audit: shortcut: manufacturer: " in capsys.readouterr().err
+
+
+def test_noise_that_depends_on_the_label_is_found_in_the_volumes_alone() -> None:
+    cases = cohort()
+    report = run(cases, [brain(place, 0.6 * label) for place, label in enumerate(cases["label"])])
+    found = items(report)
+    assert found["blur_x"]["verdict"] == "shortcut"
+    assert found["intensity statistics"]["kind"] == "shortcut"
+    assert found["header fields"]["verdict"] == "clean"
+    assert all("blur" in stratum for stratum in report["strata"].values())
+
+
+@pytest.mark.parametrize("name", ["patient", "study", "frame_of_reference", "voxels"])
+def test_what_two_folds_share_is_a_leak(name: str) -> None:
+    cases = cohort()
+    cases[name] = cases["case_id"].where(cases["case_id"] != "00004", "00001")  # folds 2 and 0
+    assert cases["fold"][4] != cases["fold"][1]
+    found = items(run(cases))
+    assert (found[name]["verdict"], found[name]["cases"]) == ("leak", ["00001", "00004"])
+    others = {"patient", "study", "frame_of_reference", "voxels"} - {name}
+    assert {found[other]["verdict"] for other in others} == {"clean"}
+
+
+def test_a_mirrored_and_noisy_copy_in_another_fold_is_a_leak() -> None:
+    brains = [brain(place) for place in range(N)]
+    rng = np.random.default_rng(2)
+    copy = np.where(brains[1] == -4, -4, brains[1] + 0.1 * rng.normal(size=SHAPE))
+    brains[4] = np.flip(copy, 2).astype(np.float32)
+    found = items(run(cohort(), brains))["near-duplicates"]
+    assert (found["verdict"], found["cases"], found["measure"]) == ("leak", ["00001", "00004"], "correlation")
+    assert found["effect"] > 0.9
+
+
+def test_cases_that_failed_are_left_out() -> None:
+    cases = cohort()
+    cases.loc[3, "status"] = "failed"
+    cases["manufacturer"] = np.where(cases["label"] == 1, "philips", "siemens")
+    strata = run(cases, lost="00007")["strata"]
+    assert {"00003", "00007"} & set(strata) == set()
+    assert len(strata) == N - 2
+
+
+def test_intensities_without_normalisation_are_a_shortcut_where_the_gain_is_the_labels() -> None:
+    cases = cohort()
+    gain = [np.where(brain(place) == -4, -4, brain(place) * (1 + 2 * (place % 2))) for place in range(N)]
+    brains = [values.astype(np.float32) for values in gain]
+    assert items(run(cases, brains))["intensity statistics"]["verdict"] == "clean"  # zscore would take it away
+    found = items(run(cases, brains, normalize={"intensity": "none"}))
+    assert found["intensity statistics"]["verdict"] == "shortcut"
+
+
+def test_how_statistics_stay_inside_a_fold_is_said_and_an_unknown_map_is_a_leak() -> None:
+    assert audit.fitted("white_stripe").verdict == "clean"
+    assert "from the image itself" in audit.fitted("zscore").text
+    assert audit.fitted("nyul").verdict == "leak"
+    assert "zscore" in audit.fitted("nyul").text
+
+
+def test_the_same_inputs_give_the_same_bytes_and_another_seed_other_p() -> None:
+    first = run(cohort())
+    bytes_ = contents(Path("reports"))
+    run(cohort())
+    assert contents(Path("reports")) == bytes_
+    assert items(run(cohort(), audit={"seed": 1}))["sex"]["p"] != items(first)["sex"]["p"]
+
+
+def test_few_permutations_are_said_where_no_p_could_be_small_enough(capsys: pytest.CaptureFixture[str]) -> None:
+    run(cohort(), audit={"permutations": 99})
+    assert "audit.permutations: 99" in capsys.readouterr().err
+
+
+def test_one_label_only_is_refused() -> None:
+    with pytest.raises(FlairprepError, match="one label"):
+        run(cohort().assign(label=1))
+    assert not Path("reports/audit.json").exists()

@@ -1,0 +1,83 @@
+"""The screening design: its columns, and that its commands are ones that dvc takes."""
+
+import shlex
+from typing import Any
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+from workspace import PARAMS, write_params
+
+from flairprep import params, plan, recipe
+from flairprep.compare import orthogonal
+
+
+def overrides(command: str) -> dict[str, Any]:
+    """KEY -> value of a queue command, as YAML 1.2 reads it."""
+    words = shlex.split(command)
+    assert words[:4] == ["dvc", "exp", "run", "--queue"]
+    assert set(words[4::2]) == {"-S"}
+    yaml = YAML(typ="safe", pure=True)
+    return {key: yaml.load(value) for key, _, value in (word.partition("=") for word in words[5::2])}
+
+
+def test_every_two_columns_hold_each_pair_of_signs_twice() -> None:
+    design = plan.design()
+    assert design.shape == (8, 7)
+    np.testing.assert_array_equal(design.T @ design, 8 * np.eye(7))
+    assert not design.sum(axis=0).any()
+    for a in range(7):
+        for b in range(a):
+            assert np.unique(design[:, [a, b]], axis=0, return_counts=True)[1].tolist() == [2, 2, 2, 2]
+
+
+def test_the_seven_pieces_of_advice_each_have_two_levels() -> None:
+    assert {key.split(".")[-1] for key in plan.LEVELS} == {
+        *("skip", "norm", "dropout", "filters", "lr", "batch_size", "schedule")
+    }
+    for key, (low, high) in plan.LEVELS.items():
+        assert low != high
+        found = [setting[key] for setting in plan.settings()]
+        assert found.count(low) == found.count(high) == 4
+
+
+def test_the_commands_queue_the_design_and_two_seeds_of_the_base() -> None:
+    *runs, first, second = plan.commands(seed=3)
+    assert [overrides(run) for run in runs] == plan.settings()
+    assert [overrides(first), overrides(second)] == [{"seed": 3}, {"seed": 4}]
+    values = YAML(typ="safe").load(PARAMS)
+    for key in [*plan.LEVELS, "seed"]:
+        node = values
+        for part in key.split("."):
+            assert part in node
+            node = node[part]
+    assert plan.text(3).splitlines()[2:-2] == [*runs, first, second]
+    assert plan.text(3).splitlines()[-2:] == ["dvc queue start", "flairprep compare"]
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_params_take_every_setting_of_it(number: int, tmp_path: Any) -> None:
+    setting = plan.settings()[number]
+    changed: dict[str, Any] = {}
+    for key, value in setting.items():
+        section, _, name = key.rpartition(".")
+        if section:
+            changed.setdefault(section, {})[name] = value
+        else:
+            changed[name] = value
+    write_params(tmp_path, **changed)
+    loaded = params.load(recipe.Params, "train", tmp_path / "params.yaml")
+    assert recipe.resolve(loaded, "resnet3d").schedule == setting["train.schedule"]
+
+
+def test_compare_recognises_it_with_its_centre_and_among_others() -> None:
+    base = dict.fromkeys(plan.LEVELS) | {"lr": 1e-4, "batch_size": 4, "train.schedule": "constant"}
+    others = [base | {"lr": 2e-5}, base | {"lr": 5e-5}]
+    for settings in (plan.settings(), [*plan.settings(), base], [*others, *plan.settings(), base]):
+        columns = orthogonal(settings)
+        assert columns is not None
+        assert set(columns) == set(plan.LEVELS)
+        for key, column in columns.items():
+            lows = {str(setting[key]) for setting, sign in zip(settings, column, strict=True) if sign == -1}
+            assert len(lows) == 1
+            assert sum(sign == 0 for sign in column) == len(settings) - 8
