@@ -354,6 +354,12 @@ def test_the_usable_rates_end_where_the_loss_rises_and_begin_far_below_where_it_
     assert checks.learning_rate(band).verdict == "pass"
 
 
+def test_what_a_network_learns_again_after_it_diverged_does_not_count() -> None:
+    """Normalisation makes a network come back from rates far too high, and then it knows the cases by heart."""
+    losses = curve(1e-3, 1e-1)
+    assert checks.usable_rates([*losses[:85], *[0.01] * 15]) == checks.usable_rates(losses)
+
+
 @pytest.mark.parametrize(
     "losses", [[0.7] * 100, [0.7] * 5, [], curve(10, 1e-2)], ids=["flat", "ended", "none", "rises"]
 )

@@ -432,10 +432,11 @@ def range_losses(trial: Trial, budget: Budget, images: Array, labels: Array, siz
 def usable_rates(losses: Sequence[float]) -> tuple[float, float] | None:
     """The usable rates by a range test (Smith 2017): (low, high), or None where the loss never fell.
 
-    The losses are smoothed by an exponential average of weight 0.8. high is the rate with the least loss, beyond which
-    it rises. low is so small that 1000 steps of it move the weights no further than the test had moved them when a
-    quarter of the fall was done: the sum of the test's rates up to there, over 1000, since a step of Adam is as long as
-    its rate.
+    The losses are smoothed by an exponential average of weight 0.8, and end where they have risen again by half of what
+    they had fallen: normalised networks come back from far worse, and learn a few cases at any rate. high is the rate
+    with the least loss, beyond which it rises. low is so small that 1000 steps of it move the weights no further than
+    the test had moved them when a quarter of the fall was done: the sum of the test's rates up to there, over 1000,
+    since a step of Adam is as long as its rate.
     """
     smoothed, average = [], 0.0
     for step, loss in enumerate(losses, 1):
@@ -443,7 +444,11 @@ def usable_rates(losses: Sequence[float]) -> tuple[float, float] | None:
         smoothed.append(average / (1 - 0.8**step))
     if len(smoothed) < 20:
         return None
-    start, lowest = float(np.mean(smoothed[:10])), int(np.argmin(smoothed))  # the first ten rates do nothing
+    start = float(np.mean(smoothed[:10]))  # the first ten rates do nothing
+    least = np.minimum.accumulate(smoothed)
+    fall = start - least
+    diverged = (fall > 0.2 * start) & (smoothed - least > 0.5 * fall)
+    lowest = int(np.argmin(smoothed[: int(diverged.argmax())] if diverged.any() else smoothed))
     if lowest < 10 or start - smoothed[lowest] < 0.05 * start:
         return None
     above = [step for step in range(lowest) if smoothed[step] >= start - 0.25 * (start - smoothed[lowest])]

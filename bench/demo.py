@@ -1,0 +1,109 @@
+"""Does a demo cohort end in the verdict that it should? Many small cohorts, from DICOM files to the verdict.
+
+python bench/demo.py > bench/results/demo.txt
+
+Each cohort is what `flairprep demo --cases 60 --seed K --signal S` writes, and goes through the stages that lead to the
+verdict at miniature size: volumes of 16 x 32 x 32 voxels, a network of two blocks, three folds. Everything else is as
+params.yaml has it.
+"""
+
+import os
+
+os.environ |= {"FLAIRPREP_WORKERS": "1", "OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"}
+
+import argparse
+import contextlib
+import io
+import json
+import platform
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from importlib import import_module
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from flairprep import demo
+
+PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
+STAGES = ("ingest", "normalize", "select_slices", "split", "export", "train", "evaluate")
+CASES, PROCESSES = 60, 2
+MINIATURE: dict[str, Any] = {
+    "batch_size": 4,
+    "epochs": 30,
+    "lr": 1e-3,
+    "val_fold": 0,
+    "split.folds": 3,
+    "select_slices.count": 16,
+    "select_slices.size": 32,
+    "model.filters": [8, 16],
+}
+PACKAGES = ("numpy", "SimpleITK", "tensorflow-cpu", "keras")
+
+
+def verdict(task: tuple[float, int], *, cases: int) -> dict[str, Any]:
+    """reports/metrics.json of the cohort with this signal and seed, with the seconds that it took."""
+    signal, seed = task
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        for name in ("data", "reports"):
+            Path(name).mkdir()
+        write_params()
+        with Path("log").open("w") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(io.StringIO()):
+            demo.make(Path("data/raw"), cases=cases, signal=signal, seed=seed)
+            for stage in STAGES:
+                import_module(f"flairprep.stages.{stage}").main()
+        return {**json.loads(Path("reports/metrics.json").read_text()), "seconds": time.monotonic() - start}
+
+
+def write_params() -> None:
+    """The project's params.yaml at miniature size."""
+    yaml = YAML()
+    params = yaml.load(PARAMS)
+    for key, value in MINIATURE.items():
+        *sections, name = key.split(".")
+        section = params
+        for part in sections:
+            section = section[part]
+        section[name] = value
+    yaml.dump(params, Path("params.yaml"))
+
+
+def line(signal: float, seed: int, found: dict[str, Any]) -> str:
+    """A row of the table."""
+    numbers = " ".join(f"{found[key]:>8.3f}" for key in ("accuracy", "auc", "nir", "best_accuracy", "p_selection"))
+    return f"signal {signal:g} seed {seed:>2}: {numbers} {found['seconds']:>4.0f} s  {found['verdict']}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, default=CASES)
+    parser.add_argument("--seeds", type=int, nargs=2, default=(40, 10), help="cohorts without and with signal")
+    options = parser.parse_args()
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    print(f"{datetime.now(UTC):%Y-%m-%d}, python {platform.python_version()}, {packages}, {platform.machine()}")
+    print(" ".join(["python", "bench/demo.py", *sys.argv[1:]]))
+    print("                    accuracy      auc      nir     best p_select")
+    without, with_signal = options.seeds
+    tasks = [*((1.0, seed) for seed in range(with_signal)), *((0.0, seed) for seed in range(without))]
+    learned = {1.0: 0, 0.0: 0}
+    # A pool whose processes may have children, which those of multiprocessing may not: ingest has its own workers.
+    with ProcessPoolExecutor(PROCESSES, get_context("spawn"), max_tasks_per_child=1) as pool:
+        for task, found in zip(tasks, pool.map(partial(verdict, cases=options.cases), tasks), strict=True):
+            learned[task[0]] += found["verdict"] == "learned"
+            print(line(*task, found), flush=True)
+    most, least = without // 10, round(0.9 * with_signal)  # of 40 with a level of 5 %, 5 or more come by chance in 5 %
+    print(f"signal 0: learned {learned[0.0]} of {without}, at most {most} expected")
+    print(f"signal 1: learned {learned[1.0]} of {with_signal}, at least {least} expected")
+    sys.exit(learned[0.0] > most or learned[1.0] < least)
+
+
+if __name__ == "__main__":
+    main()
