@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3 pytho
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint types fuzz bench-verdict bench-audit lock clean
+.PHONY: demo test lint types fuzz bench-verdict bench-audit bench-demo lock clean
 
 demo: .venv/done
 	@git config user.email >/dev/null || { git config user.name "$$(id -un)"; git config user.email "$$(id -un)@localhost"; \
@@ -33,8 +33,8 @@ fuzz: .venv/done
 	@mkdir -p bench/results
 	@python bench/fuzz.py --files 5000 --seed 0 --kills 50 >bench/results/fuzz.txt; status=$$?; cat bench/results/fuzz.txt; exit $$status
 
-# The tests of the verdict under the null and under signals: about 20 minutes; of the audit, on small volumes.
-bench-verdict bench-audit: bench-%: .venv/done
+# Verdicts on simulated runs (20 minutes), the audit on small volumes (4), 50 demo cohorts from DICOM to verdict (40).
+bench-verdict bench-audit bench-demo: bench-%: .venv/done
 	@mkdir -p bench/results
 	@python bench/$*.py >bench/results/$*.txt; status=$$?; cat bench/results/$*.txt; exit $$status
 

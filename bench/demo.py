@@ -3,7 +3,7 @@
 python bench/demo.py > bench/results/demo.txt
 
 Each cohort is what `flairprep demo --cases 60 --seed K --signal S` writes, and goes through the stages that lead to the
-verdict at miniature size: volumes of 16 x 32 x 32 voxels, a network of two blocks, three folds. Everything else is as
+verdict at miniature size: volumes of 24 x 48 x 48 voxels, a network of two blocks, three folds. Everything else is as
 params.yaml has it.
 """
 
@@ -41,8 +41,8 @@ MINIATURE: dict[str, Any] = {
     "lr": 1e-3,
     "val_fold": 0,
     "split.folds": 3,
-    "select_slices.count": 16,
-    "select_slices.size": 32,
+    "select_slices.count": 24,
+    "select_slices.size": 48,
     "model.filters": [8, 16],
 }
 PACKAGES = ("numpy", "SimpleITK", "tensorflow-cpu", "keras")
