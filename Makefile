@@ -14,10 +14,10 @@ demo: .venv/done
 	@dvc repro
 	@echo
 	@flairprep verdict
-	@echo 'look at:   reports/metrics.json, reports/balance.json, and the plots: dvc plots show'
+	@echo 'look at:   reports/metrics.json, audit.json, sanity.json, and the plots: dvc plots show'
 	@echo 'type next: . .venv/bin/activate'
 	@echo '           dvc exp run -S lr=1e-5'
-	@echo '           dvc exp show --only-changed --drop "src|data|.*_low|.*_high"'
+	@echo '           flairprep compare'
 
 test: .venv/done
 	@pytest -q -n 2 --dist loadfile tests
