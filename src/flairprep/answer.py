@@ -208,19 +208,20 @@ def plot(found: Mapping[str, Any]) -> dict[str, Any]:
     rows = [{"name": name_of(s["setting"]), **{k: s[k] for k in PLOTTED}} for s in found["settings"]]
     y = {"field": "name", "type": "nominal", "title": None, "sort": None}
 
-    def x(field: str, title: str | None = None) -> dict[str, Any]:
-        return {"field": field, "type": "quantitative", "title": title, "scale": {"zero": False}}
+    def x(field: str) -> dict[str, Any]:
+        return {"field": field, "type": "quantitative", "title": "accuracy", "scale": {"zero": False}}
 
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         "title": "Declared accuracy with its 95 % interval; tick: always the larger class; ring: best epoch (selected)",
         "data": {"values": rows},
         "width": 500,
+        "height": {"step": 28},
         "encoding": {"y": y},
         "layer": [
-            {"mark": "rule", "encoding": {"x": x("accuracy_low", "accuracy"), "x2": {"field": "accuracy_high"}}},
+            {"mark": "rule", "encoding": {"x": x("accuracy_low"), "x2": {"field": "accuracy_high"}}},
             {"mark": {"type": "point", "filled": True}, "encoding": {"x": x("accuracy")}},
-            {"mark": {"type": "tick", "color": "gray"}, "encoding": {"x": x("nir")}},
+            {"mark": {"type": "tick", "color": "black", "thickness": 2}, "encoding": {"x": x("nir")}},
             {"mark": {"type": "point", "color": "#d62728"}, "encoding": {"x": x("best_accuracy")}},
         ],
     }
