@@ -1,9 +1,12 @@
 """Fixtures that several test files share."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
 import pytest
+
+os.environ["FLAIRPREP_CACHE"] = "off"  # what a test computes must not come from the user's store, nor stay there
 
 SCANS = Path(__file__).resolve().parents[2] / "shared/scans"
 

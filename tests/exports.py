@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from records import write_fold
 
-from flairprep import tfrecord
+from flairprep import shards
 
 Draw = Callable[[np.random.Generator, int, int], np.ndarray]  # generator, label, index: (z, y, x)
 
@@ -17,15 +18,13 @@ def write_export(folder: Path, labels: dict[int, str], draw: Draw, per_shard: in
     rng = np.random.default_rng(0)
     splits, shape = [], (0, 0, 0)
     for fold, of_cases in labels.items():
-        examples = []
+        cases = []
         for index, label in enumerate(of_cases):
             image = draw(rng, int(label), index)
             shape = image.shape
-            examples.append(
-                tfrecord.encode(image[..., np.newaxis].astype(np.float16), int(label), f"{fold}{index:04d}")
-            )
-        splits.append(tfrecord.write_fold(out, fold, examples, len(examples), per_shard))
-    tfrecord.write_info(out, splits, (*shape, 1))
+            cases.append((image[..., np.newaxis].astype(np.float16), int(label), f"{fold}{index:04d}"))
+        splits.append(write_fold(out, fold, cases, per_shard))
+    shards.write_info(out, splits, (*shape, 1))
 
 
 def brain(rng: np.random.Generator, label: int, signal: float) -> np.ndarray:

@@ -105,6 +105,22 @@ def test_summary_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("ingest: 0 cases in, 0 out, 0 warned, 0 failed\n", "")
 
 
+@pytest.mark.parametrize(
+    ("counts", "beside"),
+    [
+        ({}, ""),
+        ({"reused": 2}, " (2 reused)"),
+        ({"passed_on": 3}, " (3 failed earlier)"),
+        ({"passed_on": 3, "reused": 2}, " (3 failed earlier, 2 reused)"),
+    ],
+)
+def test_summary_says_what_failed_earlier_and_what_was_reused(
+    counts: dict[str, int], beside: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console.summarise("ingest", [Outcome("1", Status.OK)], **counts)
+    assert capsys.readouterr().out == f"ingest: 1 cases in, 1 out, 0 warned, 0 failed{beside}\n"
+
+
 @pytest.mark.parametrize(("total", "shown"), [(0, 0), (1, 1), (7, 7), (10, 10), (585, 10)])
 def test_progress_passes_items_through_and_shows_at_most_ten_lines(
     total: int, shown: int, capsys: pytest.CaptureFixture[str]

@@ -6,16 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pytest
 
 from flairprep.cases import CaseError, Code
 from flairprep.errors import FlairprepError
-from flairprep.pool import map_cases, workers
+from flairprep.pool import AHEAD, map_cases, workers
 
 LATE = 30.0  # s of patience for what must not hang
 
@@ -71,8 +72,48 @@ def prints(number: int) -> int:
     return number
 
 
+def threads(number: int) -> tuple[int, str | None]:
+    import SimpleITK as sitk
+
+    return sitk.ProcessObject.GetGlobalDefaultNumberOfThreads(), os.environ.get("OPENBLAS_NUM_THREADS")
+
+
+def blocks_ctrl_c(number: int) -> list[bool]:
+    """Whether this process and the one that it comes of do."""
+    states = [Path(f"/proc/{process}/status").read_text() for process in (os.getpid(), os.getppid())]
+    masks = [int(state.split("SigBlk:")[1].split()[0], 16) for state in states]
+    return [bool(mask & 1 << signal.SIGINT - 1) for mask in masks]
+
+
 def lost(number: int, error: CaseError) -> tuple[int, Code, str]:
     return number, error.code, error.message
+
+
+class Watched(Sequence[int]):
+    """The numbers from 0, and the largest that was asked for."""
+
+    def __init__(self, count: int) -> None:
+        self._numbers, self.largest = range(count), -1
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[int]: ...
+    def __getitem__(self, index: int | slice) -> int | Sequence[int]:
+        found = self._numbers[index]
+        self.largest = max(self.largest, found[-1] if isinstance(found, range) else found)
+        return found
+
+
+def until(holds: Callable[[], Any]) -> None:
+    """Waits for what must come."""
+    deadline = time.monotonic() + LATE
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.fixture(params=["1", "2"])
@@ -89,6 +130,15 @@ def test_results_come_in_the_order_of_the_items(count: int) -> None:
     processes = {process for _, process in results}
     assert os.getpid() not in processes
     assert len(processes) <= count
+
+
+def test_only_so_many_results_are_held_as_may_wait_for_a_slow_one(count: int) -> None:
+    items = Watched(100)
+    results = map_cases(square, items, "test")
+    for shown in range(50):
+        next(results)
+        assert items.largest < shown + AHEAD * count
+    results.close()  # type: ignore[attr-defined]
 
 
 def test_nothing_to_do_is_done(count: int) -> None:
@@ -176,15 +226,44 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(script)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "FLAIRPREP_WORKERS": "2"}
     program = subprocess.Popen([sys.executable, tmp_path / "program.py"], env=environment)
-    deadline = time.monotonic() + LATE
-    while len(found := list(tmp_path.glob("*.pid"))) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
     program.kill()
     program.wait()
-    while any(_runs(path.stem) for path in found):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: not any(_runs(path.stem) for path in tmp_path.glob("*.pid")))
+
+
+def test_ctrl_c_ends_the_program_and_its_workers_at_once_without_a_word_too_many(tmp_path: Path) -> None:
+    ctrl_c_ends(tmp_path)
+
+
+def ctrl_c_ends(folder: Path, **environment: str) -> None:
+    """A program with two endless cases, interrupted as a terminal does it, and what it left."""
+    (folder / "endless.py").write_text(
+        "from flairprep import console\nfrom flairprep.pool import map_cases\nfrom test_pool import registers\n"
+        "def main():\n    list(map_cases(registers, ['.'] * 20, 'test'))\n"
+        "if __name__ == '__main__':\n    console.run(main, 'test')\n"
+    )
+    own = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "FLAIRPREP_WORKERS": "2", **environment}
+    further: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "start_new_session": True}
+    program = subprocess.Popen([sys.executable, "endless.py"], cwd=folder, env=own, text=True, **further)
+    until(lambda: len(list(folder.glob("*.pid"))) == 2)
+    os.killpg(program.pid, signal.SIGINT)
+    told, errors = program.communicate(timeout=LATE)
+    assert (program.returncode, told) == (130, "")
+    assert errors.splitlines() == [
+        "interrupted",
+        "test: nothing was written; `dvc checkout` brings the former result back",
+    ]
+    until(lambda: not any(_runs(path.stem) for path in folder.glob("*.pid")))
+
+
+def test_a_worker_never_hears_of_ctrl_c_even_while_it_starts(count: int) -> None:
+    assert list(map_cases(blocks_ctrl_c, range(2), "test")) == [[True, True]] * 2
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_a_worker_has_one_thread(count: int) -> None:
+    assert list(map_cases(threads, range(2), "test")) == [(1, "1")] * 2
 
 
 def registers(folder: str) -> None:

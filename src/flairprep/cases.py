@@ -1,5 +1,7 @@
 """The tables of cases: one row a case, a status and a short code instead of a log line."""
 
+from __future__ import annotations
+
 import csv
 import re
 import warnings
@@ -7,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from flairprep.errors import FlairprepError
 from flairprep.files import write_text
+
+if TYPE_CHECKING:  # who only shows progress imports this module, and pandas costs a third of a second
+    import pandas as pd
 
 # What spreadsheets run: OWASP, CSV injection. Numbers are none, and apostrophes in front are counted, not lost.
 FORMULA = re.compile(r"'*([=@\t\r]|[+-](?!(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\Z))", re.IGNORECASE)
@@ -129,6 +132,8 @@ def passed_on(rows: pd.DataFrame) -> tuple[list[Outcome], pd.DataFrame]:
 
 def table(outcomes: list[Outcome], columns: tuple[str, ...] = OUTCOME_COLUMNS) -> pd.DataFrame:
     """The outcomes as a table of `columns`, sorted by case_id; what a case lacks is empty."""
+    import pandas as pd
+
     rows = [{name: str(outcome.as_row().get(name, "")) for name in columns} for outcome in outcomes]
     return pd.DataFrame(rows, columns=list(columns)).sort_values("case_id", kind="stable", ignore_index=True)
 
@@ -151,6 +156,8 @@ def read_csv(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
     Raises:
         FlairprepError: the file cannot be read, is no CSV, or lacks one of `columns`.
     """
+    import pandas as pd
+
     try:
         with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):  # lines longer than the header
             frame = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")

@@ -56,6 +56,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     _add(commands, "plan", "print a screening design of 8 runs for the usual advice", "flairprep plan")
 
+    cache = _add(commands, "cache", "tell or shrink what is kept of cases", "flairprep cache prune --max-size 20GB")
+    actions = cache.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("info", help="how many results lie where, and their size")
+    prune = actions.add_parser("prune", help="remove what was not used for longest")
+    prune.add_argument("--max-size", required=True, metavar="SIZE", help="what may stay, e.g. 500MB or 20GB")
+    actions.add_parser("clear", help="remove all")
+
     _add(commands, "verdict", "print the verdict of the last run", "flairprep verdict")
 
     options = parser.parse_args(argv)
@@ -115,6 +122,19 @@ def _run(options: argparse.Namespace) -> None:
             from flairprep import plan
 
             console.say(plan.text(params.read()["seed"]))
+        case "cache":
+            from flairprep import cache
+
+            match options.action:
+                case "info":
+                    found = cache.info()
+                    console.say(
+                        f"cache: {found.results} results of cases, {found.bytes / 1e9:.2f} GB, in {found.folder}"
+                    )
+                case "prune":
+                    console.say(f"cache: {cache.prune(cache.size(options.max_size)) / 1e9:.2f} GB removed")
+                case "clear":
+                    console.say(f"cache: {cache.clear() / 1e9:.2f} GB removed")
         case "verdict":
             console.say(verdict())
 

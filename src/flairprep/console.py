@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from tqdm import tqdm
-
 from flairprep.cases import Outcome, Status
 from flairprep.errors import FlairprepError
 
@@ -36,6 +34,8 @@ def debugging() -> bool:
 def progress(items: Iterable[T], total: int, label: str, unit: str = "case") -> Iterator[T]:
     """Passes `items` through and shows the count and the time left: a bar on a terminal, else a line every 10 %."""
     if sys.stderr.isatty():
+        from tqdm import tqdm
+
         yield from tqdm(items, total=total, desc=label, unit=unit, file=sys.stderr)
         return
     start, shown = time.monotonic(), 0
@@ -47,11 +47,11 @@ def progress(items: Iterable[T], total: int, label: str, unit: str = "case") -> 
             print(f"{label}: {done} of {total} {unit}s, about {left:.0f} s left", file=sys.stderr, flush=True)
 
 
-def summarise(stage: str, outcomes: list[Outcome], passed_on: int = 0, shown: int = SHOWN) -> None:
+def summarise(stage: str, outcomes: list[Outcome], passed_on: int = 0, reused: int = 0, shown: int = SHOWN) -> None:
     """The first warned and failed cases of each code on standard error, a line each; then the counts and the reasons.
 
-    passed_on: how many cases had failed in an earlier stage, so that this one never saw them. shown: cases of one code
-    that are told one by one.
+    passed_on: how many cases had failed in an earlier stage, so that this one never saw them. reused: how many had been
+    computed by an earlier run. shown: cases of one code that are told one by one.
     """
     told: Counter[tuple[Status, str]] = Counter()
     for outcome in outcomes:
@@ -65,7 +65,8 @@ def summarise(stage: str, outcomes: list[Outcome], passed_on: int = 0, shown: in
     status = Counter(outcome.status for outcome in outcomes)
     out = status[Status.OK] + status[Status.WARNED]
     counts = f"{len(outcomes)} cases in, {out} out, {status[Status.WARNED]} warned, {status[Status.FAILED]} failed"
-    say(f"{stage}: {counts}{f' ({passed_on} failed earlier)' if passed_on else ''}")
+    beside = ", ".join(f"{n} {what}" for n, what in ((passed_on, "failed earlier"), (reused, "reused")) if n)
+    say(f"{stage}: {counts}{beside and f' ({beside})'}")
     for line in reasons(outcomes):
         say(f"  {line}")
 

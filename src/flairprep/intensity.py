@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy  # whose parts come when they are first used
 import SimpleITK as sitk
-from scipy.stats import gaussian_kde
 
 from flairprep.cases import CaseError, Code
 
@@ -44,7 +44,7 @@ def white_stripe(values: Array) -> tuple[float, float]:
     if filled.sum() < 2:
         return float(values.mean()), 0.0
     bandwidth = len(values) ** -0.2  # Scott's factor in one dimension, of the voxels and not of the bins
-    density = gaussian_kde(centres[filled], weights=counts[filled], bw_method=bandwidth)
+    density = scipy.stats.gaussian_kde(centres[filled], weights=counts[filled], bw_method=bandwidth)
     grid = np.linspace(values.min(), values.max(), GRID)
     mode = grid[density(grid).argmax()]
     quantile = (values < mode).mean()

@@ -2,7 +2,7 @@
 
 Why not a library's pool: in those that know time limits (pebble), as in those that do not (concurrent.futures), the
 workers share one pipe and a lock, and one that is killed while it holds the lock stops all the others. Here each worker
-has a pipe of its own.
+has a pipe of its own. The same processes work for a cluster, see cluster.py.
 """
 
 import multiprocessing
@@ -15,8 +15,9 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from flairprep.cases import CaseError, Code
 from flairprep.console import debugging, progress
@@ -34,6 +35,24 @@ HEAVY = (
 )  # what a worker shall find imported, where its parent has it
 STARTED = None  # what a worker says first
 AHEAD = 4  # results a worker that may wait for a slow case before them
+
+
+class Terms(NamedTuple):
+    """What holds for each worker process of a run."""
+
+    seconds: int
+    megabytes: int
+    debug: bool
+    modules: tuple[str, ...]  # imported once, before the workers part
+
+
+def terms() -> Terms:
+    """Those that the environment sets.
+
+    Raises:
+        FlairprepError: see `workers`.
+    """
+    return Terms(seconds(), megabytes(), debugging(), tuple(name for name in HEAVY if name in sys.modules))
 
 
 def workers() -> int:
@@ -78,7 +97,7 @@ def map_cases(
     lost: Callable[[T, CaseError], R] | None = None,
     unit: str = "case",
 ) -> Iterator[R]:
-    """`function` of each item, in the items' order, with progress shown.
+    """`function` of each item, in the items' order, with progress shown; on the cluster of FLAIRPREP_SCHEDULER, if set.
 
     An item whose worker is killed, crashes, takes longer than `seconds` or asks for more than `megabytes` becomes
     `lost(item, error)`, with the code CRASHED, TIMED_OUT or TOO_LARGE; the others go on. So does an exception of
@@ -88,9 +107,14 @@ def map_cases(
     out alike on every machine, and prints nothing: native libraries quote what they cannot read.
 
     Raises:
-        FlairprepError: an item was lost and there is no `lost`; or what `function` raised.
+        FlairprepError: an item was lost and there is no `lost`; or what `function` raised; or see `Cluster`.
     """
-    pool = _Pool(function, min(workers(), len(items)), seconds(), megabytes())
+    if address := os.environ.get("FLAIRPREP_SCHEDULER"):
+        from flairprep.cluster import Cluster
+
+        pool: Pool[T, R] | Cluster[T, R] = Cluster(function, terms(), address)
+    else:
+        pool = Pool(function, min(workers(), len(items)), terms())
     try:
         for index, result in progress(pool.run(items), len(items), label, unit):
             if not isinstance(result, CaseError):
@@ -103,16 +127,16 @@ def map_cases(
         pool.close()
 
 
-class _Pool(Generic[T, R]):
-    def __init__(self, function: Callable[[T], R], count: int, limit: int, memory: int) -> None:
+class Pool(Generic[T, R]):
+    """`count` worker processes of this machine."""
+
+    def __init__(self, function: Callable[[T], R], count: int, terms: Terms) -> None:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the workers: the cases are the parallelism
         context = multiprocessing.get_context("forkserver")  # forking this process, which may have threads, can hang
-        context.set_forkserver_preload([name for name in HEAVY if name in sys.modules])
-        start = partial(_Worker, context, function, limit, memory)
-        self._limit = limit
-        self._memory = memory
-        self._start: Callable[[], _Worker] = start
-        self._workers: list[_Worker] = [start() for _ in range(count)]
+        context.set_forkserver_preload(list(terms.modules))
+        self._terms = terms
+        self._start = partial(_Worker, context, function, terms)
+        self._workers = [self._start() for _ in range(count)]
 
     def run(self, items: Sequence[T]) -> Iterator[tuple[int, R | CaseError]]:
         """(index, result) in order; an exception of the function that ends the whole is raised in its place."""
@@ -121,10 +145,10 @@ class _Pool(Generic[T, R]):
         while shown < len(items):
             for place, worker in enumerate(self._workers):
                 if worker.index is None and given < min(len(items), shown + AHEAD * len(self._workers)):
-                    if not worker.give(given, items[given], self._limit):  # killed while it had nothing to do
+                    if not worker.give(given, items[given]):  # killed while it had nothing to do
                         worker.stop()
                         self._workers[place] = self._start()
-                        self._workers[place].give(given, items[given], self._limit)
+                        self._workers[place].give(given, items[given])
                     given += 1
             for worker in self._ready():
                 if not worker.started and worker.starts():
@@ -152,16 +176,22 @@ class _Pool(Generic[T, R]):
     def _result(self, worker: "_Worker") -> tuple[Any, bool]:
         """What a worker that is ready has to say, and whether it can go on."""
         if not worker.connection.poll():
-            return CaseError(Code.TIMED_OUT, f"took over {self._limit} s (FLAIRPREP_SECONDS)"), False
+            return CaseError(Code.TIMED_OUT, f"took over {self._terms.seconds} s (FLAIRPREP_SECONDS)"), False
         try:
             answer = worker.connection.recv()
         except Exception:  # the end of the pipe, or of the middle of an answer
             return CaseError(Code.CRASHED, f"the process that read it ended ({worker.reason()})"), False
         if isinstance(answer, MemoryError):  # and what the case had already taken goes with the worker
-            return CaseError(Code.TOO_LARGE, f"needs over {self._memory} MB (FLAIRPREP_MEGABYTES)"), False
+            return CaseError(Code.TOO_LARGE, f"needs over {self._terms.megabytes} MB (FLAIRPREP_MEGABYTES)"), False
         return answer, True
 
+    def kill(self) -> None:
+        """From another thread than that which runs: what it waits for ends, and `close` is left to it."""
+        for worker in self._workers:
+            worker.kill()
+
     def close(self) -> None:
+        self.kill()
         for worker in self._workers:
             worker.stop()
 
@@ -169,18 +199,25 @@ class _Pool(Generic[T, R]):
 class _Worker:
     """A process that serves one item after another; `index` is that of the item it has, if any."""
 
-    def __init__(self, context: Any, function: Callable[[Any], Any], limit: int, memory: int) -> None:
+    def __init__(self, context: Any, function: Callable[[Any], Any], terms: Terms) -> None:
         self.index: int | None = None
         self.started = False
         self.deadline = 0.0
+        self._seconds = terms.seconds
         self.connection, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other, function, limit, memory, debugging()), daemon=True)
-        self._process.start()
+        self._process = context.Process(target=_serve, args=(other, function, terms), daemon=True)
+        resource_tracker.ensure_running()  # which would let SIGINT through again
+        # Ctrl-C is this process's to handle, once; what it starts inherits that, so that there is no moment without.
+        former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, former)
         other.close()
 
-    def give(self, index: int, item: Any, limit: float) -> bool:
+    def give(self, index: int, item: Any) -> bool:
         """Whether the worker was alive to take the item."""
-        self.index, self.deadline = index, time.monotonic() + limit
+        self.index, self.deadline = index, time.monotonic() + self._seconds
         try:
             self.connection.send(item)
         except OSError:
@@ -212,22 +249,25 @@ class _Worker:
         known = {member.value: member.name for member in signal.Signals}
         return known.get(-status, f"signal {-status}")
 
-    def stop(self) -> None:
+    def kill(self) -> None:
         self._process.kill()
+
+    def stop(self) -> None:
+        self.kill()
         self._process.join()
         self.connection.close()
 
 
-def _serve(connection: Connection, function: Callable[[Any], Any], limit: int, memory: int, debug: bool) -> None:
+def _serve(connection: Connection, function: Callable[[Any], Any], terms: Terms) -> None:
     """A worker's life, until its parent closes the pipe or ends in any way."""
     import SimpleITK as sitk
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle, once
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    resource.setrlimit(resource.RLIMIT_DATA, (memory << 20, memory << 20))
+    memory = terms.megabytes << 20
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a memory image would hold what headers say of patients
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    if not debug:
+    if not terms.debug:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         nothing = os.open(os.devnull, os.O_WRONLY)
@@ -240,8 +280,9 @@ def _serve(connection: Connection, function: Callable[[Any], Any], limit: int, m
         except EOFError:
             return
         # For a worker whose parent was killed while native code keeps Python from noticing: nobody else would end it.
-        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + limit + 60, resource.RLIM_INFINITY))
-        connection.send(_answer(function, item, debug))
+        limit = int(time.process_time()) + terms.seconds + 60
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+        connection.send(_answer(function, item, terms.debug))
 
 
 def _answer(function: Callable[[Any], Any], item: Any, debug: bool) -> Any:

@@ -1,5 +1,9 @@
 """export: exactly the cases of split.csv that did not fail, in their folds, to the bit."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +11,7 @@ import pytest
 from workspace import contents, volume, write_params
 
 from flairprep import tfrecord, volumes
-from flairprep.cases import CaseError, Code, read_csv
+from flairprep.cases import CaseError, Code, Outcome, read_csv
 from flairprep.errors import FlairprepError
 from flairprep.stages import export
 
@@ -69,12 +73,46 @@ def test_main_writes_the_folds_of_the_split_and_a_row_for_every_failure(
     assert "5 cases in, 4 out, 0 warned, 1 failed (1 failed earlier)" in capsys.readouterr().out
 
 
-def test_a_second_run_gives_equal_bytes(project: Path) -> None:
+def test_a_second_run_gives_equal_bytes_with_more_workers_and_leaves_nothing_else(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     export.main()
     first = contents(project / "data/export")
+    monkeypatch.setenv("FLAIRPREP_WORKERS", "3")
     export.main()
     assert contents(project / "data/export") == first
     assert {"features.json", "dataset_info.json", "cases.csv"} < set(first)
+    others = {path.name for path in (project / "data/export").iterdir() if ".tfrecord-" not in path.name}
+    assert others == {"features.json", "dataset_info.json", "cases.csv"}
+
+
+def test_a_case_whose_process_dies_is_a_row_and_leaves_no_record(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "export_case", writes_half_of_five)
+    export.main()
+    rows = read_csv(project / "data/export/cases.csv").set_index("case_id")
+    assert rows.loc["00005", ["status", "code"]].tolist() == ["failed", "CRASHED"]
+    found = [element["case_id"].decode() for element in tfrecord.dataset(project / "data/export").as_numpy_iterator()]
+    assert found == ["00003", "00008", "00009"]
+    assert all(path.is_file() for path in (project / "data/export").iterdir())
+
+
+REAL = export.export_case
+
+
+def writes_half_of_five(case: tuple[str, int], *, out: Path) -> Outcome:
+    outcome = REAL(case, out=out)
+    if case[0] == "00005":
+        path = out / export.file_name(case)
+        path.write_bytes(path.read_bytes()[:20])
+        os.kill(os.getpid(), signal.SIGKILL)
+    return outcome
+
+
+def test_export_needs_no_tensorflow() -> None:
+    code = "import sys; import flairprep.stages.export; sys.exit('tensorflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("lost", [FAILED, LARGE], ids=["failed earlier", "failed here"])

@@ -1,8 +1,12 @@
 """export: the cases of split.csv as TFRecord shards, a split for each fold."""
 
+import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +14,10 @@ import pandas as pd
 import SimpleITK as sitk
 from pydantic import Field
 
-from flairprep import console, files, params, tfrecord, volumes
+from flairprep import console, files, params, shards, volumes
 from flairprep.cases import CaseError, Code, Outcome, Status, failure, passed_on, read_csv, table, write_csv
 from flairprep.errors import FlairprepError
+from flairprep.store import Store
 
 SPLIT = Path("data/split/split.csv")
 SLICES = Path("data/select_slices")
@@ -47,32 +52,46 @@ def check_folds(split: pd.DataFrame, case_ids: list[str]) -> None:
         )
 
 
-def export_case(case_id: str, label: int) -> tuple[Outcome, bytes | None]:
-    """One case from data/select_slices as a serialised example, None where it failed."""
+def export_case(case: tuple[str, int], *, out: Path) -> Outcome:
+    """One (case_id, label) from data/select_slices to out/ID.tfrecord."""
+    case_id, label = case
     try:
         image = tensor(volumes.read(SLICES / f"{case_id}.nii.gz"))
     except CaseError as error:
-        return failure(case_id, error), None
-    return Outcome(case_id, Status.OK), tfrecord.encode(image, label, case_id)
+        return failure(case_id, error)
+    (out / file_name(case)).write_bytes(shards.record(image, label, case_id))
+    return Outcome(case_id, Status.OK)
 
 
-def export(going: pd.DataFrame, out: Path, per_shard: int) -> list[Outcome]:
+def file_name(case: tuple[str, int]) -> str:
+    """Of a case's record, before it is in a shard."""
+    return f"{case[0]}.tfrecord"
+
+
+def inputs(case: tuple[str, int]) -> tuple[tuple[Path], Any]:
+    """What decides on a case."""
+    return (SLICES / f"{case[0]}.nii.gz",), case
+
+
+def export(going: pd.DataFrame, out: Path, per_shard: int, store: Store) -> list[Outcome]:
     """The cases of `going` (case_id, label, fold) as shards and their descriptions in `out`."""
     going = going.astype({"fold": int, "label": int}).sort_values(["fold", "case_id"])
-    pairs = zip(going["case_id"], going["label"], strict=True)
+    cases = list(zip(going["case_id"].tolist(), going["label"].tolist(), strict=True))
     outcomes: list[Outcome] = []
 
-    def examples() -> Iterator[bytes | None]:
-        for case_id, label in console.progress(pairs, len(going), "export"):
-            outcome, example = export_case(case_id, label)
+    def written(records: Path) -> Generator[Path | None, None, None]:
+        work, lost = partial(export_case, out=records), lambda case, error: failure(case[0], error)
+        found = store.map(work, cases, name=file_name, inputs=inputs, out=records, lost=lost)
+        for case, outcome in zip(cases, found, strict=True):
             outcomes.append(outcome)
-            yield example
+            yield records / file_name(case) if outcome.status is Status.OK else None
 
-    source = examples()
-    sizes = Counter(going["fold"].tolist())
-    splits = [tfrecord.write_fold(out, fold, source, sizes[fold], per_shard) for fold in sorted(sizes)]
-    width, height, depth = volumes.size(SLICES / f"{going['case_id'].iloc[0]}.nii.gz")
-    tfrecord.write_info(out, splits, (depth, height, width, 1))
+    with tempfile.TemporaryDirectory(dir=out) as records, closing(written(Path(records))) as source:
+        sizes = Counter(going["fold"].tolist())
+        splits = [shards.write_fold(out, fold, source, sizes[fold], per_shard) for fold in sorted(sizes)]
+        next(source, None)  # so that the progress ends
+    width, height, depth = volumes.size(SLICES / f"{cases[0][0]}.nii.gz")
+    shards.write_info(out, splits, (depth, height, width, 1))
     return outcomes
 
 
@@ -84,8 +103,9 @@ def main() -> None:
     going = split[split["case_id"].isin(usable["case_id"])]
     with files.whole_folder(OUT) as out:
         check_folds(split, going["case_id"].tolist())
-        outcomes = export(going, out, section.cases_per_shard)
-        console.summarise("export", outcomes, passed_on=len(failed))
+        store = Store("export", __file__, {})
+        outcomes = export(going, out, section.cases_per_shard, store)
+        console.summarise("export", outcomes, passed_on=len(failed), reused=store.reused)
         check_folds(split, [outcome.case_id for outcome in outcomes if outcome.status is Status.OK])
         write_csv(out / "cases.csv", table([*failed, *outcomes]))
 

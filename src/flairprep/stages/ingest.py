@@ -1,5 +1,7 @@
 """ingest: each case's series of DICOM files to one volume as acquired."""
 
+import hmac
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +23,7 @@ from flairprep.cases import (
     write_csv,
 )
 from flairprep.errors import FlairprepError
-from flairprep.pool import map_cases
+from flairprep.store import Store
 
 OUT = Path("data/ingest")
 COLUMNS = (
@@ -45,7 +47,7 @@ class Params(params.Section):
 
 
 class Ingested(NamedTuple):
-    """The case's row of cases.csv, what same_as.csv compares, and the case's rows of series.csv."""
+    """The case's row of cases.csv, what same_as.csv compares ("" for nothing), and the case's rows of series.csv."""
 
     outcome: Outcome
     identity: dict[str, str]
@@ -112,6 +114,27 @@ def too_many_failures(outcomes: list[Outcome], max_failed: float) -> str | None:
     )
 
 
+def keyed(case: raw.Case, *, work: Callable[[raw.Case], Ingested], secret: bytes) -> Ingested:
+    """What `work` makes of a case, its identity as HMAC-SHA256: no id of a patient leaves the worker in the clear."""
+    found = work(case)
+    plain = {key: value.encode("utf-8", "surrogatepass") for key, value in found.identity.items()}
+    identity = {key: hmac.new(secret, value, "sha256").hexdigest() if value else "" for key, value in plain.items()}
+    return found._replace(identity=identity)
+
+
+def file_name(case: raw.Case) -> str:
+    """Of the case's volume."""
+    return f"{case.case_id}.nii.gz"
+
+
+def inputs(case: raw.Case, *, params: Params) -> tuple[tuple[Path, ...], Any]:
+    """What decides on a case: its files, how they lie in the raw folder, and why it is excluded."""
+    if case.case_id in params.exclude:
+        return (), (case.case_id, params.exclude[case.case_id])
+    places = [path.relative_to(params.dicom_dir).as_posix() for path in case.paths]
+    return case.paths, (case.case_id, case.folder, case.stray, places)
+
+
 def _lost(case: raw.Case, error: CaseError) -> Ingested:
     return Ingested(failure(case.case_id, error), {}, [])
 
@@ -124,12 +147,14 @@ def main() -> None:
         console.warn(f"ingest: params.yaml: ingest.exclude: no case {', '.join(unknown)} in {section.dicom_dir}")
     with files.whole_folder(OUT) as out:
         (out / "volumes").mkdir()
+        store = Store("ingest", __file__, section.model_dump(include={"sequence", "min_slices"}))
         work = partial(ingest, params=section, volumes_dir=out / "volumes")
-        results = list(map_cases(work, found, "ingest", lost=_lost))
+        safe, of_case = partial(keyed, work=work, secret=store.secret), partial(inputs, params=section)
+        results = list(store.map(safe, found, name=file_name, inputs=of_case, out=out / "volumes", lost=_lost))
         outcomes = [result.outcome for result in results]
         remove_failed(outcomes, out / "volumes")
         fault = too_many_failures(outcomes, section.max_failed)
-        console.summarise("ingest", outcomes, shown=len(outcomes) if fault else console.SHOWN)
+        console.summarise("ingest", outcomes, reused=store.reused, shown=len(outcomes) if fault else console.SHOWN)
         if fault:
             raise FlairprepError(fault)
         write_csv(out / "cases.csv", table(outcomes, COLUMNS))

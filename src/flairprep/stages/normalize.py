@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import SimpleITK as sitk
@@ -11,7 +11,7 @@ from pydantic import Field
 from flairprep import console, files, intensity, params, volumes
 from flairprep.cases import CaseError, Outcome, Status, failure, passed_on, read_csv, remove_failed, table, write_csv
 from flairprep.foreground import foreground
-from flairprep.pool import map_cases
+from flairprep.store import Store
 
 INGEST = Path("data/ingest")
 OUT = Path("data/normalize")
@@ -61,6 +61,16 @@ def normalize_case(case: tuple[str, bool], *, params: Params, out: Path) -> Outc
     return Outcome(case_id, Status.OK)
 
 
+def file_name(case: tuple[str, bool]) -> str:
+    """Of a case's volume."""
+    return f"{case[0]}.nii.gz"
+
+
+def inputs(case: tuple[str, bool]) -> tuple[tuple[Path], Any]:
+    """What decides on a case."""
+    return (INGEST / "volumes" / file_name(case),), case
+
+
 def main() -> None:
     """Reads data/ingest, writes data/normalize."""
     section = params.load(Params, "normalize")
@@ -68,10 +78,12 @@ def main() -> None:
     failed, going = passed_on(rows)
     cases = list(zip(going["case_id"], going["skull_stripped"] == "yes", strict=True))
     with files.whole_folder(OUT) as out:
+        store = Store("normalize", __file__, section.model_dump())
         work = partial(normalize_case, params=section, out=out)
-        outcomes = list(map_cases(work, cases, "normalize", lost=lambda case, error: failure(case[0], error)))
+        found = store.map(work, cases, name=file_name, inputs=inputs, out=out, lost=lambda case, e: failure(case[0], e))
+        outcomes = list(found)
         remove_failed(outcomes, out)
-        console.summarise("normalize", outcomes, passed_on=len(failed))
+        console.summarise("normalize", outcomes, passed_on=len(failed), reused=store.reused)
         write_csv(out / "cases.csv", table([*failed, *outcomes]))
 
 

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import SimpleITK as sitk
 from pydantic import Field
@@ -10,7 +10,7 @@ from pydantic import Field
 from flairprep import console, files, params, volumes
 from flairprep.cases import Outcome, Status, failure, passed_on, read_csv, remove_failed, table, write_csv
 from flairprep.grid import in_plane, resample, slice_positions
-from flairprep.pool import map_cases
+from flairprep.store import Store
 
 NORMALIZE = Path("data/normalize")
 OUT = Path("data/select_slices")
@@ -48,17 +48,27 @@ def select_case(case_id: str, *, params: Params, background: float, out: Path) -
     return Outcome(case_id, Status.OK)
 
 
+def file_name(case_id: str) -> str:
+    """Of a case's volume."""
+    return f"{case_id}.nii.gz"
+
+
+def inputs(case_id: str) -> tuple[tuple[Path], Any]:
+    """What decides on a case."""
+    return (NORMALIZE / file_name(case_id),), case_id
+
+
 def main() -> None:
     """Reads data/normalize, writes data/select_slices."""
     section = params.load(Params, "select_slices")
     background = params.load(Background, "normalize").background
     failed, going = passed_on(read_csv(NORMALIZE / "cases.csv", ("case_id", "status")))
-    work = partial(select_case, params=section, background=background)
+    store = Store("select_slices", __file__, {**section.model_dump(), "background": background})
     with files.whole_folder(OUT) as out:
-        cases = going["case_id"].tolist()
-        outcomes = list(map_cases(partial(work, out=out), cases, "select_slices", lost=failure))
+        work, cases = partial(select_case, params=section, background=background, out=out), going["case_id"].tolist()
+        outcomes = list(store.map(work, cases, name=file_name, inputs=inputs, out=out, lost=failure))
         remove_failed(outcomes, out)
-        console.summarise("select_slices", outcomes, passed_on=len(failed))
+        console.summarise("select_slices", outcomes, passed_on=len(failed), reused=store.reused)
         write_csv(out / "cases.csv", table([*failed, *outcomes]))
 
 

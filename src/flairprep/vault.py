@@ -1,0 +1,220 @@
+"""The folder in which results are kept: entries that are whole or not there, sealed, and private to the user.
+
+FLAIRPREP_CACHE/v1 holds XX/KEY/{record, file}, seen/XX/NAME (digests of files that need not be read again), tmp and the
+secret. Everything in it may be missing, damaged, or removed by another process at any time.
+"""
+
+import errno
+import fcntl
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+LAYOUT = "v1"
+SECRET = 32  # bytes
+RACY = 2_000_000_000  # ns: as in git, a file this young may change again without its time changing
+LEFTOVER = 86_400  # s after which a temporary file belongs to no living run
+SPARE = 0.05  # the share of the disk that is left free, for the outs
+FICLONE = 0x40049409  # linux/fs.h
+
+
+@dataclass(frozen=True)
+class Vault:
+    """The files of the store. All digests are keyed with its secret: nobody else can try out what they are of."""
+
+    root: Path
+    secret: bytes
+
+    def digest(self, *parts: str) -> str:
+        return hmac.new(self.secret, json.dumps(parts).encode(), "sha256").hexdigest()
+
+    def digest_of(self, paths: Sequence[Path]) -> str:
+        """Of the files' bytes in order; remembered for as long as device, inode, size and time of each stay."""
+        stats = [path.stat() for path in paths]
+        name, now = self._seen(stats), time.time_ns()
+        place = self.root / "seen" / name[:2] / name
+        with suppress(OSError, ValueError):
+            known = self._unseal(name, place.read_text())
+            _use(place)
+            return known
+        found = self.digest(*map(_sha256, paths))
+        if all(now - stat.st_mtime_ns >= RACY for stat in stats):
+            self._remember(name, found)
+        return found
+
+    def _seen(self, stats: Sequence[os.stat_result]) -> str:
+        return self.digest("seen", *(f"{s.st_dev} {s.st_ino} {s.st_size} {s.st_mtime_ns}" for s in stats))
+
+    def _remember(self, name: str, found: str) -> None:
+        folder, new = self.root / "seen" / name[:2], self.root / "tmp" / f"{name}.{os.getpid()}"
+        with suppress(OSError):
+            try:
+                new.write_text(self._seal(name, found))
+                folder.mkdir(mode=0o700, exist_ok=True)
+                new.replace(folder / name)
+            finally:
+                new.unlink(missing_ok=True)
+
+    def _remember_own(self, file: Path, sha256: str) -> None:
+        """For the stage that reads `file`. Its time is set back: any later change will change it."""
+        with suppress(OSError):
+            past = time.time_ns() - 5 * RACY
+            os.utime(file, ns=(past, past))
+            self._remember(self._seen([file.stat()]), self.digest(sha256))
+
+    def restore(self, key: str, adapter: TypeAdapter[Any], file: Path) -> Any:
+        """The result kept under `key`, its file put to `file`; None where there is none, or a damaged one, removed."""
+        entry = self._entry(key)
+        partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+        try:
+            record = json.loads(self._unseal(key, (entry / "record").read_text()))
+            result = adapter.validate_python(record["result"])
+            if record["sha256"]:
+                _copy(entry / "file", partial)
+                if _sha256(partial) != record["sha256"]:
+                    raise ValueError(f"{entry}: another file than was kept")
+                partial.replace(file)
+                self._remember_own(file, record["sha256"])
+        except (OSError, ValueError):
+            shutil.rmtree(entry, ignore_errors=True)
+            return None
+        finally:
+            partial.unlink(missing_ok=True)
+        _use(entry)
+        return result
+
+    def keep(self, key: str, adapter: TypeAdapter[Any], result: Any, file: Path) -> None:
+        """`result` and, where it is there, `file`, to be found under `key`.
+
+        Raises:
+            OSError: they cannot be written, or the disk is nearly full.
+            ValueError: JSON would give another result back.
+        """
+        sha256 = _sha256(file) if file.is_file() else None
+        record = json.dumps({"sha256": sha256, "result": adapter.dump_python(result, mode="json")}, allow_nan=False)
+        if adapter.validate_python(json.loads(record)["result"]) != result:
+            raise ValueError("JSON gives another result back")
+        if sha256:
+            self._remember_own(file, sha256)
+        disk = shutil.disk_usage(self.root)
+        if disk.free < disk.total * SPARE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        entry = self._entry(key)
+        with self._temporary() as made:
+            new = Path(made, key)
+            new.mkdir(mode=0o700)
+            (new / "record").write_text(self._seal(key, record))
+            if sha256:
+                _copy(file, new / "file")
+            entry.parent.mkdir(mode=0o700, exist_ok=True)
+            try:
+                new.rename(entry)
+            except OSError:  # another run was there first
+                if not entry.exists():
+                    raise
+
+    def _entry(self, key: str) -> Path:
+        return self.root / key[:2] / key
+
+    def _temporary(self) -> tempfile.TemporaryDirectory[str]:
+        return tempfile.TemporaryDirectory(dir=self.root / "tmp", ignore_cleanup_errors=True)
+
+    def _seal(self, name: str, text: str) -> str:
+        return f"{self.digest('seal', name, text)}\n{text}"
+
+    def _unseal(self, name: str, text: str) -> str:
+        seal, _, rest = text.partition("\n")
+        if seal != self.digest("seal", name, rest):
+            raise ValueError(f"{name}: damaged")
+        return rest
+
+
+def _sha256(path: Path) -> str:  # where the CPU has instructions for it, twice as fast as blake2b
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as old, target.open("wb") as new:
+        try:
+            fcntl.ioctl(new.fileno(), FICLONE, old.fileno())
+        except OSError:  # another file system, or one that shares no blocks
+            shutil.copyfileobj(old, new, 1 << 20)
+
+
+def _use(path: Path) -> None:
+    with suppress(OSError):  # a store that can only be read
+        os.utime(path)
+
+
+def folder() -> Path | None:
+    """Where FLAIRPREP_CACHE puts it, by default in the user's cache folder; None where it is `off`.
+
+    Raises:
+        OSError: there is no home folder to put it in.
+    """
+    chosen = os.environ.get("FLAIRPREP_CACHE")
+    if chosen == "off":
+        return None
+    parent = os.environ.get("XDG_CACHE_HOME", "")
+    default = Path(parent if parent.startswith("/") else "~/.cache", "flairprep")
+    try:
+        return (Path(chosen) if chosen else default).expanduser().absolute() / LAYOUT
+    except RuntimeError as error:
+        raise FileNotFoundError(errno.ENOENT, "no home folder") from error
+
+
+def opened() -> Vault | None:
+    """The vault, made where it is missing; None where it is off.
+
+    Raises:
+        OSError: it cannot be made or read, or it is not this user's alone.
+    """
+    root = folder()
+    if root is None:
+        return None
+    root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for place in (root, root / "tmp", root / "seen"):
+        place.mkdir(mode=0o700, exist_ok=True)
+    if root.stat().st_uid != os.geteuid() or root.stat().st_mode & 0o077:
+        raise PermissionError(errno.EPERM, "its folder is not this user's alone")
+    for left in (root / "tmp").iterdir():  # by a worker that was killed
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > LEFTOVER:
+                remove(left)
+    return Vault(root, _secret(root))
+
+
+def _secret(root: Path) -> bytes:
+    path = root / "secret"
+    if path.exists() and path.stat().st_size != SECRET:
+        remove(path)
+    if not path.exists():
+        with tempfile.TemporaryDirectory(dir=root / "tmp") as made:
+            new = Path(made, path.name)
+            new.touch(mode=0o600)
+            new.write_bytes(secrets.token_bytes(SECRET))
+            with suppress(FileExistsError):  # another run was there first
+                os.link(new, path)
+    return path.read_bytes()
+
+
+def remove(path: Path) -> None:
+    """A file or a folder, as far as it goes."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)

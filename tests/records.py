@@ -1,0 +1,30 @@
+"""Cases of one's own as shards: each written as a file of one record first, as export's workers do it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flairprep import shards
+
+Case = tuple[np.ndarray, int, str]  # image (z, y, x, 1), label, case_id
+
+
+def write_records(folder: Path, cases: Iterable[Case | None]) -> list[Path | None]:
+    """A file in `folder` for each case, None for None."""
+    paths: list[Path | None] = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, case in enumerate(cases):
+        paths.append(None if case is None else folder / f"{index}.record")
+        if case is not None:
+            paths[-1].write_bytes(shards.record(*case))
+    return paths
+
+
+def write_fold(out: Path, fold: int, cases: Iterable[Case | None], per_shard: int) -> dict[str, Any]:
+    """The cases as the shards of `fold` in `out`; gives the entry of dataset_info.json."""
+    records = write_records(out / "records", cases)
+    entry = shards.write_fold(out, fold, records, len(records), per_shard)
+    (out / "records").rmdir()  # which holds nothing any more
+    return entry
