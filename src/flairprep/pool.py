@@ -35,6 +35,7 @@ HEAVY = (
 )  # what a worker shall find imported, where its parent has it
 STARTED = None  # what a worker says first
 AHEAD = 4  # results a worker that may wait for a slow case before them
+START = 60  # s that a worker may take to start, before the time of its first case begins
 
 
 class Terms(NamedTuple):
@@ -217,7 +218,7 @@ class _Worker:
 
     def give(self, index: int, item: Any) -> bool:
         """Whether the worker was alive to take the item."""
-        self.index, self.deadline = index, time.monotonic() + self._seconds
+        self.index, self.deadline = index, time.monotonic() + self._seconds + (0 if self.started else START)
         try:
             self.connection.send(item)
         except OSError:
@@ -239,6 +240,7 @@ class _Worker:
                 text = f"a worker process cannot start ({reason}); FLAIRPREP_DEBUG=1 shows why"
                 raise FlairprepError(text) from error
             return False
+        self.deadline = time.monotonic() + self._seconds
         return self.started
 
     def reason(self) -> str:
