@@ -98,8 +98,9 @@ def in_this_process(function: Any, items: Any, label: str, **options: Any) -> It
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds a project in which the stages have run once, and their store."""
+    """A folder that holds a project in which the stages have run once, their code and their store."""
     folder = tmp_path_factory.mktemp("begun")
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("FLAIRPREP_CACHE", str(folder / "store"))
@@ -236,8 +237,8 @@ def result(process: subprocess.Popen[str]) -> dict[str, int]:
     return recomputed(out)
 
 
-def test_code_that_a_stage_imports_costs_that_stage(run: Run) -> None:
-    shutil.copytree(ROOT / "src", "src", ignore=shutil.ignore_patterns("__pycache__"))
+def test_code_that_a_stage_imports_costs_that_stage(run: Run, begun: Path) -> None:
+    shutil.copytree(begun / "src", "src")
     expected = outs()
     assert result(stage(Path(), "normalize")) == {"normalize": 0}  # the same code in another place
     with Path("src/flairprep/intensity.py").open("a") as file:
@@ -319,14 +320,14 @@ def test_files_that_are_links_into_dvcs_cache_count_by_what_they_lead_to(check: 
 
 
 def test_two_runs_at_once_give_the_bytes_of_one_and_leave_a_sound_store(
-    run: Run, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    begun: Path, run: Run, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = outs()
     shutil.rmtree(kept)
     roots = [tmp_path / name for name in ("one", "two")]
     for root in roots:
         shutil.copytree(tmp_path / "project", root, ignore=shutil.ignore_patterns(*STAGES, ".dvc"))
-        shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(begun / "src", root / "src")
     for process in [stage(root, "ingest") for root in roots]:
         result(process)
     for root in roots:

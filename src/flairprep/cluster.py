@@ -7,6 +7,7 @@ processes unpack: these import the code as it is when they start, however old th
 
 import hashlib
 import importlib
+import logging
 import multiprocessing
 import os
 import platform
@@ -93,6 +94,8 @@ class Cluster(Generic[T, R]):
         except (OSError, ValueError) as error:
             remedy = "start one with `dask scheduler`, or unset the variable"
             raise FlairprepError(f"FLAIRPREP_SCHEDULER={address}: no dask scheduler answers; {remedy}") from error
+        if not terms.debug:  # what it would tell of a lost connection in 40 lines, `run` does in one
+            logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         self._address = address
         hidden = Path(".dvc/tmp")
         self._sign = NamedTemporaryFile(prefix=".flairprep.", dir=hidden if hidden.is_dir() else ".")  # noqa: SIM115

@@ -34,8 +34,8 @@ HEAVY = (
     "scipy",
 )  # what a worker shall find imported, where its parent has it
 STARTED = None  # what a worker says first
+START = 60  # s that a worker may take to start, on a busy machine
 AHEAD = 4  # results a worker that may wait for a slow case before them
-START = 60  # s that a worker may take to start, before the time of its first case begins
 
 
 class Terms(NamedTuple):
@@ -235,12 +235,12 @@ class _Worker:
             return False
         try:
             self.started = self.connection.recv() is STARTED
+            self.deadline = time.monotonic() + self._seconds
         except (EOFError, OSError) as error:
             if (reason := self.reason()).startswith("exit status"):
                 text = f"a worker process cannot start ({reason}); FLAIRPREP_DEBUG=1 shows why"
                 raise FlairprepError(text) from error
             return False
-        self.deadline = time.monotonic() + self._seconds
         return self.started
 
     def reason(self) -> str:
