@@ -14,7 +14,7 @@ demo: .venv/done
 	@dvc repro
 	@echo
 	@flairprep verdict
-	@echo 'look at:   reports/metrics.json, audit.json, sanity.json, and the plots: dvc plots show'
+	@echo 'look at:   reports/index.html (open it in a browser), and the plots: dvc plots show'
 	@echo 'type next: . .venv/bin/activate'
 	@echo '           dvc exp run -S lr=1e-5'
 	@echo '           flairprep compare'

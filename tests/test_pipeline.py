@@ -8,7 +8,7 @@ import miniature
 import pytest
 from miniature import Project
 
-TRAIN = ("train", "evaluate")
+TRAIN = ("train", "evaluate", "report")
 EXPORT = ("export", "sanity", *TRAIN)
 
 
@@ -36,15 +36,16 @@ def test_nothing_reruns_without_a_change(project: Project) -> None:
         ({"lr": 2e-4, "batch_size": 6, "epochs": 3, "seed": 1, "val_fold": 1, "test_fold": 2}, TRAIN),
         ({"train__schedule": "constant"}, TRAIN),
         ({"model__init": "glorot_uniform"}, ("sanity", *TRAIN)),
-        ({"sanity__seed": 1}, ("sanity",)),
-        ({"audit__seed": 1}, ("audit", "evaluate")),
-        ({"evaluate__seed": 1}, ("evaluate",)),
-        ({"balance__power": 0.9}, ("balance",)),
+        ({"sanity__seed": 1}, ("sanity", "report")),
+        ({"audit__seed": 1}, ("audit", "evaluate", "report")),
+        ({"evaluate__seed": 1}, ("evaluate", "report")),
+        ({"balance__power": 0.9}, ("balance", "report")),
         ({"export__cases_per_shard": 3}, EXPORT),
         ({"split__seed": 1}, ("split", "audit", *EXPORT)),
         ({"select_slices__method": "resample"}, ("select_slices", "audit", *EXPORT)),
         ({"normalize__background": -5.0}, ("normalize", "select_slices", "audit", *EXPORT)),
-        ({"ingest__max_failed": 0.5}, ("ingest",)),
+        ({"ingest__max_failed": 0.5}, ("ingest", "report")),
+        ({"report__assay": "pyrosequencing"}, ("report",)),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else None,
 )
@@ -72,7 +73,7 @@ def test_a_dicom_file_reruns_ingest_and_what_its_outs_change(project: Project) -
 
 
 @pytest.mark.parametrize(
-    "stage", ["ingest", "normalize", "select_slices", "balance", "split", "audit", "sanity", "evaluate"]
+    "stage", ["ingest", "normalize", "select_slices", "balance", "split", "audit", "sanity", "evaluate", "report"]
 )
 def test_a_comment_reruns_its_stage_alone_since_outs_are_byte_stable(project: Project, stage: str) -> None:
     project.comment(f"stages/{stage}.py")

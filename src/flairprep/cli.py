@@ -204,13 +204,14 @@ def _sections() -> list[str]:
         export,
         ingest,
         normalize,
+        report,
         sanity,
         select_slices,
         split,
         train,
     )
 
-    own = (ingest, normalize, select_slices, balance, split, audit, export, sanity, evaluate)
+    own = (ingest, normalize, select_slices, balance, split, audit, export, sanity, evaluate, report)
 
     sections: dict[str | None, type[params.Section]] = {
         None: train.Run,

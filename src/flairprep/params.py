@@ -17,7 +17,7 @@ FILE = Path("params.yaml")
 SWEPT = ("lr", "batch_size", "epochs", "seed", "val_fold", "test_fold")
 SECTIONS = (
     *("labels", "ingest", "normalize", "select_slices", "balance", "split"),
-    *("audit", "export", "sanity", "model", "train", "evaluate"),
+    *("audit", "export", "sanity", "model", "train", "evaluate", "report"),
 )
 
 

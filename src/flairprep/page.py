@@ -1,0 +1,53 @@
+"""Pages of one file: a jinja2 template, with its style and its script inside, that loads nothing from elsewhere."""
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+def render(template: str, **values: Any) -> str:
+    """The page that the file `template` of TEMPLATES makes of `values`.
+
+    Whatever is no Markup shows as text. The browser is told to run no script but script.js, by its hash, to load
+    nothing but pictures, and these only from the page's own folder.
+
+    Raises:
+        jinja2.UndefinedError: the template needs a value that is not there.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"percent": percent, "number": number, "anchor": anchor}
+    style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    fixed = {"style": Markup(style), "script": Markup(script), "script_hash": digest}
+    return environment.get_template(template).render(**fixed, **values)
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as "54.7 %", a dash where there is none."""
+    return "-" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """`value` with so many significant digits, a dash where there is none."""
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if 999.5 <= abs(value) < 1e6 else f"{value:.{digits}g}"
+
+
+def anchor(text: str) -> str:
+    """`text` as the name of a place in the page and the part of an address: no space, no quote."""
+    return quote(text, safe="")

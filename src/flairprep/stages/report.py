@@ -1,0 +1,187 @@
+"""report: one page that a person reads, reports/index.html, with the pictures of the cases in reports/assets."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from flairprep import (
+    charts,
+    console,
+    figures,
+    files,
+    gallery,
+    page,
+    params,
+    pictures,
+    predictions,
+    provenance,
+    recipe,
+    stats,
+    volumes,
+    words,
+)
+from flairprep.cases import CaseError, Status, read_csv
+from flairprep.pictures import Shown
+from flairprep.pool import map_cases
+
+DATA = Path("data")
+REPORTS = Path("reports")
+OUT = REPORTS / "index.html"
+ASSETS = REPORTS / "assets"
+LOCK = Path("dvc.lock")
+LATER = ("normalize", "select_slices", "export")  # what may lose a case after ingest
+VOLUMES, SLICES = DATA / "ingest/volumes", DATA / "select_slices"
+Window = tuple[float, float]
+
+
+class Params(params.Section):
+    """Section `report` of params.yaml: where the labels come from, as text, or null."""
+
+    assay: str | None
+    cut_off: str | None
+    dates: str | None
+
+
+class Background(params.Section, extra="ignore"):
+    """What report needs of section `normalize`: the value of what is no tissue."""
+
+    background: float
+
+
+class Evaluate(params.Section):
+    """Section `evaluate`: the permutations behind p_selection are those behind the band of the best epoch."""
+
+    alpha: float
+    permutations: int
+    seed: int
+
+
+class Model(params.Section, extra="ignore"):
+    """What report needs of section `model`: what a null train.monitor stands for."""
+
+    name: str
+
+
+def acquired(case_id: str, *, out: Path) -> Shown:
+    """Draws data/ingest/volumes/ID.nii.gz, as acquired, in its own window."""
+    volume = pictures.upright(volumes.read(VOLUMES / f"{case_id}.nii.gz"))
+    values = pictures.tissue(volume.values)
+    strip, bar = pictures.planes(volume, window := pictures.window(values))
+    pictures.write(strip, out / f"before/{case_id}{pictures.SUFFIX}")
+    return Shown(window, bar, pictures.histogram(values))
+
+
+def seen(case_id: str, *, out: Path, background: float, window: Window | None) -> Shown:
+    """Draws data/select_slices/ID.nii.gz, what the network sees, in `window`; only looks at it where that is None."""
+    volume = pictures.upright(volumes.read(SLICES / f"{case_id}.nii.gz"))
+    values = pictures.tissue(volume.values, background)
+    if window is None:
+        return Shown(pictures.window(values), 0, pictures.histogram(values))
+    strip, bar = pictures.planes(volume, window)
+    pictures.write(strip, out / f"after/{case_id}{pictures.SUFFIX}")
+    pictures.write(pictures.montage(volume, window)[0], out / f"slices/{case_id}{pictures.SUFFIX}")
+    return Shown(window, bar, pictures.histogram(values))
+
+
+def over(function: Callable[[str], Shown], folder: Path, cases: list[str], label: str) -> dict[str, Shown]:
+    """`function` of the cases that have a volume in `folder`; a case that cannot be drawn is warned of and left out."""
+
+    def lost(case_id: str, error: CaseError) -> None:
+        console.warn(f"report: case {case_id}: no picture: {error.code}: {error.message}")
+
+    there = [case for case in cases if (folder / f"{case}.nii.gz").is_file()]
+    results = map_cases(function, there, f"report, {label}", lost=lost)
+    return {case: shown for case, shown in zip(there, results, strict=True) if shown is not None}
+
+
+def draw(cases: list[str], out: Path, background: float) -> tuple[dict[str, Shown], dict[str, Shown]]:
+    """The pictures of `cases` into `out`, as acquired and as the network sees them, the latter all in one window."""
+    look = partial(seen, out=out, background=background)
+    windows = [shown.window for shown in over(partial(look, window=None), SLICES, cases, "windows").values()]
+    low, high = np.median(windows, axis=0).tolist() if windows else (0.0, 1.0)
+    return (
+        over(partial(acquired, out=out), VOLUMES, cases, "as acquired"),
+        over(partial(look, window=(low, high)), SLICES, cases, "as the network sees it"),
+    )
+
+
+def results(section: Evaluate, monitor: stats.Metric, split: pd.DataFrame | None) -> dict[str, Any]:
+    """What train and evaluate left, as the template wants it; `metrics` is None where one of them has not run."""
+    evaluated, metrics = REPORTS / "evaluate", _json(REPORTS / "metrics.json")
+    rows, history = _csv(DATA / "train/val_predictions.csv"), _csv(DATA / "train/history.csv")
+    scored = _csv(evaluated / "cases.csv")
+    if metrics is None or rows is None or history is None or split is None or scored is None:
+        return {"metrics": None, "scored": None}
+    found = predictions.from_tables(rows, split)
+    band = figures.chance_band(found, monitor, section.permutations, section.seed)
+    histogram, bins = _numbers(evaluated / "probability.csv"), _numbers(evaluated / "reliability.csv")
+    by_group = _numbers(evaluated / "groups.csv", text=("by", "value"))
+    ones = int(found.y_true.sum())
+    return {
+        "metrics": metrics,
+        "scored": scored,
+        "diagnosis": _json(evaluated / "diagnosis.json"),
+        "significance": words.significance(metrics, section.alpha),
+        "smallest_effect": words.smallest_effect(ones, len(found.y_true) - ones, section.alpha),
+        "training": figures.training(history.astype(float), metrics, band),
+        "declared": figures.declared(found, metrics, histogram, bins),
+        "confusion": figures.confusion(found),
+        "groups": figures.groups(by_group),
+        "group_rows": by_group.astype(object).where(by_group.notna(), None).to_dict("records"),
+    }
+
+
+def _csv(path: Path) -> pd.DataFrame | None:
+    return read_csv(path) if path.is_file() else None
+
+
+def _numbers(path: Path, text: tuple[str, ...] = ()) -> pd.DataFrame:
+    table = read_csv(path)
+    for name in table.columns.difference(list(text)):
+        table[name] = pd.to_numeric(table[name], errors="coerce")
+    return table
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def main() -> None:
+    """Reads what the other stages left, as far as they ran, writes reports/index.html and reports/assets."""
+    section, evaluate = params.load(Params, "report"), params.load(Evaluate, "evaluate")
+    background = params.load(Background, "normalize").background
+    monitor = recipe.resolve(params.load(recipe.Params, "train"), params.load(Model, "model").name).monitor
+    ingested, split = _csv(DATA / "ingest/cases.csv"), _csv(DATA / "split/split.csv")
+    balance, audit, sanity = (_json(REPORTS / f"{name}.json") for name in ("balance", "audit", "sanity"))
+    result = results(evaluate, monitor, split)
+    with files.whole_folder(ASSETS) as out:
+        usable = [] if ingested is None else ingested.loc[ingested["status"] != Status.FAILED.value, "case_id"].tolist()
+        shown = draw(usable, out, background)
+        later = {stage: _csv(DATA / stage / "cases.csv") for stage in LATER}
+        cases = gallery.join(ingested, later, split, result["scored"], *shown)
+        faults = [*gallery.of_cases(cases), *gallery.of_audit(audit), *gallery.of_sanity(sanity)]
+        faults = sorted([*faults, *gallery.of_labels(balance)], key=lambda fault: fault.level)
+        text = page.render(
+            "report.html",
+            **{**result, "audit": audit, "sanity": sanity, "balance": balance, "cases": cases, "provenance": section},
+            faults=faults,
+            labels=[figures.labels(balance)] if balance else [],
+            folds=[figures.folds(split)] if split is not None else [],
+            bars=figures.bars(audit, result["metrics"]) if audit else None,
+            choices={name: gallery.choices(cases, name) for name in ("status", "code", "plane", "fold", "label")},
+            identity=provenance.hashes(provenance.read_lock(LOCK)),
+            values=provenance.flat(params.read()),
+            words=words,
+            outline=charts.outline,
+        )
+        files.write_text(OUT, text)
+    console.say(f"report: {len(cases)} cases, {len(faults)} things to look at: open {OUT}")
+
+
+if __name__ == "__main__":
+    console.run(main, "report")

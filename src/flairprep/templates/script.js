@@ -1,0 +1,71 @@
+"use strict";
+// Sort, filter and search of the cases; without it the page shows them all.
+const list = document.getElementById("case-list");
+const form = document.querySelector(".controls");
+if (list && form) {
+  const rows = [...list.children];
+  const texts = new Map(rows.map((row) => [row, row.querySelector(".facts").textContent.toLowerCase()]));
+  const filters = [...form.querySelectorAll("[data-filter]")];
+  const search = form.querySelector("[data-search]");
+  const sort = form.querySelector("[data-sort]");
+  const descending = form.querySelector("[data-descending]");
+  const count = form.querySelector("[data-count]");
+  const collator = new Intl.Collator("en", { numeric: true });
+
+  const show = () => {
+    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let shown = 0;
+    for (const row of rows) {
+      const kept = filters.every((filter) => !filter.value || row.dataset[filter.dataset.filter] === filter.value)
+        && words.every((word) => texts.get(row).includes(word));
+      row.hidden = !kept;
+      shown += kept;
+    }
+    count.textContent = `${shown} of ${rows.length} cases`;
+  };
+
+  const order = () => {
+    const key = sort.value, sign = descending.checked ? -1 : 1;
+    const compare = (a, b) => {
+      const one = a.dataset[key], other = b.dataset[key];
+      if (!one !== !other) return one ? -1 : 1; // what has no value comes last, either way
+      const difference = key === "probability" || key === "wrong" ? one - other : collator.compare(one, other);
+      return sign * difference || collator.compare(a.dataset.id, b.dataset.id);
+    };
+    list.append(...[...rows].sort(compare));
+  };
+
+  const reveal = () => {
+    const name = location.hash.slice(1);
+    const target = name && document.getElementById(name);
+    if (!target) return;
+    if (target.hidden) {
+      form.reset();
+      show();
+    }
+    if (target.matches(".case, tr")) {
+      target.scrollIntoView();
+      target.focus({ preventScroll: true });
+    }
+  };
+
+  form.addEventListener("input", show);
+  form.addEventListener("change", () => { show(); order(); });
+  form.addEventListener("reset", () => setTimeout(() => { show(); order(); }));
+  form.addEventListener("submit", (event) => event.preventDefault());
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[data-code]");
+    const code = form.querySelector('[data-filter="code"]');
+    if (!link || !code) return;
+    form.reset();
+    code.value = link.dataset.code;
+    show();
+  });
+  addEventListener("hashchange", reveal);
+  addEventListener("beforeprint", () => {
+    for (const picture of document.querySelectorAll(".planes img")) picture.loading = "eager";
+  });
+  form.hidden = false;
+  show();
+  reveal();
+}
