@@ -2,6 +2,7 @@
 
 import csv
 import time
+from pathlib import Path
 from typing import Any
 
 import miniature
@@ -80,10 +81,18 @@ def test_a_comment_reruns_its_stage_alone_since_outs_are_byte_stable(project: Pr
     assert project.repro() == (stage,)
 
 
-def test_a_queued_run_executes_the_code_that_was_queued(project: Project) -> None:
-    """With lr=1e-5 as DVC writes it, 1e-05, and the cohort linked, not copied, from the cache."""
+def test_temporary_and_queued_runs_know_the_cases_and_execute_the_code_that_was_queued(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With lr=1e-5 as DVC writes it, 1e-05, and the cohort linked, not copied, from the cache.
+
+    ingest.max_failed reruns ingest, but decides on no case, so each comes from the store.
+    """
+    monkeypatch.setenv("FLAIRPREP_CACHE", str(tmp_path / "store"))
+    assert "reused" not in project.run("dvc", "repro", "--force", "--single-item", "ingest")
     project.run("git", "commit", "-q", "-a", "-m", "before the queue")
-    project.run("dvc", "exp", "run", "--queue", "--name", "queued", "-S", "lr=1e-5")
+    assert "18 reused" in project.run("dvc", "exp", "run", "--temp", "-S", "ingest.max_failed=0.4")
+    project.run("dvc", "exp", "run", "--queue", "--name", "queued", "-S", "lr=1e-5", "-S", "ingest.max_failed=0.3")
     source = project.root / "src/flairprep/stages/train.py"
     queued = source.read_text()
     source.write_text(queued.replace('console.say(f"train: ', 'raise SystemExit(f"train: '))
@@ -94,7 +103,9 @@ def test_a_queued_run_executes_the_code_that_was_queued(project: Project) -> Non
         assert time.monotonic() < deadline, status
         time.sleep(1)
     source.write_text(queued)
-    assert "Success" in status, status + project.run("dvc", "queue", "logs", "queued")
+    logs = project.run("dvc", "queue", "logs", "queued")
+    assert "Success" in status, status + logs
+    assert "18 reused" in logs
     shown = project.run("dvc", "exp", "show", "--csv")
     row = next(row for row in csv.DictReader(shown.splitlines()) if row["Experiment"] == "queued")
     assert float(row["lr"]) == 1e-5
