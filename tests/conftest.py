@@ -20,8 +20,8 @@ def scans() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The file that takes longest first, so that parallel workers end together."""
-    items.sort(key=lambda item: item.path.stem != "test_pipeline")
+    """The files that take longest first, so that parallel workers end together."""
+    items.sort(key=lambda item: item.path.stem not in {"test_pipeline", "test_docs"})
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,14 +1,12 @@
 """The import law and the wiring: what dvc.yaml lists is what the code imports and reads."""
 
 import ast
-import re
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
 from flairprep import params
-from flairprep.cases import EITHER, WARNS, Code
 
 ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src"
@@ -168,22 +166,3 @@ def test_calls_that_run_data_would_be_found(tmp_path: Path) -> None:
         (tmp_path / "module.py").write_text(text)
         with pytest.raises(AssertionError):
             test_no_module_runs_what_it_reads(tmp_path / "module.py")
-
-
-def rows_of_codes() -> list[tuple[list[str], str]]:
-    """The rows of README.md's table of codes: the codes of a row, and what it marks them with in parentheses."""
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Codes\n")[1].split("\n## ")[0]
-    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("|")][2:]
-    return [(re.findall(r"\b[A-Z][A-Z_]+\b", cell), "".join(re.findall(r"\((.*?)\)", cell))) for cell in cells]
-
-
-def test_every_code_has_one_row_in_the_readme_and_no_other_has_one() -> None:
-    listed = [code for codes, _ in rows_of_codes() for code in codes]
-    assert sorted(listed) == sorted(code.value for code in Code)
-
-
-def test_the_readme_says_of_each_code_whether_it_warns() -> None:
-    marked = {Code(code): mark for codes, mark in rows_of_codes() for code in codes}
-    assert {code for code, mark in marked.items() if mark == "warning"} == WARNS
-    assert {code for code, mark in marked.items() if mark == "warning or failure"} == EITHER
-    assert {code for code, mark in marked.items() if not mark} == set(Code) - WARNS - EITHER

@@ -31,7 +31,7 @@ class Status(StrEnum):
 
 
 class Code(StrEnum):
-    """Why a case failed or was warned of; what to do about each stands in the README."""
+    """Why a case failed or was warned of; what to do about each stands in docs/codes.md."""
 
     NO_SERIES = "NO_SERIES"
     AMBIGUOUS_SERIES = "AMBIGUOUS_SERIES"

@@ -1,0 +1,546 @@
+"""The documentation says what the code does: params, codes, metrics, columns, links, commands and snippets."""
+
+import argparse
+import ast
+import importlib
+import json
+import re
+import shlex
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import exports
+import miniature
+import numpy as np
+import pandas as pd
+import pytest
+from miniature import Project
+from pydantic import AfterValidator
+from ruamel.yaml import YAML
+from workspace import PARAMS
+
+from flairprep import cli, model, params, recipe, selection, stats
+from flairprep.cases import EITHER, WARNS, Code
+from flairprep.stages import evaluate, train
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = {path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
+PAGES = {"README.md": README, **{f"docs/{name}.md": text for name, text in DOCS.items()}}
+PIPELINE = YAML(typ="safe").load(ROOT / "dvc.yaml")
+SHIPPED = YAML(typ="safe", pure=True).load(PARAMS)
+
+
+# ---- how a page is read ----
+
+
+def blocks(text: str) -> list[tuple[str, str]]:
+    """The fenced blocks of a page: (language, content)."""
+    return re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def prose(text: str) -> str:
+    """A page without its fenced blocks."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of every row of every table, headings and rulers too."""
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+
+
+def section(text: str, heading: str) -> str:
+    """What stands between a heading and the next one of its rank or above."""
+    level = heading.split(" ")[0]
+    after = re.split(rf"^{re.escape(heading)}$", text, maxsplit=1, flags=re.MULTILINE)[1]
+    return re.split(rf"^#{{1,{len(level)}}} ", after, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def quoted(text: str) -> list[str]:
+    """What stands in backticks."""
+    return re.findall(r"`([^`\n]+)`", text)
+
+
+def table(text: str, first: str) -> list[list[str]]:
+    """The rows below the heading `first` of a table's first column, of all such tables of a text."""
+    found, inside = [], False
+    for row in rows(text):
+        if row[0] == first:
+            inside = True
+        elif re.fullmatch(r":?-+:?", row[0]):
+            continue
+        elif inside and row[0].startswith("`"):
+            found.append(row)
+        else:
+            inside = False
+    return found
+
+
+def test_the_pages_are_those_that_the_readme_lists() -> None:
+    assert {f"docs/{name}.md" for name in DOCS} == set(re.findall(r"^\| \[.*?\]\((docs/\w[\w-]*\.md)\)", README, re.M))
+
+
+def test_the_readme_has_a_row_for_each_stage() -> None:
+    told = [row[0] for row in rows(section(README, "## Stages")) if row[0] in PIPELINE["stages"]]
+    assert told == list(PIPELINE["stages"])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_block_says_what_it_is(page: str) -> None:
+    """So that no command hides in a block that the tests below do not read."""
+    assert {kind for kind, _ in blocks(PAGES[page])} <= {"sh", "text", "python", "yaml"}
+    assert not re.search(r"\n\n    \S", prose(PAGES[page])), "an indented block"
+
+
+# ---- params ----
+
+
+def model_of(name: str | None) -> type[params.Section]:
+    """The model that a section is checked against; None: the swept values at the top."""
+    other: dict[str | None, type[params.Section]] = {None: train.Run, "train": recipe.Params, "model": model.Params}
+    if name in other:
+        return other[name]
+    module = "flairprep.labels" if name == "labels" else f"flairprep.stages.{name}"
+    found: type[params.Section] = importlib.import_module(module).Params
+    return found
+
+
+def flat() -> dict[str, tuple[str | None, str]]:
+    """Every key of params.yaml, dotted: its section and its name in it."""
+    swept = {key: (None, key) for key in params.SWEPT}
+    nested = {f"{name}.{key}": (name, key) for name in params.SECTIONS for key in SHIPPED[name]}
+    return {**swept, **nested}
+
+
+KEYS = flat()
+ROWS = {quoted(row[0])[0]: row for row in table(DOCS["params"], "param") if len(row) == 4}
+
+
+def allowed(schema: dict[str, Any]) -> str:
+    """What a field of a pydantic model takes, in the words of docs/params.md, from its JSON schema."""
+    if "anyOf" in schema:
+        return "; ".join(allowed(one) for one in schema["anyOf"])
+    if "enum" in schema:
+        return ", ".join(schema["enum"])
+    plain = {"integer": "whole number", "number": "number", "string": "text", "null": "null", "boolean": "true, false"}
+    if schema["type"] == "array":
+        word, *bounds = allowed(schema["items"]).split(", ")
+        return ", ".join([f"list of {'1 or more ' * (schema.get('minItems') == 1)}{word}s", *bounds])
+    if schema["type"] == "object":
+        return f"{allowed(schema['additionalProperties'])}s by name"
+    signs = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
+    bounds = [f"{sign} {number(schema[key])}" for key, sign in signs.items() if key in schema]
+    return ", ".join([plain[schema["type"]], *bounds])
+
+
+def number(value: float) -> str:
+    return str(int(value)) if value == int(value) else str(value)
+
+
+def test_every_param_has_a_row_and_no_other_has_one() -> None:
+    assert list(ROWS) == list(KEYS), "in the order of params.yaml"
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_param_has_the_default_and_the_choices_of_the_code(key: str) -> None:
+    where, name = KEYS[key]
+    cls = model_of(where)
+    _, default, value, meaning = ROWS[key]
+    assert YAML(typ="safe", pure=True).load(default) == (SHIPPED if where is None else SHIPPED[where])[name]
+    inside = any(isinstance(one, AfterValidator) for one in cls.model_fields[name].metadata)
+    assert value == ("path inside the project" if inside else allowed(cls.model_json_schema()["properties"][name]))
+    assert meaning
+
+
+def follows(key: str) -> set[str]:
+    """The stages that a param may rerun: those that list it, and what reads their outs.
+
+    The bytes of sanity's gate never change; `report` follows everything, which the page says once.
+    """
+    stages = PIPELINE["stages"]
+    found: set[str] = set()
+    waiting = [name for name, stage in stages.items() if {key, key.split(".")[0]} & set(stage["params"])]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            outs = [next(iter(out)) if isinstance(out, dict) else out for out in stages[name].get("outs", [])]
+            outs = [out for out in outs if out != "data/sanity"]
+            reads = {
+                other: [dep for dep in stage["deps"] if dep.startswith(tuple(outs))] for other, stage in stages.items()
+            }
+            waiting += [other for other, deps in reads.items() if deps and outs]
+    return found - {"report"}
+
+
+@pytest.mark.parametrize("name", [None, *params.SECTIONS])
+def test_a_section_says_what_it_reruns(name: str | None) -> None:
+    part = section(DOCS["params"], f"## {name or 'At the top'}")
+    told = re.search(r"^Reruns: (.*)\.$", part, re.MULTILINE)
+    assert told
+    keys = [key for key, (where, _) in KEYS.items() if where == name]
+    assert set(told[1].split(", ")) == (set().union(*map(follows, keys)) or {"report"})
+
+
+def test_what_null_stands_for_is_what_the_networks_have() -> None:
+    found = {quoted(row[0])[0]: row[1:] for row in table(section(DOCS["params"], "## The two networks"), "param")}
+    load = YAML(typ="safe", pure=True).load
+    for place, name in enumerate(("resnet3d", "question_cnn")):
+        own = {f"model.{key}": value for key, value in vars(model.NETWORKS[name]).items()}
+        own |= {f"train.{key}": value for key, value in recipe.RECIPES[name].items()}
+        own = {key: list(value) if isinstance(value, tuple) else value for key, value in own.items() if key in KEYS}
+        assert {key: load(cells[place]) for key, cells in found.items()} == own
+
+
+def variables() -> set[str]:
+    """The environment variables that the code reads."""
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
+    return set(re.findall(r"""(?:environ\.get|environ|_setting)[\[(]"(FLAIRPREP_[A-Z]+)""", code))
+
+
+def test_every_environment_variable_has_a_row_and_no_other_has_one() -> None:
+    listed = {quoted(row[0])[0] for row in table(DOCS["params"], "variable")}
+    assert listed == variables()
+
+
+def overrides() -> Iterator[tuple[str, str]]:
+    """Every -S KEY=VALUE of every page, one value at a time."""
+    for text in PAGES.values():
+        for key, values in re.findall(r"-S '?([a-z_]+(?:\.[a-z_]+)?)=((?:\[[^\]]*\]|[^\s`'|)])+)", text):
+            yield from ((key, value) for value in re.findall(r"\[[^\]]*\]|[^,]+", values))
+
+
+@pytest.mark.parametrize(("key", "value"), sorted(set(overrides())))
+def test_every_override_is_one_that_params_yaml_takes(key: str, value: str) -> None:
+    where, name = KEYS[key]
+    given = {key: SHIPPED[key] for key in params.SWEPT} if where is None else SHIPPED[where]
+    params.validate(model_of(where), {**given, name: YAML(typ="safe", pure=True).load(value)}, where)
+
+
+# ---- codes ----
+
+
+def rows_of_codes() -> list[tuple[list[str], str]]:
+    """The rows of the table of codes: the codes of a row, and what it marks them with in parentheses."""
+    cells = [row[0] for row in rows(section(DOCS["codes"], "# Codes"))][2:]
+    return [(re.findall(r"\b[A-Z][A-Z_]+\b", cell), "".join(re.findall(r"\((.*?)\)", cell))) for cell in cells]
+
+
+def test_every_code_has_one_row_and_no_other_has_one() -> None:
+    listed = [code for codes, _ in rows_of_codes() for code in codes]
+    assert sorted(listed) == sorted(code.value for code in Code)
+
+
+def test_the_page_says_of_each_code_whether_it_warns() -> None:
+    marked = {Code(code): mark for codes, mark in rows_of_codes() for code in codes}
+    assert {code for code, mark in marked.items() if mark == "warning"} == WARNS
+    assert {code for code, mark in marked.items() if mark == "warning or failure"} == EITHER
+    assert {code for code, mark in marked.items() if not mark} == set(Code) - WARNS - EITHER
+
+
+# ---- metrics ----
+
+
+def first_columns(text: str, first: str) -> list[str]:
+    return [name for row in table(text, first) for name in quoted(row[0])]
+
+
+def test_every_metric_has_a_row_and_no_other_has_one() -> None:
+    rng = np.random.default_rng(0)
+    ids, labels = np.array([f"{n}" for n in range(8)]), np.array([0, 1] * 4)
+    found = evaluate.Predictions(ids, labels, rng.uniform(size=(4, 8)), ids)
+    section_of = evaluate.Params(alpha=0.05, permutations=99, seed=0)
+    table_of = pd.DataFrame({"epoch": "1", "case_id": ids, "label": labels, "probability": "0.5", "group": ids})
+    metrics = evaluate.evaluate(found, "val_loss", section_of) | evaluate.tested(table_of, table_of)
+    assert sorted(first_columns(DOCS["metrics"], "metric")) == sorted([*metrics, "diagnosis"])
+
+
+def test_the_verdicts_are_those_of_the_code() -> None:
+    verdicts = {
+        evaluate.verdict({"predicted_positive": share, "p_selection": p, "p_within": within}, 0.05)
+        for share in (0.5, 1)
+        for p in (0.01, 0.5)
+        for within in (None, 0.5)
+    }
+    assert set(first_columns(DOCS["metrics"], "verdict")) == verdicts
+
+
+def test_the_diagnoses_and_the_checks_are_those_of_the_code() -> None:
+    for module, called, first in (
+        ("diagnosis", {"_diagnosis", "Diagnosis"}, "diagnosis"),
+        ("checks", {"Check"}, "check"),
+    ):
+        tree = ast.parse((ROOT / f"src/flairprep/{module}.py").read_text())
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) in called]
+        names = {node.args[0].value for node in calls if isinstance(node.args[0], ast.Constant)}
+        assert set(first_columns(DOCS["metrics"], first)) == names
+
+
+def test_the_plots_are_those_of_the_pipeline() -> None:
+    assert first_columns(DOCS["metrics"], "plot") == [next(iter(plot)) for plot in PIPELINE["plots"]]
+
+
+# ---- statistics ----
+
+MEASURED = section(DOCS["statistics"], "## How often they are wrong")
+
+
+def test_every_statistic_has_its_place_and_every_name_is_a_function() -> None:
+    named = set(re.findall(r"`([a-z_]+\.[a-z_]+)`", DOCS["statistics"]))
+    for name in named - set(KEYS):
+        module, function = name.split(".")
+        assert callable(getattr(importlib.import_module(f"flairprep.{module}"), function)), name
+    for module_of in (stats, selection):
+        own = {
+            name for name, value in vars(module_of).items() if getattr(value, "__module__", "") == module_of.__name__
+        }
+        word = module_of.__name__.split(".")[1]
+        assert {f"{word}.{name}" for name in own if not name.startswith("_")} <= named
+
+
+def test_every_number_that_was_measured_stands_in_the_results() -> None:
+    printed = "".join(path.read_text() for path in (ROOT / "bench/results").glob("*.txt"))
+    numbers = [n for row in rows(MEASURED)[2:] for n in re.findall(r"\d+(?:\.\d+)?%|\d+ of \d+", row[-1])]
+    assert len(numbers) > 20
+    assert not [n for n in numbers if n not in printed]
+
+
+def test_every_reference_is_given_and_used() -> None:
+    given = [int(n) for n in re.findall(r"^(\d+)\. ", section(DOCS["statistics"], "## References"), re.MULTILINE)]
+    used = {int(n) for n in re.findall(r"\[(\d+)\](?!\()", DOCS["statistics"])}
+    assert given == sorted(used) == list(range(1, len(given) + 1))
+
+
+# ---- links ----
+
+
+def anchors(text: str) -> set[str]:
+    """Those that GitHub gives the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", prose(text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(PAGES[page])):
+        if target.startswith("https://"):
+            continue
+        name, _, anchor = target.partition("#")
+        path = ((ROOT / page).parent / name).resolve() if name else ROOT / page
+        assert path.exists(), target
+        assert path.is_relative_to(ROOT), target
+        assert not anchor or anchor in anchors(path.read_text(encoding="utf-8")), target
+
+
+# ---- commands ----
+
+
+@pytest.fixture(scope="module")
+def commands() -> dict[str, argparse.ArgumentParser]:
+    """The subcommands of flairprep, from the parser that cli.main would use."""
+    made: list[argparse.ArgumentParser] = []
+
+    def stop(parser: argparse.ArgumentParser, *_: Any) -> None:
+        made.append(parser)
+        raise SystemExit
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(argparse.ArgumentParser, "parse_args", stop)
+        with pytest.raises(SystemExit):
+            cli.main([])
+    return next(dict(a.choices) for a in made[0]._actions if isinstance(a, argparse._SubParsersAction))
+
+
+def typed(text: str) -> list[str]:
+    """The commands of a page that stand in blocks to be typed, a line each."""
+    return [line for kind, content in blocks(text) if kind == "sh" for line in content.splitlines()]
+
+
+def written() -> list[str]:
+    """Every command of flairprep, dvc and make on any page, in blocks, tables and sentences; without assignments."""
+    found: dict[str, None] = {}
+    for text in PAGES.values():
+        lines = [
+            *typed(text),
+            *quoted(prose(text)),
+            *(s for kind, t in blocks(text) if kind == "text" for s in t.split("\n")),
+        ]
+        for line in lines:
+            inner = re.findall(r"\$\((.*?)\)", line)
+            for part in [*re.split(r" (?:&&|\|) ", re.sub(r"\$\(.*?\)", "NAME", line)), *inner]:
+                command = re.sub(r"^(?:[A-Z_]+=\S* )*", "", part.strip())
+                if re.match(r"(flairprep|dvc|make)( |$)", command):
+                    found[command] = None
+    return list(found)
+
+
+def test_every_command_is_one_that_exists(
+    commands: dict[str, argparse.ArgumentParser], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dvc.cli.parser import DvcParser, get_main_parser
+
+    def refuse(_: argparse.ArgumentParser, message: str, *__: Any) -> None:
+        raise ValueError(message)
+
+    monkeypatch.setattr(argparse.ArgumentParser, "error", refuse)
+    monkeypatch.setattr(DvcParser, "error", refuse)
+    dvc = get_main_parser()
+    targets = {name for line in (ROOT / "Makefile").read_text().splitlines() for name in _targets(line)}
+    faults = []
+    for command in written():
+        tool, *words = shlex.split(command)
+        try:
+            if tool == "make" and not set(words) <= targets:
+                faults.append(f"{command}: no such target")
+            elif tool == "dvc" and words:
+                dvc.parse_args(words)
+            elif tool == "flairprep" and words and words[0] not in {"--help"}:
+                if words[0] in commands:
+                    commands[words[0]].parse_args(words[1:])
+                else:
+                    faults.append(f"{command}: no such subcommand")
+        except ValueError as error:
+            if "arguments are required" not in str(error):  # a sentence may name a command without what it works on
+                faults.append(f"{command}: {error}")
+    assert not faults
+
+
+def _targets(line: str) -> list[str]:
+    names = re.match(r"([a-z][a-z -]*):", line)
+    return names[1].split() if names else []
+
+
+def test_every_subcommand_has_a_row_with_its_options(commands: dict[str, argparse.ArgumentParser]) -> None:
+    told = {quoted(row[0])[0]: set(quoted(row[2])) for row in table(README, "command")}
+    assert set(told) == {f"flairprep {name}" for name in commands}
+    for name, parser in commands.items():
+        options = {action.option_strings[-1] for action in parser._actions if action.option_strings} - {"--help"}
+        assert options <= told[f"flairprep {name}"], name
+
+
+# What the pass below does not run, and why.
+NOT_RUN = {
+    r"make demo|make test": "they make .venv, in minutes; .ci/run makes test, and the pass starts with what demo runs",
+    r"\. \.venv/bin/activate|pip .*": "no command of the project",
+    r"flairprep key": "for exports; the miniature has a folder a case. tests/test_cli.py runs it",
+    r"dvc remote .*|dvc push.*|dvc pull.*|git push|dvc exp (push|pull) .*": "there is no remote",
+    r"dask .*|FLAIRPREP_SCHEDULER=.*": "there is no cluster; tests/test_cluster.py makes one",
+    r"flairprep cache .*": "it works on the user's own store",
+}
+# How the pass types what would take long, ask, or have nothing to do.
+CHEAPER = {
+    "lr=1e-4,5e-5,2e-5,1e-5": "lr=1e-5",
+    "val_fold=0,1,2,3,4": "val_fold=1",
+    "git commit": "git commit --allow-empty",
+    "dvc gc": "dvc gc --force",
+}
+
+
+@pytest.fixture(scope="module")
+def typed_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A miniature in which every command of the pages has run once, in the order in which README.md lists the pages."""
+    project = miniature.make(tmp_path_factory.mktemp("typed"))
+    project.run("git", "config", "user.email", "test@example.org")
+    project.run("git", "config", "user.name", "test")
+    project.run("git", "add", "-A")
+    project.repro()  # as make demo does
+    order = ["README.md", *re.findall(r"^\| \[.*?\]\((docs/[\w-]+\.md)\)", README, re.MULTILINE)]
+    lines = dict.fromkeys(line for page in order for line in typed(PAGES[page]))
+    for line in lines:
+        if any(re.fullmatch(pattern, line) for pattern in NOT_RUN):
+            continue
+        for costly, cheap in CHEAPER.items():
+            line = line.replace(costly, cheap)
+        if " NAME" in line:
+            names = project.run("dvc", "exp", "list", "--all-commits", "--name-only").split()
+            line = line.replace("NAME", names[0])
+        project.run("env", "PYTHONPATH=src", *shlex.split(line))
+        if line == "dvc queue start":
+            wait(project)
+    return project
+
+
+def wait(project: Project) -> None:
+    """Until the queue has done its runs."""
+    deadline = time.monotonic() + 300  # of patience, in case the queue never ends
+    while "Running" in (status := project.run("dvc", "queue", "status")) or "Queued" in status:
+        assert time.monotonic() < deadline, status
+        time.sleep(1)
+    assert "Failed" not in status, status
+
+
+def test_every_command_that_is_to_be_typed_works(typed_project: Project) -> None:
+    assert "lower-rate" in typed_project.run("git", "branch")
+    assert (typed_project.root / "reports/all/compare.json").is_file()
+
+
+def test_what_is_not_run_is_on_a_page() -> None:
+    lines = [line for text in PAGES.values() for line in typed(text)]
+    assert not [p for p in NOT_RUN if not any(re.fullmatch(p, line) for line in lines)]
+    assert not [costly for costly in CHEAPER if not any(costly in line for line in lines)]
+
+
+def columns_told() -> dict[str, list[str]]:
+    """File -> columns, by the tables of all pages."""
+    found = [row for text in DOCS.values() for row in table(text, "file")]
+    return {quoted(file)[0]: quoted(columns) for file, _, columns in found}
+
+
+def test_every_table_is_told_with_its_columns(typed_project: Project) -> None:
+    root = typed_project.root
+    files = [path for part in ("data", "reports") for path in sorted((root / part).rglob("*.csv"))]
+    found = {str(path.relative_to(root)): path.read_text().split("\n", 1)[0].split(",") for path in files}
+    others = ("data/raw", "reports/all", "reports/assets")
+    found = {name: columns for name, columns in found.items() if not name.startswith(others)}
+    differing = json.loads((root / "reports/compare.json").read_text())["keys"]
+    found["reports/compare.csv"] = [name for name in found["reports/compare.csv"] if name not in differing]
+    assert columns_told() == found
+
+
+def test_every_key_of_a_report_is_told(typed_project: Project) -> None:
+    told = set(quoted(DOCS["metrics"]))
+
+    def keys(value: Any) -> Iterator[str]:
+        for item in value if isinstance(value, list) else ():
+            yield from keys(item)
+        for key, item in value.items() if isinstance(value, dict) else ():
+            yield key
+            yield from keys(item) if key not in {"setting", "strata", "left_out", "same"} else ()
+
+    for path in sorted((typed_project.root / "reports").rglob("*.json")):
+        if path.name != "compare.vl.json" and "assets" not in path.parts:
+            assert set(keys(json.loads(path.read_text()))) <= told, path.name
+
+
+# ---- snippets ----
+
+
+def test_the_snippets_read_the_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    labels = {0: "0101", 1: "01010", 2: "1100"}
+    exports.write_export(tmp_path, labels, lambda rng, label, _: exports.brain(rng, label, 1.0), per_shard=3)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for kind, content in blocks(DOCS["shards"]):
+        if kind == "python" and not (content.startswith("import torch") and find_spec("torch") is None):
+            exec(content, names)
+    assert "p_selection" in capsys.readouterr().out
+    shards, tfrecord = names["Shards"], names["tfrecord"]
+    read = shards("data/export", [0, 1, 2], shape=(8, 12, 12))
+    plain = [read[index] for index in range(len(read))]
+    for (image, label, case_id), case in zip(plain, tfrecord.dataset("data/export").as_numpy_iterator(), strict=True):
+        assert image.dtype == np.float32
+        assert np.array_equal(image[0], case["image"][..., 0].astype(np.float32))
+        assert (label, case_id) == (case["label"], case["case_id"].decode())
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_snippet_parses(page: str) -> None:
+    for kind, content in blocks(PAGES[page]):
+        if kind == "python":
+            ast.parse(content)
+        if kind == "yaml":
+            for name, values in YAML(typ="safe", pure=True).load(content).items():
+                params.validate(model_of(name), {**SHIPPED[name], **values}, name)
