@@ -108,7 +108,7 @@ def test_what_reads_params_depends_on_them() -> None:
         "export": {"export"},
         "sanity": {"sanity", "model"},
         "train": {*params.SWEPT, "model", "train"},
-        "evaluate": {"lr", "epochs", "evaluate", "model.name", "train.monitor"},
+        "evaluate": {"lr", "epochs", "val_fold", "test_fold", "evaluate", "model", "train"},
         "report": {*params.SWEPT, *params.SECTIONS},  # it shows them all
     }
 

@@ -158,10 +158,6 @@ def test_of_very_many_items_several_go_together(dask: Dask, monkeypatch: pytest.
     monkeypatch.setattr(cluster, "MANY", 10)
     items = list(range(57))
     assert [result for result, _ in map_cases(square, items, "test")] == [number * number for number in items]
-    found = list(map_cases(partial(does_on_five, deed=kills_its_worker), range(25), "test", lost=lost))
-    assert [one[:2] if isinstance(one, tuple) else one for one in found] == [
-        (5, Code.CRASHED) if number == 5 else number for number in range(25)
-    ]
 
 
 def test_a_case_runs_in_the_folder_and_with_the_variables_of_the_program(
@@ -208,7 +204,6 @@ def test_error_of_one_case_costs_that_case(dask: Dask, error: Exception, code: C
         (exits, Code.CRASHED, "exit status 3"),
         (hangs, Code.TIMED_OUT, "over 3 s"),
         (takes_memory, Code.TOO_LARGE, "over 2048 MB"),
-        (kills_its_worker, Code.CRASHED, "2 dask workers died while they had it"),
     ],
 )
 def test_case_that_ends_its_process_hangs_or_takes_too_much_costs_itself(
@@ -220,6 +215,15 @@ def test_case_that_ends_its_process_hangs_or_takes_too_much_costs_itself(
     assert [result for result in results if isinstance(result, int)] == [0, 1, 2, 3, 4, 6, 7, 8, 9]
     assert results[5][:2] == (5, code)
     assert word in results[5][2]
+
+
+def test_case_that_kills_every_worker_costs_itself_and_none_beside_it(
+    dask: Dask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "MANY", 5)  # so that 3, 4 and 5 go together
+    results = list(map_cases(partial(does_on_five, deed=kills_its_worker), range(10), "test", lost=lost))
+    assert results.pop(5) == (5, Code.CRASHED, "2 dask workers died while they had it")
+    assert results == [0, 1, 2, 3, 4, 6, 7, 8, 9]
 
 
 def test_a_case_whose_worker_is_killed_is_done_by_another(dask: Dask, tmp_path: Path) -> None:

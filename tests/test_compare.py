@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +88,27 @@ def test_values_of_any_kind_make_settings(value: Any) -> None:
     assert len(found["pairs"]) == 1
 
 
-def test_seeds_of_a_case_are_averaged_and_are_no_further_cases() -> None:
-    a, b = made("a", 0.7, seed=0), made("b", 0.6, seed=1)
-    rows = compare.declared_of([a, b])
-    assert len(rows) == PER_FOLD
-    np.testing.assert_allclose(rows["probability"], (a.found.declared + b.found.declared) / 2)
-    (setting,) = compared(a, b)["settings"]
-    assert (setting["runs"], setting["seeds"], setting["cases"]) == (2, 2, PER_FOLD)
+def accuracy_of(run: Run) -> float:
+    return stats.accuracy(run.found.y_true, run.found.declared)
+
+
+def test_the_measures_of_several_seeds_are_averaged_and_never_their_probabilities() -> None:
+    runs = [made(f"s{seed}", right, seed=seed) for seed, right in enumerate((0.7, 0.6, 0.5))]
+    (setting,) = compared(*runs)["settings"]
+    assert (setting["runs"], setting["seeds"], setting["cases"]) == (3, 3, PER_FOLD)
+    assert setting["accuracy"] == pytest.approx(np.mean([accuracy_of(run) for run in runs]))
+    areas = [stats.auc(run.found.y_true, run.found.declared) for run in runs]
+    assert setting["auc"] == pytest.approx(np.mean(areas))
+    ensemble = np.mean([run.found.declared for run in runs], axis=0)
+    assert setting["accuracy"] != pytest.approx(stats.accuracy(runs[0].found.y_true, ensemble))
+    (alone,) = compared(runs[1])["settings"]
+    widths = [s["accuracy_high"] - s["accuracy_low"] for s in (setting, alone)]
+    assert widths[0] == pytest.approx(widths[1], rel=0.1), "the same cases again tell as much as before"
+
+
+def test_a_run_made_twice_counts_once() -> None:
+    a = made("a", 0.7)
+    assert len(compare.declared_of([a, made("again", 0.6)])) == PER_FOLD
 
 
 def test_numbers_of_a_setting_over_folds_are_those_of_stats_on_all_its_cases() -> None:
@@ -158,11 +173,22 @@ def test_the_p_of_one_fold_is_the_joint_one() -> None:
 
 def test_nothing_learned_says_what_so_many_cases_can_show() -> None:
     said = text(compared(made("a", lr=1e-5), made("b", lr=2e-5)))
-    least = stats.detectable_accuracy(PER_FOLD, 0.5)
+    least = stats.detectable_accuracy(PER_FOLD, 0.5, 0.05 / 2)
     assert (
         "Nothing was learned, as far as can be told: the smallest p, corrected for all 2 runs and their epochs," in said
     )
-    assert f"{PER_FOLD} cases can show a true accuracy of {least:.1%} or better" in said
+    assert f"{PER_FOLD} cases can show a true accuracy of {least:.1%} or better so corrected." in said
+
+
+def test_what_cases_can_show_allows_for_folds_and_for_other_runs_of_a_fold() -> None:
+    folds = [made(f"a{fold}", 0.5, fold) for fold in range(FOLDS)]
+    (setting,) = compared(*folds)["settings"]
+    assert setting["learnable"] == pytest.approx(stats.detectable_accuracy(round(200 / 1.8), 0.5))
+    seeds = [made(f"s{seed}", 0.5, seed=seed) for seed in range(3)]
+    (setting,) = compared(*seeds)["settings"]
+    assert setting["learnable"] == pytest.approx(stats.detectable_accuracy(PER_FOLD, 0.5, 0.05 / 3))
+    found = compared(made("a", lr=1e-5), made("b", 0.5, 1, lr=2e-5))
+    assert found["settings"][0]["learnable"] == pytest.approx(stats.detectable_accuracy(PER_FOLD, 0.5, 0.05 / 2))
 
 
 def test_a_little_in_every_fold_is_more_than_in_one() -> None:
@@ -206,6 +232,39 @@ def test_a_constant_answer_has_not_learned() -> None:
     assert found["settings"][0]["p_selection"] < 0.05
     assert "Learned:" not in text(found)
     assert "One side only, whatever the image: the one setting." in text(found)
+    assert "smallest p" not in text(found), "the p of an epoch that the declared predictions are not"
+
+
+def constant(name: str, value: float, fold: int = 0, **setting: Any) -> Run:
+    """A run that declares `value` of every case, after an epoch that has learned."""
+    run = made(name, 0.95, fold, **setting)
+    y_prob = np.concatenate([run.found.y_prob[:1], np.full((EPOCHS, PER_FOLD), value)])
+    return replace(run, monitor="val_accuracy", found=replace(run.found, y_prob=y_prob))
+
+
+def test_the_smallest_p_is_that_of_a_setting_that_is_not_constant() -> None:
+    found = compared(constant("a", 0.9, lr=1e-5), made("b", 0.5, lr=2e-5))
+    first, second = (s["p_selection"] for s in found["settings"])
+    assert first < 0.05 < second
+    assert f"is {second:.2g}; " in text(found)
+    assert "One side only, whatever the image: lr=1e-05." in text(found)
+
+
+def test_one_side_only_is_judged_by_run() -> None:
+    found = compared(*(constant(f"a{fold}", 0.1 + 0.8 * (fold % 2), fold) for fold in range(4)))
+    assert found["settings"][0]["predicted_positive"] == 0.5
+    assert "One side only, whatever the image: the one setting." in text(found)
+    assert "Learned" not in text(found)
+    mixed = compared(constant("a", 0.9), made("b", 0.9, 1))
+    assert "One side only" not in text(mixed)
+
+
+def test_runs_of_a_fold_without_a_case_in_common_have_no_p() -> None:
+    a, b = made("a", 0.95, lr=1e-5), made("b", 0.95, lr=2e-5)
+    other = replace(b, found=replace(b.found, case_ids=np.array([f"x{case}" for case in b.found.case_ids])))
+    found = compared(a, other)
+    assert [s["p_selection"] for s in found["settings"]] == [1, 1]
+    assert "Learned" not in text(found)
 
 
 # ---- differ ----
@@ -236,6 +295,63 @@ def test_several_folds_are_worth_less_than_independent_cases() -> None:
 
 
 TWO = (("a", 0.55, 1e-5), ("b", 0.7, 1e-4))
+
+
+def test_the_interval_of_a_difference_over_folds_is_as_much_wider_as_its_p_is_larger() -> None:
+    runs = [[made(f"{name}{fold}", right, fold, lr=lr) for fold in range(FOLDS)] for name, right, lr in TWO]
+    (pair,) = compared(*runs[0], *runs[1])["pairs"]
+    rows = compare.paired(*map(compare.declared_of, runs))
+    names = ("label", "probability_a", "probability_b")
+    for metric in compare.METRICS:
+        estimate, low, high, _ = stats.paired_difference(
+            *(rows[name].to_numpy() for name in names),
+            groups=rows["group"].to_numpy(),
+            folds=rows["fold"].to_numpy(),
+            metric=metric,
+        )
+        assert pair[metric]["estimate"] - pair[metric]["low"] == pytest.approx(np.sqrt(1.8) * (estimate - low))
+        assert pair[metric]["high"] - pair[metric]["estimate"] == pytest.approx(np.sqrt(1.8) * (high - estimate))
+
+
+def test_more_seeds_on_one_side_are_no_advantage() -> None:
+    """An ensemble of five is better than each of the five: the one seed that both have is what is compared."""
+    five = [made(f"s{seed}", 0.65, seed=seed, lr=1e-5) for seed in range(5)]
+    one = replace(five[3], name="b", setting=five[3].setting | {"lr": 1e-4})
+    (pair,) = compared(*five, one)["pairs"]
+    assert (pair["accuracy"]["estimate"], pair["accuracy"]["p"], pair["auc"]["p"]) == (0, 1, 1)
+    assert not pair["other_seeds"]
+
+
+def test_seeds_that_both_have_are_paired_and_their_differences_averaged() -> None:
+    a = [made(f"a{seed}", 0.5, seed=seed, lr=1e-5) for seed in (0, 1)]
+    b = [made(f"b{seed}", right, seed=seed, lr=1e-4) for seed, right in ((1, 0.9), (0, 0.6), (2, 0.1))]
+    (pair,) = compared(*a, *b)["pairs"]
+    assert pair["cases"] == PER_FOLD
+    assert pair["accuracy"]["estimate"] == pytest.approx(0.25)
+    right = {run.name: (run.found.declared > 0.5) == run.found.y_true for run in [*a, *b]}
+    p = [stats.mcnemar_p_value(right[f"a{seed}"], right[f"b{seed}"]) for seed in (0, 1)]
+    assert pair["accuracy"]["p"] == pytest.approx(min(1, 2 * np.mean(p)))
+
+
+@pytest.mark.parametrize(("seeds", "estimate"), [((2, 3), 0.3), ((2, 3, 4), 0.1)])
+def test_without_a_seed_in_common_the_order_counts_or_the_first_and_it_says_so(
+    seeds: tuple[int, ...], estimate: float
+) -> None:
+    a = [made(f"a{seed}", 0.5, seed=seed, lr=1e-5) for seed in (0, 1)]
+    b = [made(f"b{seed}", right, seed=seed, lr=1e-4) for seed, right in zip(seeds, (0.6, 1.0, 1.0), strict=False)]
+    found = compared(*a, *b)
+    assert found["pairs"][0]["accuracy"]["estimate"] == pytest.approx(estimate)
+    assert "No seed of training in common, so paired in their order" in text(found)
+    assert "No seed" not in text(compared(*a, *(replace(run, seed=run.seed - 2) for run in b)))
+
+
+def test_a_p_that_so_few_cases_do_not_have_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = stats.paired_difference
+    monkeypatch.setattr(stats, "paired_difference", lambda *a, **k: (*plain(*a, **k)[:3], float("nan")))
+    found = compared(made("a", 0.5, lr=1e-5), made("b", 0.9, lr=1e-4))
+    assert found["pairs"][0]["differ"] == ["accuracy"]
+    assert "Too few cases for a p: auc of lr=1e-05 and lr=0.0001." in text(found)
+    json.dumps(compare.plain(found), allow_nan=False)
 
 
 def test_two_scans_of_a_patient_take_the_draws_of_patients() -> None:
@@ -376,10 +492,58 @@ def test_main_effects_of_the_plan_are_found_and_compared_with_the_noise() -> Non
 
 def test_what_is_no_design_has_no_main_effects() -> None:
     four = [{"a": a, "b": b} for a in (0, 1) for b in (0, 1)]
-    assert compare.orthogonal(four) == {"a": [-1, -1, 1, 1], "b": [-1, 1, -1, 1]}
-    assert compare.orthogonal(four[:3]) is None
+    assert compare.orthogonal(four) is None, "a grid is compared in pairs"
+    every = [dict(zip("abcde", levels, strict=True)) for levels in product((0, 1), repeat=5)]
+    columns = compare.orthogonal(every)
+    assert columns is not None
+    assert columns["a"] == [-1] * 16 + [1] * 16
+    assert compare.orthogonal(every[:-2]) is None
     assert compare.orthogonal([{"a": a} for a in range(4)]) is None
-    assert compare.orthogonal([*four[:3], {"a": 0, "b": 2}]) is None
+    assert compare.orthogonal(plan.settings()[1:]) is None
+
+
+def test_a_grid_and_a_fifth_setting_are_compared_in_pairs() -> None:
+    grid = [made(f"{lr}{size}", lr=lr, batch_size=size) for lr in (1e-5, 1e-4) for size in (2, 4)]
+    found = compared(*grid)
+    assert (len(found["pairs"]), found["main_effects"]) == (6, [])
+    fifth = made("fifth", 1.0, lr=5e-5, batch_size=8)
+    found = compared(*grid, fifth)
+    assert len(found["pairs"]) == 10
+    assert "They differ: lr=5e-05 batch_size=8 against" in text(found) or "against lr=5e-05 batch_size=8" in text(found)
+
+
+def planned(*others: Run, fold: Any = lambda number: 0) -> dict[str, Any]:
+    return compared(*(made(f"p{n}", 0.5, fold(n), **s) for n, s in enumerate(plan.settings())), *others)
+
+
+def test_settings_outside_of_a_design_are_compared_among_themselves() -> None:
+    base: dict[str, Any] = {**dict.fromkeys(plan.LEVELS), "lr": 5e-5, "batch_size": 4, "train.schedule": "constant"}
+    centre, better = made("c", 0.5, **base), made("b", 1.0, **base | {"lr": 2e-5})
+    found = planned(centre)
+    assert (len(found["main_effects"]), found["pairs"], found["confounded"]) == (7, [], [])
+    found = planned(centre, better)
+    assert len(found["main_effects"]) == 7
+    (pair,) = found["pairs"]
+    assert (pair["changed"], pair["differ"]) == (["lr"], ["accuracy", "auc"])
+    assert "They differ:" in text(found)
+    assert "Settings are a screening design. Main effects on the accuracy, each mixed with products of" in text(found)
+    said = text(planned(centre, replace(centre, name="d", setting=centre.setting | {"lr": 2e-5})))
+    assert "Nothing shows that the settings outside of the design differ" in said
+
+
+def test_a_design_of_every_combination_mixes_nothing() -> None:
+    levels = [dict(zip(("v", "w", "x", "y", "z"), signs, strict=True)) for signs in product((0, 1), repeat=5)]
+    found = compared(*(made(f"{n}", 0.5, **setting) for n, setting in enumerate(levels)), permutations=19)
+    assert len(found["main_effects"]) == 5
+    assert "Main effects on the accuracy:" in text(found)
+
+
+def test_a_design_without_a_case_in_common_falls_back_to_pairs() -> None:
+    found = planned(fold=lambda number: number % 2)
+    assert (found["main_effects"], len(found["pairs"])) == ([], 28)
+    assert "One setting only" not in text(found)
+    assert "No fold in common, so not compared" in text(found)
+    assert "One setting only" in text(compared(made("a")))
 
 
 # ---- test fold, cohorts, commands ----
@@ -400,6 +564,13 @@ def test_a_test_fold_is_corrected_and_its_best_marked() -> None:
     assert "corrected for 2 settings (the best of several: selected on the test fold)." in text(found)
     (alone,) = compared(with_test(a, 0.75))["settings"]
     assert not alone["selected_on_test"]
+    (both,) = compared(with_test(a, 0.75), with_test(replace(b, setting=a.setting, seed=1), 0.5))["settings"]
+    assert both["test_accuracy"] == pytest.approx(0.625), "each of two networks, and not what they say together"
+    assert both["test_p"] == pytest.approx(sum(p))
+    scans = with_test(a, 0.75)
+    assert scans.test is not None
+    pairs = replace(scans.test, groups=np.arange(PER_FOLD) // 2)
+    assert compare.tested([replace(scans, test=pairs)])["test_p"] > 2 * p[0], "two scans of a patient are no two cases"
 
 
 def test_other_data_are_left_out_with_the_reason() -> None:
@@ -417,6 +588,19 @@ def test_other_data_are_left_out_with_the_reason() -> None:
     }
     kept, others = compare.same_cohort([*runs, replace(runs[2], name="workspace")])
     assert [run.name for run in kept] == ["c", "workspace"]
+
+
+def test_runs_of_another_split_with_the_same_seed_are_left_out() -> None:
+    runs = [
+        replace(made(name, split_seed=split_seed), split=split)
+        for name, split_seed, split in (("a", 0, "x"), ("b", 0, "x"), ("c", 0, "y"), ("d", 1, "z"))
+    ]
+    kept, others = compare.same_cohort(runs)
+    assert [run.name for run in kept] == ["a", "b", "d"]
+    assert list(others) == ["c"]
+    assert others["c"].startswith("other data/split than the other runs of split seed 0: never pooled")
+    kept, others = compare.same_cohort([*runs, replace(runs[2], name="workspace")])
+    assert [run.name for run in kept] == ["c", "d", "workspace"]
 
 
 def test_the_commands_run_the_folds_that_are_missing() -> None:
@@ -460,6 +644,24 @@ def test_the_table_and_the_chart_hold_every_setting() -> None:
     assert [row["name"] for row in values] == ["lr=1e-05", "lr=0.0001"]
     assert all(row["accuracy_low"] <= row["accuracy"] <= row["accuracy_high"] for row in values)
     assert compare.as_rows(found)["lr"].tolist() == ["1e-05", "0.0001"]
+    assert lines[0].endswith("its p")
+    assert answer.table(compared(made("a"), made("b", fold=1))).splitlines()[0].endswith("p of the setting")
+
+
+def test_an_estimate_without_an_interval_stands_alone() -> None:
+    nan = float("nan")
+    setting = {"auc": 0.5, "auc_low": nan, "auc_high": nan}
+    assert answer._interval(setting, "auc") == "0.500"
+    assert answer._interval(setting | {"auc": nan}, "auc") == "-"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.0001234567, "0.0001234567"), (1e-5, "1e-05"), (1e-4, "0.0001"), (6.0, "6"), (1234567.5, "1234567.5")],
+)
+def test_a_value_is_said_with_every_digit(value: float, said: str) -> None:
+    assert experiments.value_of(value) == said
+    assert float(said) == value
 
 
 # ---- what DVC knows ----
@@ -475,16 +677,55 @@ def test_the_lock_of_a_run_that_broke_off_is_told_by_its_hashes() -> None:
     assert experiments._stale(stages) is None
 
 
-def test_a_null_of_train_is_the_setting_that_it_stands_for() -> None:
+def test_a_null_of_model_and_train_is_the_setting_that_it_stands_for() -> None:
     flat = experiments.flatten(YAML(typ="safe", pure=True).load(PARAMS))
     setting = experiments.setting_of(flat)
     assert setting["train.monitor"] == "val_loss"
+    assert experiments.setting_of(flat | {"model.skip": True, "model.dropout": 0.0}) == setting
+    assert experiments.setting_of(flat | {"model.filters": [8, 16, 32, 64]}) == setting
+    assert experiments.setting_of(flat | {"model.skip": False}) != setting
     assert experiments.setting_of(flat | {"train.monitor": "val_loss"}) == setting
     assert not set(setting) & {"seed", "val_fold", "split.seed", "evaluate.seed", "split.folds"}
     cohort = experiments.cohort_of(flat, {"data/ingest": "x"})
     assert cohort["data/ingest"] == "x"
     assert "split.folds" in cohort
     assert "split.seed" not in cohort
+
+
+def test_a_whole_number_is_the_same_value_with_and_without_a_point() -> None:
+    flat = experiments.flatten(YAML(typ="safe", pure=True).load(PARAMS))
+    with_point = flat | {"normalize.clip": 6.0, "ingest.min_slices": 8.0, "ingest.x": [8.0, 16], "export.x": [8.0, 16]}
+    without = flat | {"normalize.clip": 6, "ingest.min_slices": 8, "ingest.x": [8, 16], "export.x": [8, 16]}
+    assert json.dumps(experiments.setting_of(with_point)) == json.dumps(experiments.setting_of(without))
+    assert experiments.cohort_of(with_point, {}) == experiments.cohort_of(without, {})
+
+
+def test_what_another_version_left_is_named_in_a_line() -> None:
+    flat = experiments.flatten(YAML(typ="safe", pure=True).load(PARAMS))
+    for wrong, fault in (
+        ({"train.momentum": 0.9}, "unknown key 'train.momentum'"),
+        ({"model.name": "vgg"}, "model.name: 'vgg'"),
+        ({"train.monitor": "val_f1"}, "train.monitor: 'val_f1'"),
+    ):
+        with pytest.raises(FlairprepError, match=fault) as raised:
+            experiments.setting_of(flat | wrong)
+        assert "http" not in str(raised.value)
+    with pytest.raises(FlairprepError, match="no 'data/ingest', so of another version of the pipeline; run it again"):
+        experiments._run("old", {"train": {"params": {"params.yaml": flat}}}, NoFiles())
+    for lock in ("<<<<<<< HEAD\nschema: '2.0'\n=======\nstages: {}\n>>>>>>> b\n", "", "schema: '2.0'\n"):
+        with pytest.raises(
+            FlairprepError, match=r"marks of a merge in it; git checkout --ours dvc\.lock, then dvc repro"
+        ):
+            experiments._stages(lock)
+
+
+class NoFiles:
+    """A revision with tables but without reports."""
+
+    def read_text(self, path: str) -> str:
+        if path.startswith("reports"):
+            raise FileNotFoundError(path)
+        return "case_id,label,group,fold\n"
 
 
 FAKE = """
@@ -520,6 +761,8 @@ match sys.argv[1]:
         rows = [(epoch, case, label, score(label)) for epoch in (1, 2, 3) for case, label, *_ in cases]
         put("data/train/val_predictions.csv", head, *rows)
         put("data/train/test_predictions.csv", head)
+    case "audit":
+        pathlib.Path("reports/audit.json").write_text(json.dumps({"strata": {}}))
     case "evaluate":
         pathlib.Path("reports/metrics.json").write_text(json.dumps({"accuracy": 0.5}))
 """
@@ -534,10 +777,8 @@ PIPELINE = {
 }
 
 
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished first run, an experiment of it, one that failed, and one that waits."""
-    root = tmp_path_factory.mktemp("repository")
+def project(root: Path) -> Path:
+    """A project of git and DVC whose stages are quick, without a commit."""
     (root / "reports").mkdir()
     (root / "data/raw").mkdir(parents=True)
     (root / "fake.py").write_text(FAKE)
@@ -549,12 +790,21 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     metrics = [{"reports/metrics.json": {"cache": False}}]
     stages["evaluate"] = {"cmd": f"{sys.executable} fake.py evaluate", "deps": ["data/train"], "metrics": metrics}
+    audit = {"cmd": f"{sys.executable} fake.py audit", "deps": ["data/split"]}
+    stages["audit"] = audit | {"outs": [{"reports/audit.json": {"cache": False}}]}
     YAML().dump({"stages": stages}, root / "dvc.yaml")
     shell(root, "git init -q -b main")
     shell(root, "git config user.email test@example.org")
     shell(root, "git config user.name test")
     shell(root, "dvc init -q")
     (root / ".dvc/config").write_text("[core]\n    autostage = true\n    analytics = false\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished first run, an experiment of it, one that failed, and one that waits."""
+    root = project(tmp_path_factory.mktemp("repository"))
     shell(root, "git add -A")
     shell(root, "dvc repro -q")
     shell(root, "git add -A")
@@ -646,3 +896,28 @@ def test_outside_a_repository_it_says_so(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FlairprepError, match="dvc exp show"):
         run([], tmp_path)
+
+
+def test_before_a_commit_and_where_git_lacks_the_audit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = project(tmp_path)
+    monkeypatch.chdir(root)
+    shell(root, "dvc repro -q")
+    assert [run.name for run in experiments.read().runs] == ["workspace"], "DVC lists nothing before a commit"
+    shell(root, "git add -A")
+    shell(root, "git rm -q --cached reports/audit.json")
+    shell(root, "git commit -q -m first")
+    known = experiments.read()
+    assert ([run.name for run in known.runs], known.same) == (["main"], {"workspace": "main"})
+    assert known.passed_over == {}, "the workspace has what git lacks"
+    with pytest.raises(FlairprepError, match="no run that can be read"):
+        run(["main"], root / "out")
+    assert (
+        "left out: main: reports/audit.json is in dvc.lock but not here as audit wrote it; git add reports and commit, "
+        "or dvc repro\n" in capsys.readouterr().out
+    )
+    lock = root / "dvc.lock"
+    lock.write_text(f"<<<<<<< HEAD\n{lock.read_text()}=======\n>>>>>>> other\n")
+    (why,) = [why for name, why in experiments.read().passed_over.items() if name == "workspace"]
+    assert why.startswith("dvc.lock: not as DVC writes it")

@@ -1,6 +1,9 @@
 """Each fault planted alone is found, and what to do next is a command that dvc takes."""
 
+import math
 import shlex
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 from workspace import PARAMS
 
-from flairprep import diagnosis
+from flairprep import diagnosis, networks, recipe
 from flairprep.diagnosis import Diagnosis
 
 EPOCHS, N = 30, 40
@@ -30,14 +33,24 @@ def history(**columns: float | np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"epoch": range(1, EPOCHS + 1), **sound, **columns})
 
 
-def diagnose(table: pd.DataFrame | None = None, y_prob: np.ndarray | None = None) -> Diagnosis:
+NETWORK = networks.NETWORKS["resnet3d"]
+RECIPE = recipe.Recipe(reference_batch_size=4, **recipe.RECIPES["resnet3d"])
+GIVEN: dict[str, Any] = {
+    **{"lr": 1e-4, "epochs": 30, "folds": 5, "val_fold": 0, "test_fold": None},
+    **{"network": NETWORK, "recipe": RECIPE.model_copy(update={"monitor": "val_accuracy"})},
+}
+
+
+def diagnose(
+    table: pd.DataFrame | None = None, y_prob: np.ndarray | None = None, y_true: np.ndarray = Y_TRUE, **changes: Any
+) -> Diagnosis:
     y_prob = probabilities() if y_prob is None else y_prob
-    return diagnosis.diagnose(history() if table is None else table, Y_TRUE, y_prob, lr=1e-4, epochs=30, folds=5)
+    return diagnosis.diagnose(history() if table is None else table, y_true, y_prob, **GIVEN | changes)
 
 
 FALLING = np.linspace(0.7, 0.4, EPOCHS)
 CASES: dict[str, tuple[pd.DataFrame | None, np.ndarray | None, str]] = {
-    "fine": (None, None, "dvc exp run --queue -S val_fold=0,1,2,3,4"),
+    "fine": (None, None, "dvc exp run --queue -S val_fold=1,2,3,4 && dvc queue start"),
     "batch-norm lag": (history(accuracy=0.98, accuracy_inference=0.5), None, "dvc exp run -S model.norm=group"),
     "constant": (history(loss=0.69), np.full((EPOCHS, N), 0.6), "dvc exp run -S lr=0.0003"),
     "still improving at the end": (history(val_loss=FALLING), None, "dvc exp run -S epochs=60"),
@@ -98,7 +111,7 @@ def test_a_short_run_has_a_diagnosis_too(epochs: int) -> None:
 
 def test_a_fold_of_one_label_has_a_diagnosis() -> None:
     ones = np.ones(N, int)
-    found = diagnosis.diagnose(history(), ones, probabilities(), lr=1e-4, epochs=30, folds=5)
+    found = diagnose(y_true=ones)
     assert found.diagnosis == "not fitting"  # nothing beats an NIR of 1
 
 
@@ -108,3 +121,70 @@ def test_noise_around_a_level_does_not_improve() -> None:
     assert np.mean(found) < 0.08  # Kendall's test is at 0.05
     assert diagnosis.still_improves(FALLING + 0.01 * rng.standard_normal(EPOCHS))
     assert not diagnosis.still_improves(np.linspace(0.601, 0.6, 60)), "falls, but not visibly"
+
+
+def test_the_other_folds_leave_out_the_test_fold_and_the_one_just_run() -> None:
+    found = diagnose(val_fold=2, test_fold=4)
+    assert found.command == "dvc exp run --queue -S val_fold=0,1,3 && dvc queue start"
+
+
+def test_a_run_that_is_right_about_all_training_cases_fits_however_large_the_nir() -> None:
+    y_true = (np.arange(N) < 2).astype(int)  # an NIR of 95 %
+    y_prob = np.tile(0.2 + 0.6 * y_true, (EPOCHS, 1))
+    perfect = history(accuracy=1.0, accuracy_inference=1.0, val_accuracy=1.0)
+    assert diagnose(perfect, y_prob, y_true).diagnosis == "fine"
+    half = history(accuracy=0.96, accuracy_inference=0.96)
+    assert diagnose(half, y_prob, y_true).diagnosis == "not fitting"
+
+
+def test_balanced_weights_have_the_loss_of_a_coin() -> None:
+    y_true = (np.arange(N) < 4).astype(int)  # the prior's log loss is 0.33
+    y_prob, hardly_moved = np.full((EPOCHS, N), 0.4), history(loss=math.log(2))
+    balanced = RECIPE.model_copy(update={"class_weight": "balanced"})
+    assert diagnose(hardly_moved, y_prob, y_true, recipe=balanced).command == "dvc exp run -S lr=0.0003"
+    assert diagnose(hardly_moved, y_prob, y_true).command == "dvc exp run -S lr=1e-05"
+    assert diagnose(history(loss=3.0), y_prob, y_true, recipe=balanced).command == "dvc exp run -S lr=1e-05"
+
+
+@pytest.mark.parametrize(
+    ("filters", "augment", "dropout", "expected"),
+    [
+        ((8, 16, 32, 64), "flip_shift", 0.0, "dvc exp run -S 'model.filters=[4,8,16,32]'"),
+        ((4, 8, 16, 32), "flip_shift", 0.0, "dvc exp run -S 'model.filters=[2,4,8,16]'"),
+        ((2, 4, 8, 16), "none", 0.0, "dvc exp run -S train.augment=flip_shift"),
+        ((2, 4, 8, 16), "flip_shift", 0.3, "dvc exp run -S model.dropout=0.5"),
+        ((2, 4, 8, 16), "flip_shift", 0.5, "dvc exp run --queue -S val_fold=1,2,3,4 && dvc queue start"),
+    ],
+)
+def test_memorising_asks_for_what_the_run_did_not_have(
+    filters: tuple[int, ...], augment: str, dropout: float, expected: str
+) -> None:
+    network = replace(NETWORK, filters=filters, dropout=dropout)
+    trained = RECIPE.model_copy(update={"augment": augment})
+    assert diagnose(*CASES["memorising"][:2], network=network, recipe=trained).command == expected
+
+
+@pytest.mark.parametrize(
+    ("monitor", "patience", "settings"),
+    [
+        ("val_accuracy", 4, "-S train.monitor=val_loss"),
+        ("val_loss", 0, "-S train.patience=5"),
+        ("val_loss", 20, "-S train.patience=5"),
+    ],
+)
+def test_overconfidence_asks_for_what_the_run_did_not_have(monitor: str, patience: int, settings: str) -> None:
+    trained = RECIPE.model_copy(update={"monitor": monitor, "patience": patience})
+    assert diagnose(*CASES["overconfident"][:2], recipe=trained).command == f"dvc exp run {settings}"
+
+
+def test_advice_that_changes_nothing_is_skipped() -> None:
+    stops = RECIPE.model_copy(update={"monitor": "val_loss", "patience": 4})
+    assert diagnose(*CASES["overconfident"][:2], recipe=stops).diagnosis == "fine"
+    grouped = replace(NETWORK, norm="group")  # it has no moving averages
+    assert diagnose(*CASES["batch-norm lag"][:2], network=grouped).diagnosis == "fine"
+
+
+def test_a_run_that_was_stopped_while_it_improved_needs_patience() -> None:
+    stops = RECIPE.model_copy(update={"patience": 4})
+    assert diagnose(history(val_loss=FALLING), recipe=stops, epochs=60).command == "dvc exp run -S train.patience=8"
+    assert diagnose(history(val_loss=FALLING), recipe=stops, epochs=30).command == "dvc exp run -S epochs=60"

@@ -1,6 +1,8 @@
 """The networks: what stands in them and in which order, what each parameter changes, and what is refused."""
 
 import itertools
+import subprocess
+import sys
 from typing import Any
 
 import keras
@@ -9,7 +11,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from flairprep import model
+from flairprep import model, networks
 from flairprep.errors import FlairprepError
 from flairprep.params import validate
 
@@ -25,6 +27,13 @@ def params(name: str, **changed: Any) -> model.Params:
 
 def small(name: str, **changed: Any) -> keras.Model:
     return model.build(params(name, **changed), SMALL)
+
+
+def test_what_null_stands_for_is_known_without_tensorflow() -> None:
+    code = "import sys; from flairprep import networks; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert (model.Params, model.NETWORKS) == (networks.Params, networks.NETWORKS)
+    assert model.resolve is networks.resolve
 
 
 def of_type(network: keras.Model, *types: type) -> list[Any]:

@@ -51,8 +51,18 @@ def test_the_commands_queue_the_design_and_two_seeds_of_the_base() -> None:
         for part in key.split("."):
             assert part in node
             node = node[part]
-    assert plan.text(3).splitlines()[2:-2] == [*runs, first, second]
-    assert plan.text(3).splitlines()[-2:] == ["dvc queue start", "flairprep compare"]
+    said = plan.text(3, 5, None).splitlines()
+    assert said[2:-2] == [*runs, first, second]
+    assert said[-2:] == ["dvc queue start", "flairprep compare"]
+
+
+@pytest.mark.parametrize(
+    ("folds", "test_fold", "every"), [(5, None, "0,1,2,3,4"), (3, None, "0,1,2"), (5, 1, "0,2,3,4")]
+)
+def test_the_folds_to_validate_on_are_those_of_the_split_but_the_test_fold(
+    folds: int, test_fold: int | None, every: str
+) -> None:
+    assert f"add -S val_fold={every} to each line" in plan.text(0, folds, test_fold)
 
 
 @pytest.mark.parametrize("number", range(8))

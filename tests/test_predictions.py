@@ -7,7 +7,7 @@ from scipy.stats import binomtest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_auc_score
 
-from flairprep import predictions
+from flairprep import predictions, stats
 from flairprep.errors import FlairprepError
 from flairprep.predictions import Predictions
 
@@ -51,6 +51,43 @@ def test_what_no_prediction_can_be_is_an_error_that_names_the_case(column: str, 
     rows.loc[rows["case_id"] == "00003", column] = value
     with pytest.raises(FlairprepError, match="00003"):
         predictions.from_tables(rows, split_of(found))
+
+
+def test_without_shared_patients_groups_change_no_number() -> None:
+    found = noise(40)
+    plain = predictions.declared(found.y_true, found.declared)
+    assert predictions.declared(found.y_true, found.declared, found.groups) == plain
+
+
+def test_two_equal_scans_of_each_patient_tell_no_more_than_one() -> None:
+    found = noise(60)
+    y_true, y_prob, groups = (np.repeat(values, 2) for values in (found.y_true, found.declared, found.groups))
+    y_prob = np.clip(y_prob + 0.25 * (y_true - 0.5), 0, 1)
+    once, twice = (predictions.declared(y_true[::step], y_prob[::step], groups[::step]) for step in (2, 1))
+    assert twice["p_nir"] == pytest.approx(once["p_nir"])
+    blind = predictions.declared(y_true, y_prob)
+    assert blind["p_nir"] < once["p_nir"]
+    for metric in ("accuracy", "auc"):
+        assert twice[metric] == pytest.approx(once[metric])
+        of_once, of_twice, of_blind = (rows[f"{metric}_high"] - rows[f"{metric}_low"] for rows in (once, twice, blind))
+        assert of_twice == pytest.approx(of_once, rel=0.15)
+        assert of_blind < 0.8 * of_twice
+
+
+def test_perfect_scans_of_a_few_patients_have_the_intervals_of_so_many_patients() -> None:
+    y_true, groups = np.repeat([0, 1, 0, 1, 0, 1], 3), np.repeat(np.arange(6), 3)
+    y_prob = 0.2 + 0.6 * y_true
+    found = predictions.declared(y_true, y_prob, groups)
+    assert (found["accuracy_low"], found["accuracy_high"]) == stats.clopper_pearson(6, 6)
+    assert (found["auc_low"], found["auc_high"]) == stats.auc_interval(y_true[::3], y_prob[::3])
+    assert found["p_nir"] == pytest.approx(0.5**6)
+
+
+def test_a_label_of_a_single_patient_leaves_the_auc_without_an_interval() -> None:
+    y_true, groups = np.array([1, 1, 1, 0, 0, 0]), np.array([0, 0, 0, 1, 2, 3])
+    found = predictions.declared(y_true, np.array([0.9, 0.2, 0.6, 0.5, 0.1, 0.3]), groups)
+    assert found["auc"] == pytest.approx(7 / 9)
+    assert np.isnan([found["auc_low"], found["auc_high"]]).all()
 
 
 def test_a_case_that_is_always_wrong_stands_out() -> None:

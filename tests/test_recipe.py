@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from flairprep import predictions
 from flairprep.errors import FlairprepError
 from flairprep.params import validate
-from flairprep.recipe import Params, Recipe, resolve, scaled_rate
+from flairprep.recipe import LEAST_PATIENCE, Params, Recipe, resolve, scaled_rate
 
 OPEN: dict[str, Any] = {**dict.fromkeys(Params.model_fields), "reference_batch_size": 4}
 OWN = {
@@ -42,6 +43,12 @@ OTHER = {
 
 def params(**changed: Any) -> Params:
     return validate(Params, {**OPEN, **changed}, "train")
+
+
+def test_a_run_that_is_stopped_declares_none_but_later_epochs_than_the_selected_one() -> None:
+    assert LEAST_PATIENCE == predictions.DECLARED_EPOCHS
+    with pytest.raises(FlairprepError, match="at least 3: the declared predictions are the mean of the last 3 epochs"):
+        params(patience=2)
 
 
 @pytest.mark.parametrize("network", OWN)
@@ -83,6 +90,8 @@ def test_the_rate_scales_with_the_batch_size(kind: str, batch_size: int, referen
         ("class_weight", "auto"),
         ("monitor", "accuracy"),
         ("patience", -1),
+        ("patience", 1),
+        ("patience", 2),
         ("patience", 2.5),
     ],
 )

@@ -48,6 +48,9 @@ def examine(of: Cohort, fields: dict[str, Any], **changes: Any) -> tuple[dict[st
         (["", ""], None),
         (["1.5", "high"], None),
         (["٣"], None),
+        (["1e400", "2"], None),
+        (["-1e400", ""], None),
+        (["1e200", "2"], None),
     ],
 )
 def test_text_is_numbers_only_where_all_of_it_is(values: list[str], expected: list[float] | None) -> None:
@@ -224,6 +227,55 @@ def test_what_does_not_carry_over_to_another_manufacturer_is_clean_with_one_left
     )
     verdicts = {one.name: one.verdict for one in found}
     assert verdicts == {"header fields": "shortcut", "header fields, manufacturer left out": "clean"}
+
+
+def few(n: int, groups: int, fields: int, **changes: Any) -> dict[str, Any]:
+    """Findings of a perfect field, and of fields of noise, in two folds of n cases in so many groups."""
+    labels = np.arange(n) * groups // n % 2
+    of = Cohort(
+        np.array([f"{index:05d}" for index in range(n)]),
+        labels,
+        np.arange(n) * groups // n,
+        np.arange(n) * groups // n // 2 % 2,
+    )
+    rng = np.random.default_rng(10)
+    noise = {f"field_{index}": rng.normal(size=n) for index in range(fields)}
+    return examine(of, {"sex": np.where(labels == 1, "F", "M"), **noise}, **changes)[0]
+
+
+def test_too_few_cases_to_show_anything_are_not_testable_and_said() -> None:
+    found = few(8, 8, 7)
+    one = found["sex"]  # 70 ways to deal four labels out, and the opposite is as good: 2 / 70 for 9 tests
+    assert (one.verdict, one.measure, one.effect) == ("not testable", "cramers_v", 1)
+    assert one.p == pytest.approx(2 / 70, abs=0.01)
+    assert one.text.startswith("8 cases, permuted 999 times, are too few: even what gives every label away")
+    assert {other.verdict for other in found.values()} == {"not testable"}
+    assert few(12, 12, 0)["sex"].verdict == "shortcut"  # 2 / 924 for 2 tests
+
+
+def test_what_counts_is_the_number_of_patients_and_of_permutations() -> None:
+    assert few(24, 24, 0)["sex"].verdict == "shortcut"
+    assert few(24, 4, 0)["sex"].verdict == "not testable"
+    assert few(24, 24, 6, permutations=99)["sex"].verdict == "not testable"  # 1 / 100 for 8 tests
+    assert few(24, 24, 6, permutations=999)["sex"].verdict == "shortcut"
+
+
+@pytest.mark.parametrize(("two_sided", "ways"), [(True, 2), (False, 1)])
+def test_the_smallest_p_is_the_share_of_the_labelings_that_say_the_same(two_sided: bool, ways: int) -> None:
+    labels = np.array([0, 1, 0, 1, 0, 1])
+    everywhere = shortcuts.labelings(labels, np.arange(6), B, 0)
+    assert shortcuts.least_p(everywhere, two_sided=two_sided) == pytest.approx(ways / 20, abs=0.02)
+    within = shortcuts.labelings(labels, np.arange(6), B, 0, np.array([0, 0, 1, 1, 2, 2]))
+    assert shortcuts.least_p(within, two_sided=two_sided) == pytest.approx(ways / 8, abs=0.02)
+    assert shortcuts.least_p(everywhere[[0, 2, 4]], two_sided=two_sided) == 1  # one label: nothing to read
+    values = np.array(["a", "b"] * 3)
+    assert shortcuts.association(values, everywhere).p == shortcuts.association(values, everywhere).least
+
+
+def test_a_clean_field_says_only_that_nothing_was_shown() -> None:
+    found, _, _ = examine(cohort(), {"field": np.random.default_rng(8).normal(size=60)})
+    assert found["field"].verdict == "clean"
+    assert found["field"].text.startswith("nothing shows that the label can be read from it: AUC ")
 
 
 @pytest.mark.parametrize("values", [[""] * 60, ["MR"] * 60, np.full(60, 1.5), np.r_[np.full(59, 1.5), np.nan]])

@@ -70,6 +70,36 @@ def test_binomial_p_value_equals_scipy_and_the_sum_of_the_tail(n: int, rate: flo
         assert p == pytest.approx(binomtest(correct, n, rate, alternative="greater").pvalue, rel=1e-9)
 
 
+@pytest.mark.parametrize("sizes", [(1, 1, 1, 1), (2, 2, 2), (1, 3, 2, 1, 5)])
+@pytest.mark.parametrize("rate", [0.5, 0.8, 1.0])
+def test_grouped_p_value_is_the_sum_over_all_ways_in_which_groups_are_right(
+    sizes: tuple[int, ...], rate: float
+) -> None:
+    groups = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    for correct in range(sum(sizes) + 1):
+        ways = [way for way in itertools.product((0, 1), repeat=len(sizes)) if np.dot(way, sizes) >= correct]
+        expected = sum(math.prod(rate if right else 1 - rate for right in way) for way in ways)
+        p = stats.grouped_p_value(correct, groups, rate)
+        assert p == pytest.approx(expected, abs=1e-12)
+        if max(sizes) == 1:
+            assert p == pytest.approx(stats.binomial_p_value(correct, len(groups), rate), rel=1e-9)
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("sizes", [[2] * 30, [1] * 20 + [5] * 3])
+def test_grouped_p_value_rejects_at_most_at_its_level(sizes: list[int], alike: float) -> None:
+    rng = np.random.default_rng(1)
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    shape = (600, len(groups))
+    own, of_patient = rng.uniform(size=shape), rng.uniform(size=(600, len(sizes)))[:, groups]
+    right = np.where(rng.uniform(size=shape) < alike, of_patient, own) < 0.5
+    counts = right.sum(axis=1).tolist()
+    grouped = [stats.grouped_p_value(count, groups, 0.5) <= 0.05 for count in counts]
+    blind = [stats.binomial_p_value(count, len(groups), 0.5) <= 0.05 for count in counts]
+    assert np.mean(grouped) < 0.065  # 5 % and 1.7 errors
+    assert alike < 1 or np.mean(blind) > 0.08
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_losses_and_areas_equal_scikit_learn(seed: int) -> None:
     y_true, y_prob = sample(seed)
@@ -426,6 +456,27 @@ def test_draws_are_seeded() -> None:
         for seed in (0, 0, 1)
     ]
     assert intervals[0] == intervals[1] != intervals[2]
+
+
+@pytest.mark.parametrize("metric", PAIRED)
+@pytest.mark.parametrize("patients", [1, 2, 4, 6])
+def test_p_is_never_below_what_swapping_the_settings_by_patient_could_give(
+    patients: int, metric: stats.PairedMetric
+) -> None:
+    y_true, groups = np.tile([1, 0], patients), np.repeat(np.arange(patients), 2)
+    wrong, right = 0.5 - 0.1 * (2 * y_true - 1), 0.5 + 0.1 * (2 * y_true - 1)
+    flips = [sum(signs) for signs in itertools.product((-1, 1), repeat=patients)]  # all ways to swap a and b
+    least = np.mean(np.abs(flips) >= patients)
+    folds = groups  # pairs within a patient only, so that an area is the mean of the patients' own
+    p = stats.paired_difference(y_true, wrong, right, groups=groups, folds=folds, metric=metric, n_bootstrap=999)[3]
+    assert p == pytest.approx(max(least, 0.002))
+
+
+def test_a_probability_that_moves_on_its_side_of_one_half_is_no_other_accuracy() -> None:
+    y_true, a = np.array([1, 0, 1, 0]), np.array([0.4, 0.2, 0.3, 0.1])
+    b = np.array([0.6, 0.1, 0.2, 0.2])
+    p = stats.paired_difference(y_true, a, b, groups=np.arange(4), metric="accuracy", n_bootstrap=99)[3]
+    assert p == 1  # one case alone changes sides
 
 
 @pytest.mark.parametrize("metric", PAIRED)

@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from flairprep import stats
 from flairprep.experiments import Run, name_of, value_of
 
 PLOTTED = ("accuracy", "accuracy_low", "accuracy_high", "nir", "best_accuracy")
@@ -32,7 +31,8 @@ def answer(
 
 def _learned(found: Mapping[str, Any], runs: int) -> list[str]:
     alpha, settings = found["alpha"], found["settings"]
-    passed = [s for s in settings if s["p_selection"] < alpha and s["predicted_positive"] not in (0, 1)]
+    varied = [s for s in settings if not s["constant"]]
+    passed = [s for s in varied if s["p_selection"] < alpha]
     shortcut = [s for s in passed if s["p_within"] is not None and s["p_within"] >= alpha]
     learned = [s for s in passed if s not in shortcut]
     of_all = "the epochs of the run" if runs == 1 else f"all {runs} runs and their epochs"
@@ -44,19 +44,17 @@ def _learned(found: Mapping[str, Any], runs: int) -> list[str]:
             f"Learned, but perhaps a shortcut only: {_list(shortcut, 'p_within')} among cases that the shortcuts of "
             "reports/audit.json do not tell apart."
         )
-    if not passed:
-        most = max(settings, key=lambda s: s["cases"])
-        least = (
-            stats.detectable_accuracy(most["cases"], most["nir"], alpha, found["power"])
-            if most["nir"] < 1
-            else math.nan
-        )
-        can = f"; {most['cases']} cases can show a true accuracy of {least:.1%} or better" if least < 1 else ""
-        p = min(s["p_selection"] for s in settings)
+    if not varied:
+        said.append("Nothing was learned, as far as can be told.")
+    elif not passed:
+        most = max(varied, key=lambda s: s["cases"])
+        n, least = most["cases"], most["learnable"]
+        can = f"; {n} cases can show a true accuracy of {least:.1%} or better so corrected" if least < 1 else ""
+        p = min(s["p_selection"] for s in varied)
         said.append(
             f"Nothing was learned, as far as can be told: the smallest p, corrected for {of_all}, is {p:.2g}{can}."
         )
-    if constant := [name_of(s["setting"]) for s in settings if s["predicted_positive"] in (0, 1)]:
+    if constant := [name_of(s["setting"]) for s in settings if s["constant"]]:
         said.append(f"One side only, whatever the image: {', '.join(constant)}.")
     return said
 
@@ -67,9 +65,7 @@ def _list(settings: Sequence[Mapping[str, Any]], p: str) -> str:
 
 def _differ(found: Mapping[str, Any]) -> list[str]:
     pairs = found["pairs"]
-    if found["main_effects"]:
-        return []
-    if not pairs:
+    if len(found["settings"]) == 1:
         return ["One setting only: there is nothing to compare."]
     said = []
     for pair in pairs:
@@ -83,9 +79,23 @@ def _differ(found: Mapping[str, Any]) -> list[str]:
             )
     if apart := [f"{pair['a']} and {pair['b']}" for pair in pairs if not pair["cases"]]:
         said.append(f"No fold in common, so not compared: {'; '.join(apart)}.")
+    if other := [f"{pair['a']} and {pair['b']}" for pair in pairs if pair["other_seeds"]]:
+        said.append(
+            "No seed of training in common, so paired in their order, or the first of each where one has more: "
+            f"{'; '.join(other)}."
+        )
     shared = [pair for pair in pairs if pair["cases"]]
-    if shared and not said:
-        said.append(f"Nothing shows that the settings differ ({len(shared)} pairs, accuracy and AUC, corrected).")
+    few = [
+        f"{metric} of {pair['a']} and {pair['b']}"
+        for pair in shared
+        for metric in ("accuracy", "auc")
+        if math.isnan(pair[metric]["p"]) and not math.isnan(pair[metric]["estimate"])
+    ]
+    if few:
+        said.append(f"Too few cases for a p: {'; '.join(few)}.")
+    if shared and not any(pair["differ"] for pair in pairs):
+        which = "the settings outside of the design" if found["main_effects"] else "the settings"
+        said.append(f"Nothing shows that {which} differ ({len(shared)} pairs, accuracy and AUC, corrected).")
     if least := [pair["detectable"] for pair in shared if pair["detectable"] and math.isfinite(pair["detectable"])]:
         span = f"{min(least):.1%}" if len(least) == 1 else f"{min(least):.1%} to {max(least):.1%}"
         n = max(pair["cases"] for pair in shared)
@@ -116,8 +126,13 @@ def _settle(found: Mapping[str, Any], all_cases: int) -> list[str]:
 def _effects(found: Mapping[str, Any]) -> list[str]:
     if not found["main_effects"]:
         return []
-    said = ["The settings are a screening design. Main effects on the accuracy, each mixed with products of others:"]
+    some = "Settings" if found["pairs"] else "The settings"
+    mixed = ", each mixed with products of others" if any(e["mixed"] for e in found["main_effects"]) else ""
+    said = [f"{some} are a screening design. Main effects on the accuracy{mixed}:"]
     for e in found["main_effects"]:
+        if "p_holm" not in e:
+            said.append(f"  {e['key']}: {e['estimate']:+.3f}, too few cases for a p")
+            continue
         mark = ", shown" if e["p_holm"] < found["alpha"] else ""
         mark += ", no more than two seeds differ" if e["within_noise"] else ""
         said.append(
@@ -181,6 +196,8 @@ def next_runs(grouped: Sequence[tuple[dict[str, Any], list[Run]]], current: Mapp
 
 def table(found: Mapping[str, Any]) -> str:
     """A line a setting."""
+    # over folds p is that of all runs, not of the best accuracy beside it
+    p = "its p" if all(s["runs"] == 1 for s in found["settings"]) else "p of the setting"
     lines = []
     for s in found["settings"]:
         lines.append(
@@ -192,7 +209,7 @@ def table(found: Mapping[str, Any]) -> str:
                 "declared AUC": _interval(s, "auc"),
                 "NIR": f"{s['nir']:.3f}",
                 "best accuracy": f"{s['best_accuracy']:.3f}",
-                "its p": f"{s['p_selection']:.2g}",
+                p: f"{s['p_selection']:.2g}",
             }
         )
     return str(pd.DataFrame(lines).to_string(index=False))
@@ -200,7 +217,9 @@ def table(found: Mapping[str, Any]) -> str:
 
 def _interval(setting: Mapping[str, Any], metric: str) -> str:
     estimate, low, high = (setting[f"{metric}{end}"] for end in ("", "_low", "_high"))
-    return "-" if math.isnan(estimate) else f"{estimate:.3f} ({low:.3f}-{high:.3f})"
+    if math.isnan(estimate):
+        return "-"
+    return f"{estimate:.3f}" + ("" if math.isnan(low) else f" ({low:.3f}-{high:.3f})")
 
 
 def plot(found: Mapping[str, Any]) -> dict[str, Any]:

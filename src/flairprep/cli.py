@@ -121,7 +121,8 @@ def _run(options: argparse.Namespace) -> None:
         case "plan":
             from flairprep import plan
 
-            console.say(plan.text(params.read()["seed"]))
+            given = params.read()
+            console.say(plan.text(given["seed"], given["split"]["folds"], given["test_fold"]))
         case "cache":
             from flairprep import cache
 

@@ -5,6 +5,7 @@ worker. One that dies is dask's to make good: its cases go to another. Dask work
 processes unpack: these import the code as it is when they start, however old the dask worker is.
 """
 
+import asyncio
 import hashlib
 import importlib
 import logging
@@ -90,8 +91,9 @@ class Cluster(Generic[T, R]):
         except ImportError as error:
             raise FlairprepError("FLAIRPREP_SCHEDULER is set and needs dask: pip install 'flairprep[dask]'") from error
         try:
+            asyncio.run(_knock(address))
             self._client = Client(address, timeout=PATIENCE, set_as_default=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             remedy = "start one with `dask scheduler`, or unset the variable"
             raise FlairprepError(f"FLAIRPREP_SCHEDULER={address}: no dask scheduler answers; {remedy}") from error
         if not terms.debug:  # what it would tell of a lost connection in 40 lines, `run` does in one
@@ -128,24 +130,34 @@ class Cluster(Generic[T, R]):
         return self._client.submit(work, self._run, [_dumps(item) for item in items], key=f"case-{uuid4()}")
 
     def _results(self, items: Sequence[T]) -> Iterator[Any]:
-        """Those of the oldest task, which has these items."""
+        """Those of the oldest task, which has `items`."""
         from distributed import KilledWorker
 
         future = self._waiting.popleft()
         try:
             with self._cluster():
                 results = future.result()
-        except KilledWorker as error:
-            if len(items) > 1:  # one of them may be to blame
-                for item in items:
-                    self._waiting.appendleft(self._submit([item]))
-                    yield from self._results([item])
-                return
-            results = [CaseError(Code.CRASHED, f"{error.allowed_failures + 1} dask workers died while they had it")]
+        except KilledWorker:
+            results = self._alone(items)
         for result in results:
             if isinstance(result, (FlairprepError, OSError)):
                 raise result
             yield result if isinstance(result, CaseError) else ForkingPickler.loads(result)
+
+    def _alone(self, items: Sequence[T]) -> Iterator[Any]:
+        """Each by itself: dask blames all that dead workers had been given for their death."""
+        from distributed import KilledWorker
+
+        with self._cluster():
+            for future in self._waiting:
+                future.exception()  # waits, and raises nothing that a case did
+        for item in items:
+            try:
+                with self._cluster():
+                    [result] = self._submit([item]).result()
+            except KilledWorker as error:
+                result = CaseError(Code.CRASHED, f"{error.allowed_failures + 1} dask workers died while they had it")
+            yield result
 
     @contextmanager
     def _cluster(self) -> Iterator[None]:
@@ -166,6 +178,15 @@ class Cluster(Generic[T, R]):
                 self._client.run(end, self._run.name, on_error="ignore")
         self._client.close()
         self._sign.close()
+
+
+async def _knock(address: str) -> None:
+    """Raises where nobody answers: a Client that could not connect may block the next one for ever, in its __del__."""
+    from distributed import Security
+    from distributed.comm import connect
+
+    connection = await connect(address, timeout=PATIENCE, **Security().get_connection_args("client"))
+    await connection.close()
 
 
 def _dumps(value: Any) -> bytes:

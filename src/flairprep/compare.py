@@ -2,11 +2,12 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,25 +18,47 @@ from flairprep.cases import write_csv
 from flairprep.errors import FlairprepError
 from flairprep.experiments import Run
 
+T = TypeVar("T")
+
 POWER = 0.8
 MOST_P = 0.99  # of a fold: a p of 1, of which discrete tests have many, has no z-score
 UNIT = ["split_seed", "fold"]  # what one network was validated on
 ROW = [*UNIT, "case_id"]
+REPEAT = ["split_seed", "repeat"]  # what shows all cases once
 METRICS: tuple[stats.PairedMetric, ...] = ("accuracy", "auc")
+LEAST_COLUMNS = 5  # of a design: with fewer, pairs tell more, and any small grid would pass for one
 
 
 # ---- settings: what runs have in common, and what each has declared ----
 
 
 def same_cohort(runs: Sequence[Run], preferred: str = experiments.WORKSPACE) -> tuple[list[Run], dict[str, str]]:
-    """The runs on the data of the `preferred` one, else on what most share; and why each other one is left out."""
-    cohorts = [run.cohort for run in runs]
-    chosen = next((run.cohort for run in runs if run.name == preferred), max(cohorts, key=cohorts.count))
+    """The runs on the data of the `preferred` one, else on what most share; and why each other one is left out.
+
+    Runs of one split seed share data/split too: without it, a case would lie in two folds.
+    """
+    chosen = _chosen(runs, preferred, lambda run: run.cohort)
     others = {}
     for run in runs:
         if differing := [key for key in {**chosen, **run.cohort} if chosen.get(key) != run.cohort.get(key)]:
             others[run.name] = f"other {', '.join(differing)}: never pooled or compared with these"
+    kept = [run for run in runs if run.name not in others]
+    for split_seed in sorted({run.split_seed for run in kept}):
+        alike = [run for run in kept if run.split_seed == split_seed]
+        split = _chosen(alike, preferred, lambda run: run.split)
+        for run in alike:
+            if run.split != split:
+                others[run.name] = (
+                    f"other data/split than the other runs of split seed {split_seed}: never pooled or compared with "
+                    "these; run it again"
+                )
     return [run for run in runs if run.name not in others], others
+
+
+def _chosen(runs: Sequence[Run], preferred: str, of: Callable[[Run], T]) -> T:
+    """What the `preferred` run has, else what most have."""
+    values = [of(run) for run in runs]
+    return next((of(run) for run in runs if run.name == preferred), max(values, key=values.count))
 
 
 def differing(runs: Sequence[Run]) -> list[str]:
@@ -59,37 +82,47 @@ def by_setting(runs: Sequence[Run], keys: Sequence[str]) -> list[tuple[dict[str,
 
 
 def declared_of(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row a case and split seed: split_seed, fold, case_id, label, group, probability.
+    """One row a run and case: split_seed, fold, seed, repeat, case_id, label, group, probability (declared).
 
-    The probability is the declared one, averaged over the seeds of training: they are no further cases.
+    Networks of several training seeds are never averaged: the setting would be compared as an ensemble. `repeat`
+    numbers the seeds of a fold from 0 on. Of runs with the same split seed, fold and seed the first counts.
     """
-    tables = [
+    first: dict[tuple[int, int, int], Run] = {}
+    for run in runs:
+        first.setdefault((run.split_seed, run.fold, run.seed), run)
+    rows = pd.concat(
         pd.DataFrame(
             {
                 "split_seed": run.split_seed,
                 "fold": run.fold,
+                "seed": run.seed,
                 "case_id": run.found.case_ids,
                 "label": run.found.y_true,
                 "group": run.found.groups,
                 "probability": run.found.declared,
             }
         )
-        for run in runs
-    ]
-    rows = pd.concat(tables).groupby(ROW, as_index=False)
-    return rows.agg({"label": "first", "group": "first", "probability": "mean"})
+        for run in first.values()
+    )
+    rows["repeat"] = rows.groupby(UNIT)["seed"].rank("dense").astype(int) - 1
+    return rows.sort_values([*REPEAT, "fold", "case_id"], ignore_index=True)
+
+
+def is_constant(run: Run) -> bool:
+    """Whether the declared predictions name one label, whatever the image."""
+    return len(np.unique(run.found.declared > 0.5)) == 1
 
 
 # ---- numbers of one setting, and of two ----
 
 
-def over_split_seeds(rows: pd.DataFrame, numbers: Any) -> tuple[float, ...]:
-    """The mean of what `numbers` gives for the rows of each split seed, weighted with their cases.
+def over_repeats(rows: pd.DataFrame, numbers: Any) -> tuple[float, ...]:
+    """The mean of what `numbers` gives for the rows of each split seed and repeat, weighted with their cases.
 
-    Other split seeds show the same cases again. So the mean of the bounds is taken, as if the intervals had one and
-    the same error: an interval that is too wide rather than too narrow.
+    Other split seeds, and other seeds of training, show the same cases again. So the mean of the bounds is taken, as if
+    the intervals had one and the same error: an interval that is too wide rather than too narrow.
     """
-    parts = [part for _, part in rows.groupby("split_seed")]
+    parts = [part for _, part in rows.groupby(REPEAT)]
     values = np.array([numbers(part) for part in parts], float)
     return tuple(np.average(values, axis=0, weights=[len(part) for part in parts]).tolist())
 
@@ -113,22 +146,57 @@ def measured(rows: pd.DataFrame, metric: stats.PairedMetric, seed: int) -> tuple
         patients = part["group"].nunique()
         return found[0], *stats.clopper_pearson(round(found[0] * patients), patients)
 
-    estimate, low, high = over_split_seeds(rows, once)
+    estimate, low, high = over_repeats(rows, once)
     return estimate, low, high
 
 
+def aligned(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """The rows of `declared_of` that all settings share, so that row n of each is the same case and `repeat`.
+
+    In each fold the training seeds that all have are paired; where there are none, the seeds in their order if all have
+    equally many, else the first of each. So no setting has more networks in it than another.
+    """
+    of_unit: list[dict[tuple[int, int], list[int]]] = [{} for _ in tables]
+    for seeds_of, table in zip(of_unit, tables, strict=True):
+        for split_seed, fold, seed in sorted(map(tuple, table[[*UNIT, "seed"]].drop_duplicates().to_numpy().tolist())):
+            seeds_of.setdefault((split_seed, fold), []).append(seed)
+    numbered: list[list[tuple[int, int, int, int]]] = [[] for _ in tables]
+    for split_seed, fold in sorted(set.intersection(*(set(seeds) for seeds in of_unit))):
+        seeds = [found[split_seed, fold] for found in of_unit]
+        if shared := sorted(set.intersection(*map(set, seeds))):
+            seeds = [shared for _ in tables]
+        elif len(set(map(len, seeds))) > 1:
+            seeds = [of_one[:1] for of_one in seeds]
+        for rows, of_one in zip(numbered, seeds, strict=True):
+            rows += [(split_seed, fold, seed, repeat) for repeat, seed in enumerate(of_one)]
+    key = [*ROW, "repeat"]
+    kept = [
+        table.drop(columns="repeat").merge(pd.DataFrame(rows, columns=[*UNIT, "seed", "repeat"]), on=[*UNIT, "seed"])
+        for table, rows in zip(tables, numbered, strict=True)
+    ]
+    counts = pd.concat([table[key] for table in kept]).value_counts()
+    shared_rows = counts[counts == len(tables)].index.to_frame(index=False).sort_values(key)
+    return [shared_rows.merge(table, on=key) for table in kept]
+
+
 def paired(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
-    """The rows that two settings share: columns of `declared_of`, with probability_a and probability_b."""
-    return a.merge(b[[*ROW, "probability"]], on=ROW, suffixes=("_a", "_b"))
+    """The rows that two settings share, see `aligned`: with probability_a, probability_b, seed_a and seed_b."""
+    return _beside(*aligned([a, b]))
+
+
+def _beside(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    key = [*ROW, "repeat"]
+    return a.merge(b[[*key, "seed", "probability"]], on=key, suffixes=("_a", "_b"))
 
 
 def difference(rows: pd.DataFrame, metric: stats.PairedMetric, folds: int, seed: int) -> dict[str, Any]:
     """Setting b minus setting a on the cases that both declared: estimate, low, high, p, and nadeau_bengio.
 
     The interval is that of drawing patients; p of accuracies comes from exact McNemar where each patient has one scan,
-    else from the draws, and is corrected by `for_folds`. Over several split seeds it is twice the mean (Vovk and Wang
-    2020: valid however they depend on one another). With ten folds or more over the split seeds, Nadeau and Bengio's
-    test asks too whether other training sets would show the difference: then the larger p counts.
+    else from the draws; p is corrected by `for_folds`, the interval by `widened`. Over several split seeds or seeds of
+    training p is twice the mean (Vovk and Wang 2020: valid however they depend on one another). With ten folds or more
+    over the split seeds, Nadeau and Bengio's test asks too whether other training sets would show the difference: then
+    the larger p counts. p is NaN where the cases are too few for one.
 
     Args:
         rows: of `paired`.
@@ -141,15 +209,20 @@ def difference(rows: pd.DataFrame, metric: stats.PairedMetric, folds: int, seed:
         *found, p = stats.paired_difference(y_true, prob_a, prob_b, groups=groups, folds=fold, metric=metric, seed=seed)
         if metric == "accuracy" and len(set(groups.tolist())) == len(groups):
             p = stats.mcnemar_p_value((prob_a > 0.5) == y_true, (prob_b > 0.5) == y_true)
-            return found[0], found[1], found[2], for_folds(p, k, folds)
-        return found[0], found[1], found[2], of_draws(found, p, k, folds)
+            return *widened(found, k, folds), for_folds(p, k, folds)
+        return *widened(found, k, folds), of_draws(found, p, k, folds)
 
-    estimate, low, high, p = over_split_seeds(rows, once)
-    if rows["split_seed"].nunique() > 1:
-        p = min(1.0, 2 * p)
+    estimate, low, high, p = over_repeats(rows, once)
+    p = of_repeats(p, rows)
     measure = stats.accuracy if metric == "accuracy" else stats.auc
-    units = [unit[["label", "probability_a", "probability_b"]].to_numpy().T for _, unit in rows.groupby(UNIT)]
-    values = np.array([measure(y_true, prob_b) - measure(y_true, prob_a) for y_true, prob_a, prob_b in units])
+
+    def of_network(unit: pd.DataFrame) -> float:
+        y_true, prob_a, prob_b = unit[["label", "probability_a", "probability_b"]].to_numpy().T
+        return measure(y_true, prob_b) - measure(y_true, prob_a)
+
+    values = np.array(
+        [np.mean([of_network(unit) for _, unit in of_unit.groupby("repeat")]) for _, of_unit in rows.groupby(UNIT)]
+    )
     again = None
     if len(values) >= stats.LEAST_DIFFERENCES and np.isfinite(values).all():
         numbers = stats.nadeau_bengio(values, test_share=1 / folds)
@@ -165,6 +238,20 @@ def for_folds(p: float, k: int, folds: int) -> float:
     return float(2 * norm.sf(norm.isf(p / 2) / math.sqrt(correlated(k, folds))))
 
 
+def of_repeats(p: float, rows: pd.DataFrame) -> float:
+    """Twice the mean p where `rows` hold several repeats, see `over_repeats`; one repeat's p as it is."""
+    return p if rows.groupby(REPEAT).ngroups == 1 or math.isnan(p) else min(1.0, 2 * p)
+
+
+def widened(found: Sequence[float], k: int, folds: int) -> tuple[float, float, float]:
+    """(estimate, low, high) of a difference with the bounds sqrt(`correlated`) further away, as far as -1 and 1."""
+    estimate, low, high = found
+    if k == 1:
+        return estimate, low, high
+    more = math.sqrt(correlated(k, folds))
+    return estimate, max(-1.0, estimate + more * (low - estimate)), min(1.0, estimate + more * (high - estimate))
+
+
 def of_draws(found: Sequence[float], p: float, k: int, folds: int) -> float:
     """`for_folds` of (estimate, low, high) and p by drawing patients.
 
@@ -172,7 +259,7 @@ def of_draws(found: Sequence[float], p: float, k: int, folds: int) -> float:
     z-score comes from the width of the interval.
     """
     estimate, low, high = found
-    if k == 1 or low == high:
+    if k == 1 or low == high or math.isnan(p):
         return for_folds(p, k, folds)
     return for_folds(float(2 * norm.sf(abs(estimate) * 2 * norm.isf(0.025) / (high - low))), k, folds)
 
@@ -185,7 +272,7 @@ def family_wise(
 ) -> dict[tuple[int, int], dict[str, float]]:
     """By split seed and fold: each run's p of its selected epoch, corrected for all runs and epochs of that fold.
 
-    Runs that lost different cases on the way are judged on those that all of the fold have.
+    Runs that lost different cases on the way are judged on those that all of the fold have; without any, p is 1.
 
     within: labels are permuted inside the strata of the audit's shortcuts only.
     """
@@ -193,6 +280,9 @@ def family_wise(
     for unit in sorted({(run.split_seed, run.fold) for run in runs}):
         there = [run for run in runs if (run.split_seed, run.fold) == unit]
         shared = sorted(set.intersection(*(set(run.found.case_ids) for run in there)))
+        if not shared:
+            found[unit] = {run.name: 1.0 for run in there}
+            continue
         places = [np.searchsorted(run.found.case_ids, shared) for run in there]
         strata = [" ".join((run.strata or {}).get(case, "") for run in there) for case in shared]
         p_values = selection.joint_selection_p_values(
@@ -225,13 +315,34 @@ def over_folds(
             folds, p = by_split.setdefault(run.split_seed, {}), p_values[run.split_seed, run.fold][run.name]
             folds[run.fold] = min(p, folds.get(run.fold, 1.0))
         smallest.append(by_split)
-    families = {(split_seed, *sorted(folds)) for by_split in smallest for split_seed, folds in by_split.items()}
+    times = families(grouped)
     return [
-        min(
-            1.0, len(families) * min(stouffer(list(of_folds.values()), runs[0].folds) for of_folds in by_split.values())
-        )
+        min(1.0, times * min(stouffer(list(of_folds.values()), runs[0].folds) for of_folds in by_split.values()))
         for by_split, runs in zip(smallest, grouped, strict=True)
     ]
+
+
+def families(grouped: Sequence[Sequence[Run]]) -> int:
+    """How many different sets of folds of a split the settings have, see `over_folds`."""
+    found = set()
+    for runs in grouped:
+        for split_seed in {run.split_seed for run in runs}:
+            found.add((split_seed, *sorted({run.fold for run in runs if run.split_seed == split_seed})))
+    return len(found)
+
+
+def learnable(grouped: Sequence[Sequence[Run]], runs: Sequence[Run], cases: int, nir: float, alpha: float) -> float:
+    """The smallest true accuracy that a setting could show with its cases, by the exact test, NaN if none.
+
+    Args:
+        grouped: the runs of all settings: the level is that of as many tests as `over_folds` corrects for.
+        runs, cases, nir: of the setting. Cases of several folds count as by `correlated`.
+    """
+    there = Counter((run.split_seed, run.fold) for of in grouped for run in of)
+    tests = families(grouped) * max(there[run.split_seed, run.fold] for run in runs)
+    k = max(len({run.fold for run in runs if run.split_seed == one.split_seed}) for one in runs)
+    worth = round(cases / correlated(k, runs[0].folds))
+    return stats.detectable_accuracy(worth, nir, alpha / tests, POWER) if nir < 1 else math.nan
 
 
 def stouffer(p_values: Sequence[float], folds: int) -> float:
@@ -253,18 +364,13 @@ def correlated(k: int, folds: int) -> float:
 
 
 def tested(runs: Sequence[Run]) -> dict[str, Any]:
-    """Accuracy and p of a setting on the test fold, null without one; the mean probability of its runs counts."""
-    tables = [
-        pd.DataFrame({"case_id": t.case_ids, "label": t.y_true, "probability": t.declared})
-        for run in runs
-        if (t := run.test) is not None
-    ]
+    """Accuracy and p of a setting on the test fold, null without one: the mean of its runs, and twice their mean p."""
+    found = [predictions.declared(t.y_true, t.declared, t.groups) for run in runs if (t := run.test) is not None]
     empty = {"test_accuracy": None, "test_p": None, "test_p_holm": None, "selected_on_test": False}
-    if not tables:
+    if not found:
         return empty
-    rows = pd.concat(tables).groupby("case_id").agg({"label": "first", "probability": "mean"})
-    numbers = predictions.declared(rows["label"].to_numpy(), rows["probability"].to_numpy())
-    return {**empty, "test_accuracy": numbers["accuracy"], "test_p": numbers["p_nir"]}
+    accuracy, p = (float(np.mean([numbers[name] for numbers in found])) for name in ("accuracy", "p_nir"))
+    return {**empty, "test_accuracy": accuracy, "test_p": p if len(found) == 1 else min(1.0, 2 * p)}
 
 
 def compare(
@@ -299,16 +405,21 @@ def compare(
     best = max((setting["test_accuracy"] for setting in scored), default=None)
     for setting, p in zip(scored, stats.holm(np.array([s["test_p"] for s in scored])), strict=True):
         setting |= {"test_p_holm": float(p), "selected_on_test": len(scored) > 1 and setting["test_accuracy"] == best}
+    for setting, of in zip(settings, members, strict=True):
+        setting["learnable"] = learnable(members, of, setting["cases"], setting["nir"], alpha)
     noise, design = noise_floor(members), orthogonal(values) if keys else None
+    effects = main_effects(design, values, rows, noise, runs[0].folds, seed) if design else []
+    # pairs of a design say nothing; without a case that all its settings have, they are all that is left
+    apart = [i for i in range(len(values)) if not (design and effects and any(design[key][i] for key in design))]
     found = {
         "alpha": alpha,
         "power": POWER,
         "keys": keys,
-        "confounded": [] if design else confounded(values),
+        "confounded": confounded([values[i] for i in apart]),
         "settings": settings,
-        "pairs": [] if design else differences(grouped, rows, alpha, seed),  # those of a design say nothing
+        "pairs": differences([grouped[i] for i in apart], [rows[i] for i in apart], alpha, seed),
         "noise_floor": noise,
-        "main_effects": main_effects(design, values, rows, noise, runs[0].folds, seed) if design else [],
+        "main_effects": effects,
     }
     return found | answer.answer(found, grouped, current)
 
@@ -337,6 +448,7 @@ def _numbers(runs: Sequence[Run], rows: pd.DataFrame, seed: int) -> dict[str, An
         **found,
         "nir": nir,
         "predicted_positive": positive,
+        "constant": all(map(is_constant, runs)),
         "best_accuracy": accuracy,
         "best_run": name,
         "best_epoch": epoch,
@@ -347,10 +459,11 @@ def differences(
     grouped: Sequence[tuple[dict[str, Any], list[Run]]], rows: Sequence[pd.DataFrame], alpha: float, seed: int
 ) -> list[dict[str, Any]]:
     """Every two settings: the differences b minus a of the declared predictions; all p of the sweep are one family."""
-    pairs, folds = [], grouped[0][1][0].folds
+    pairs: list[dict[str, Any]] = []
     for i, j in combinations(range(len(grouped)), 2):
         shared = paired(rows[i], rows[j])
-        (a, _), (b, _) = grouped[i], grouped[j]
+        (a, runs), (b, _) = grouped[i], grouped[j]
+        folds = runs[0].folds
         changed = [key for key in a if a[key] != b[key]]
         right = [(shared[f"probability_{s}"] > 0.5) == shared["label"] for s in "ab"]
         pair: dict[str, Any] = {
@@ -358,6 +471,7 @@ def differences(
             "b": experiments.name_of(b),
             "changed": changed,
             "confounded": len(changed) > 1,
+            "other_seeds": bool((shared["seed_a"] != shared["seed_b"]).any()),
         }
         pair |= {
             "cases": shared["case_id"].nunique(),
@@ -373,7 +487,7 @@ def differences(
     for pair in pairs:
         pair |= {"detectable": None, "cases_needed": None}
         if discordant := pair["discordant"]:
-            level, worth = alpha / len(tests), round(pair["cases"] / correlated(pair["folds"], folds))
+            level, worth = alpha / max(1, len(tests)), round(pair["cases"] / correlated(pair["folds"], folds))
             pair["detectable"] = stats.detectable_difference(worth, discordant, level, POWER)
             pair["cases_needed"] = cases_needed(pair["accuracy"]["estimate"], discordant, level)
             if (pair["cases_needed"] or 0) > pair["cases"] / pair["folds"]:  # takes all folds
@@ -383,13 +497,14 @@ def differences(
 
 
 def confounded(settings: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Params that always changed together, so that nothing says which of the two mattered."""
+    """Params that always changed together, so that nothing says which of the two mattered; one that never changed is
+    none of them."""
 
     def levels(key: str) -> list[int]:
         values = [json.dumps(setting[key]) for setting in settings]
         return [values.index(value) for value in values]
 
-    keys = list(settings[0]) if settings else []
+    keys = [key for key in settings[0] if any(levels(key))] if settings else []
     return [(a, b) for a, b in combinations(keys, 2) if levels(a) == levels(b)]
 
 
@@ -410,15 +525,15 @@ def noise_floor(grouped: Sequence[Sequence[Run]]) -> dict[str, Any] | None:
 def orthogonal(settings: Sequence[Mapping[str, Any]]) -> dict[str, list[int]] | None:
     """The columns of a two-level design among the settings, key -> +1, -1, or 0 where one is no part of it; else None.
 
-    The design may be all settings, all but one (the centre), or those of `plan`. Each param that changes in it must
-    have two values, half of the runs each, and the products of any two columns must sum to 0. +1 is the larger value,
-    or the later one in the alphabet.
+    The design may be all settings, all but one (the centre), or those of `plan`. At least LEAST_COLUMNS params must
+    change in it, each between two values, half of the runs each, and the products of any two columns must sum to 0. +1
+    is the larger value, or the later one in the alphabet.
     """
     every = range(len(settings))
     for members in (list(every), *([i for i in every if i != centre] for centre in every), plan.members(settings)):
         levels = {key: {json.dumps(settings[i][key]) for i in members} for key in settings[0]}
         levels = {key: values for key, values in levels.items() if len(values) > 1}
-        if len(members) < 4 or len(levels) < 2 or any(len(values) != 2 for values in levels.values()):
+        if len(levels) < LEAST_COLUMNS or any(len(values) != 2 for values in levels.values()):
             continue
         high = {key: max(values, key=_order) for key, values in levels.items()}
         columns = {
@@ -446,31 +561,34 @@ def main_effects(
 ) -> list[dict[str, Any]]:
     """Of each param of a design: mean declared accuracy of the settings at its high level minus at its low level.
 
-    On the cases that all settings declared, drawn as patients; p_holm is corrected over the params. A design with as
-    many runs as params and one mixes each effect with products of others, which no analysis can take apart.
+    On the cases that all settings declared, drawn as patients; p_holm is corrected over the params. Unless the design
+    holds every combination of the levels (`mixed` false), it mixes effects with products of others, which no analysis
+    can take apart.
     """
     members = [i for i in range(len(settings)) if any(column[i] for column in columns.values())]
-    counts = pd.concat([rows[i][ROW] for i in members]).value_counts()
-    shared = counts[counts == len(members)].index.to_frame(index=False)
-    tables = {i: shared.merge(rows[i], on=ROW) for i in members}
+    tables = dict(zip(members, aligned([rows[i] for i in members]), strict=True))
+    shared = tables[members[0]]
+    mixed = len({tuple(column[i] for column in columns.values()) for i in members}) < 2 ** len(columns)
 
     def once(part: pd.DataFrame) -> tuple[float, float, float, float]:
         y_true, a, b, groups, folds = (
             part[name].to_numpy() for name in ("label", "probability_a", "probability_b", "group", "fold")
         )
         *found, p = stats.paired_difference(y_true, a, b, groups=groups, folds=folds, metric="accuracy", seed=seed)
-        return found[0], found[1], found[2], of_draws(found, p, part["fold"].nunique(), of_split)
+        k = part["fold"].nunique()
+        return *widened(found, k, of_split), of_draws(found, p, k, of_split)
 
     effects: list[dict[str, Any]] = []
     for key, column in columns.items() if len(shared) else ():
         low, high = ([i for i in members if column[i] == sign] for sign in (-1, 1))
-        stacked = pd.concat([paired(tables[i], tables[j]) for i, j in zip(low, high, strict=True)])
-        numbers = dict(zip(("estimate", "low", "high", "p"), over_split_seeds(stacked, once), strict=True))
-        numbers["p"] = min(1.0, numbers["p"] * min(2, shared["split_seed"].nunique()))
+        stacked = pd.concat([_beside(tables[i], tables[j]) for i, j in zip(low, high, strict=True)])
+        numbers = dict(zip(("estimate", "low", "high", "p"), over_repeats(stacked, once), strict=True))
+        numbers["p"] = of_repeats(numbers["p"], shared)
         within = None if noise is None else abs(numbers["estimate"]) <= noise["accuracy"]
         levels = {"low_level": settings[low[0]][key], "high_level": settings[high[0]][key]}
-        effects.append({"key": key, **levels, **numbers, "within_noise": within})
-    for effect, p in zip(effects, stats.holm(np.array([effect["p"] for effect in effects])), strict=True):
+        effects.append({"key": key, **levels, **numbers, "within_noise": within, "mixed": mixed})
+    known = [effect for effect in effects if effect["p"] >= 0]
+    for effect, p in zip(known, stats.holm(np.array([effect["p"] for effect in known])), strict=True):
         effect["p_holm"] = float(p)
     return sorted(effects, key=lambda effect: -abs(effect["estimate"]))
 
@@ -508,6 +626,8 @@ def run(names: Sequence[str], out: Path, *, all_commits: bool, alpha: float, per
     """Reads the runs, writes compare.json, compare.csv and compare.vl.json into `out`, and prints the answer."""
     known = experiments.read(names, all_commits=all_commits)
     workspace = known.same.get(experiments.WORKSPACE, experiments.WORKSPACE)
+    if not known.runs:
+        _say_left_out(known.passed_over)
     runs, others = same_cohort(known.runs, workspace) if known.runs else ([], {})
     now = experiments.flatten(params.read())
     current = now | experiments.setting_of(now)
@@ -519,9 +639,13 @@ def run(names: Sequence[str], out: Path, *, all_commits: bool, alpha: float, per
     files.write_json(out / "compare.vl.json", plain(answer.plot(found)))
     console.say(answer.table(found))
     console.say("")
-    for name, why in left_out.items():
-        console.say(f"left out: {name}: {why}")
+    _say_left_out(left_out)
     for sentence in found["answer"]:
         console.say(sentence)
     for command in found["commands"]:
         console.say(f"    {command}")
+
+
+def _say_left_out(left_out: Mapping[str, str]) -> None:
+    for name, why in left_out.items():
+        console.say(f"left out: {name}: {why}")

@@ -15,12 +15,11 @@ import dvc.api
 import pandas as pd
 from dvc.exceptions import DvcException
 from dvc.scm import RevError
-from pydantic import ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
-from flairprep import predictions, recipe, stats
+from flairprep import networks, params, predictions, recipe, stats
 from flairprep.errors import FlairprepError
-from flairprep.params import suggest
 from flairprep.predictions import Predictions
 
 REPEATS = ("seed", "val_fold", "split.seed")  # other values of these repeat a setting
@@ -28,6 +27,7 @@ SETTING = ("lr", "batch_size", "epochs", "test_fold", "normalize", "select_slice
 BEFORE_SPLIT = ("ingest", "labels", "split")
 CODE_OF = ("normalize", "select_slices", "export", "train")  # the stages whose code a setting has too
 WORKSPACE = "workspace"
+AUDIT = "reports/audit.json"
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Run:
     strata: Mapping[str, str] | None = None  # of the shortcuts that the audit found
     folds: int = 5
     cases: int = 0  # in all folds
+    split: str = ""  # the hash of data/split
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def read(names: Sequence[str] = (), *, all_commits: bool = False) -> Known:
     Raises:
         FlairprepError: no git and DVC repository here, or a name that neither knows.
     """
-    runs: list[Run] = []
+    found: dict[str, Run] = {}
     passed_over: dict[str, str] = {}
     same: dict[str, str] = {}
     seen: dict[str, str] = {}
@@ -75,24 +76,29 @@ def read(names: Sequence[str] = (), *, all_commits: bool = False) -> Known:
         if state not in (None, "Success"):
             passed_over[name] = state.lower()
             continue
+        first = name
         try:
             files = dvc.api.DVCFileSystem(rev=revision)
             lock = files.read_text("dvc.lock")
-            first = seen.setdefault(lock, name)
-            if first != name:
+            if (first := seen.setdefault(lock, name)) != name:
                 same[name] = first
-                continue
-            run = _run(name, YAML(typ="safe", pure=True).load(lock), files)
+                if revision is not None:
+                    continue  # but the workspace's files win: git may lack some of a commit's
+            found[first] = _run(first, _stages(lock), files)
+            passed_over.pop(first, None)
         except (DvcException, OSError) as error:
-            passed_over[name] = f"not here: {' '.join(str(error).split())}; dvc pull, or run it"
-        except (FlairprepError, ValidationError, KeyError) as error:
-            passed_over[name] = " ".join(str(error).split())
+            why = f"not here: {' '.join(str(error).split())}; dvc pull, or run it"
+            passed_over |= {} if first in found else {first: why}
+        except FlairprepError as error:
+            fault, *more = str(error).splitlines()
+            passed_over |= {} if first in found else {first: f"{fault} (and {len(more)} more)" if more else fault}
+    runs: list[Run] = []
+    for name, run in found.items():
+        if twin := next((other.name for other in runs if _equal(run, other)), None):
+            same[name] = twin
         else:
-            if twin := next((other.name for other in runs if _equal(run, other)), None):
-                same[name] = twin
-            else:
-                runs.append(run)
-    return Known(runs, passed_over, same)
+            runs.append(run)
+    return Known(runs, passed_over, {name: same.get(first, first) for name, first in same.items()})
 
 
 def _listed(names: Sequence[str], all_commits: bool) -> list[tuple[str, str | None, str | None]]:
@@ -101,6 +107,7 @@ def _listed(names: Sequence[str], all_commits: bool) -> list[tuple[str, str | No
         rows = dvc.api.exp_show(revs=dvc.api.all_commits() if all_commits or names else None)
     except DvcException as error:
         raise FlairprepError(f"{error}; compare reads what `dvc exp show` shows") from error
+    rows = rows or [{"Experiment": None, "rev": WORKSPACE, "State": None}]  # without a commit DVC lists nothing
     rows.sort(key=lambda row: (row["rev"] == WORKSPACE, row["Experiment"] is None))  # keeps the order otherwise
     counts = Counter(row["Experiment"] for row in rows)  # the name of an experiment is its own under one commit only
     known: list[tuple[str, str | None, str | None]] = []
@@ -120,14 +127,40 @@ def _listed(names: Sequence[str], all_commits: bool) -> list[tuple[str, str | No
         try:
             dvc.api.DVCFileSystem(rev=name).read_text("dvc.lock")
         except RevError as error:
-            raise FlairprepError(f"{name}: no experiment or revision; {suggest(name, tuple(found))}") from error
+            raise FlairprepError(f"{name}: no experiment or revision; {params.suggest(name, tuple(found))}") from error
         except (DvcException, OSError):
             continue  # a revision without runs, which is no typing error
     return [found.get(name, (name, name, None)) for name in names]
 
 
-def _run(name: str, lock: dict[str, Any], files: Any) -> Run:
-    stages = lock["stages"]
+def _stages(lock: str) -> dict[str, Any]:
+    """The stages of dvc.lock.
+
+    Raises:
+        FlairprepError: it holds none, as with the marks of a merge in it.
+    """
+    try:
+        return dict(YAML(typ="safe", pure=True).load(lock)["stages"])
+    except (YAMLError, TypeError, KeyError) as error:
+        raise FlairprepError(
+            "dvc.lock: not as DVC writes it, perhaps with the marks of a merge in it; "
+            "git checkout --ours dvc.lock, then dvc repro"
+        ) from error
+
+
+def _run(name: str, stages: Mapping[str, Any], files: Any) -> Run:
+    """The run whose dvc.lock holds `stages`.
+
+    Raises:
+        FlairprepError: dvc.lock or a table is not one of this version's, or reports/audit.json is not in git.
+    """
+    try:
+        return _of_stages(name, stages, files)
+    except KeyError as error:
+        raise FlairprepError(f"dvc.lock: no {error}, so of another version of the pipeline; run it again") from error
+
+
+def _of_stages(name: str, stages: Mapping[str, Any], files: Any) -> Run:
     if stale := _stale(stages):
         raise FlairprepError(f"stage {stale} has not run on what is there; dvc repro")
     flat: dict[str, Any] = {}
@@ -138,7 +171,7 @@ def _run(name: str, lock: dict[str, Any], files: Any) -> Run:
     hashes = {entry["path"]: entry["md5"] for entry in entries}
     split = _table(files, "data/split/split.csv")
     test = _table(files, "data/train/test_predictions.csv")
-    strata = json.loads(files.read_text("reports/audit.json"))["strata"] if files.exists("reports/audit.json") else {}
+    strata = _strata(files) if AUDIT in hashes else {}
     sources = {
         entry["path"]: entry["md5"]
         for stage in CODE_OF
@@ -160,7 +193,22 @@ def _run(name: str, lock: dict[str, Any], files: Any) -> Run:
         strata=strata,
         folds=flat["split.folds"],
         cases=len(split),
+        split=hashes["data/split"],
     )
+
+
+def _strata(files: Any) -> dict[str, str]:
+    """Of the audit's report, which DVC leaves to git.
+
+    Raises:
+        FlairprepError: it is not there, and p_within would go missing with it.
+    """
+    try:
+        return dict(json.loads(files.read_text(AUDIT))["strata"])
+    except (OSError, json.JSONDecodeError, KeyError) as error:
+        raise FlairprepError(
+            f"{AUDIT} is in dvc.lock but not here as audit wrote it; git add reports and commit, or dvc repro"
+        ) from error
 
 
 def flatten(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
@@ -172,17 +220,35 @@ def flatten(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def setting_of(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The params that make a setting, sorted; a null of section train is what the named network has."""
-    given = {key.removeprefix("train."): value for key, value in flat.items() if key.startswith("train.")}
-    resolved = recipe.resolve(recipe.Params.model_validate(given), flat["model.name"]).model_dump()
-    chosen = {key: value for key, value in flat.items() if key.split(".")[0] in SETTING}
-    return dict(sorted((chosen | {f"train.{key}": value for key, value in resolved.items()}).items()))
+    """The params that make a setting, sorted; a null of sections model and train is what the named network has.
+
+    Raises:
+        FlairprepError: section model or train is of another version.
+    """
+
+    def section(name: str) -> dict[str, Any]:
+        return {key.removeprefix(f"{name}."): value for key, value in flat.items() if key.startswith(f"{name}.")}
+
+    model = params.validate(networks.Params, section("model"), "model")
+    network = networks.resolve(model)
+    resolved = {f"model.{key}": getattr(network, key) for key in networks.Params.model_fields if key != "name"}
+    train = recipe.resolve(params.validate(recipe.Params, section("train"), "train"), model.name)
+    resolved |= {f"train.{key}": value for key, value in train.model_dump().items()}
+    chosen = {key: value for key, value in flat.items() if key.split(".")[0] in SETTING} | resolved
+    return {key: _one_number(value) for key, value in sorted(chosen.items())}
 
 
 def cohort_of(flat: Mapping[str, Any], hashes: Mapping[str, str]) -> dict[str, str]:
     """What runs must share to be compared: data, labels, and the params that decide on them before the split's seed."""
     before = {key: value for key, value in flat.items() if key.split(".")[0] in BEFORE_SPLIT and key not in REPEATS}
-    return {**hashes, **{key: json.dumps(value, sort_keys=True) for key, value in sorted(before.items())}}
+    return {**hashes, **{key: json.dumps(_one_number(value), sort_keys=True) for key, value in sorted(before.items())}}
+
+
+def _one_number(value: Any) -> Any:
+    """1.0 as 1, and a tuple as a list: they are one value."""
+    if isinstance(value, list | tuple):
+        return [_one_number(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def name_of(values: Mapping[str, Any]) -> str:
@@ -191,9 +257,9 @@ def name_of(values: Mapping[str, Any]) -> str:
 
 
 def value_of(value: Any) -> str:
-    """A value as `dvc exp run -S` takes it."""
+    """A value as `dvc exp run -S` takes it; every digit of a number that it takes to read it back."""
     if isinstance(value, float):
-        return f"{value:g}"
+        return short if float(short := f"{value:g}") == value else repr(value)
     return json.dumps(value, separators=(",", ":")) if not isinstance(value, str) else value
 
 

@@ -46,11 +46,12 @@ def commands(seed: int) -> list[str]:
     return [f"dvc exp run --queue {overrides}" for overrides in queued]
 
 
-def text(seed: int) -> str:
-    """What `flairprep plan` prints."""
+def text(seed: int, folds: int, test_fold: int | None) -> str:
+    """What `flairprep plan` prints: seed, folds and test_fold as params.yaml has them."""
+    every = ",".join(str(fold) for fold in range(folds) if fold != test_fold)
     said = [
         f"# {len(LEVELS)} pieces of advice in {len(settings())} runs, then the base setting with {CENTRES} seeds.",
-        "# Other folds: add -S val_fold=0,1,2,3,4 to each line. Nothing runs before the queue is started.",
+        f"# Other folds: add -S val_fold={every} to each line. Nothing runs before the queue is started.",
         *commands(seed),
         "dvc queue start",
         "flairprep compare",

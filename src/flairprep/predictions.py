@@ -46,11 +46,15 @@ def from_tables(rows: pd.DataFrame, split: pd.DataFrame) -> Predictions:
     return Predictions(case_ids, y_true.astype(int), y_prob, groups)
 
 
-def declared(y_true: np.ndarray, y_prob: np.ndarray) -> dict[str, Any]:
-    """The numbers of predictions that were fixed before the run; y_prob: (n_cases,)."""
+def declared(y_true: np.ndarray, y_prob: np.ndarray, groups: np.ndarray | None = None) -> dict[str, Any]:
+    """The numbers of predictions that were fixed before the run; y_prob: (n_cases,).
+
+    groups: (n_cases,); cases of a group share a patient, which intervals and p_nir allow for. None: no two do.
+    """
     n, correct = len(y_true), round(stats.accuracy(y_true, y_prob) * len(y_true))
-    low, high = stats.clopper_pearson(correct, n)
-    auc_low, auc_high = stats.auc_interval(y_true, y_prob)
+    groups = np.arange(n) if groups is None else groups
+    low, high = interval(y_true, y_prob, groups, "accuracy")
+    auc_low, auc_high = interval(y_true, y_prob, groups, "auc")
     nir = stats.no_information_rate(y_true)
     return {
         "accuracy": correct / n,
@@ -63,9 +67,39 @@ def declared(y_true: np.ndarray, y_prob: np.ndarray) -> dict[str, Any]:
         "log_loss_prior": stats.log_loss(y_true, np.full(n, np.mean(y_true))),
         "brier": stats.brier(y_true, y_prob),
         "nir": nir,
-        "p_nir": stats.binomial_p_value(correct, n, nir),
+        "p_nir": stats.grouped_p_value(correct, groups, nir)
+        if shared(groups)
+        else stats.binomial_p_value(correct, n, nir),
         "predicted_positive": float(np.mean(y_prob > 0.5)),
     }
+
+
+def shared(groups: np.ndarray) -> bool:
+    """Whether any two cases share a group."""
+    return len(np.unique(groups)) < len(groups)
+
+
+def interval(
+    y_true: np.ndarray, y_prob: np.ndarray, groups: np.ndarray, metric: stats.PairedMetric
+) -> tuple[float, float]:
+    """The 95 % interval of an accuracy or an AUC: exact or DeLong's, by drawing patients where some have several cases.
+
+    NaN for an AUC with fewer than two patients of a label. Drawing says nothing where all cases are right, or all
+    pairs, or none: then the exact interval of as many patients, and that of one case of each patient.
+    """
+    n = len(y_true)
+    if not shared(groups):
+        right = round(stats.accuracy(y_true, y_prob) * n)
+        return stats.clopper_pearson(right, n) if metric == "accuracy" else stats.auc_interval(y_true, y_prob)
+    if metric == "auc" and min(len(np.unique(groups[y_true == label])) for label in (0, 1)) < 2:
+        return float("nan"), float("nan")
+    estimate, low, high = stats.bootstrap_interval(y_true, y_prob, groups=groups, metric=metric)
+    if low < high:
+        return low, high
+    first = np.unique(groups, return_index=True)[1]
+    if metric == "auc":
+        return stats.auc_interval(y_true[first], y_prob[first])
+    return stats.clopper_pearson(round(estimate * len(first)), len(first))
 
 
 def flips(y_prob: np.ndarray) -> np.ndarray:
@@ -124,9 +158,9 @@ def by_group(found: Predictions, cases: pd.DataFrame, names: Sequence[str]) -> p
     for name in names:
         for value, places in sorted(table.groupby(name).indices.items()):
             y_true, y_prob = found.y_true[places], found.declared[places]
-            ones = int(y_true.sum())
-            enough = min(ones, len(y_true) - ones) >= LEAST_OF_A_LABEL
-            numbers = stats.pooled_auc([(y_true, y_prob)]) if enough else (float("nan"),) * 3
+            ones, numbers = int(y_true.sum()), (float("nan"),) * 3
+            if min(ones, len(y_true) - ones) >= LEAST_OF_A_LABEL:
+                numbers = stats.auc(y_true, y_prob), *interval(y_true, y_prob, found.groups[places], "auc")
             rows.append((name, value or "not given", len(y_true) - ones, ones, *numbers))
     return pd.DataFrame(rows, columns=["by", "value", "label_0", "label_1", "auc", "auc_low", "auc_high"]).round(6)
 

@@ -3,12 +3,24 @@
 Without tensorflow, since evaluate needs to know what chose the epoch.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from flairprep.params import Section
 from flairprep.stats import Metric
+
+LEAST_PATIENCE = 3  # the epochs that predictions.declared averages: with less, the selected one would be among them
+
+
+def _enough(patience: int) -> int:
+    """Refuses a patience that mixes declared and selected numbers."""
+    if 0 < patience < LEAST_PATIENCE:
+        raise ValueError(
+            f"{patience!r}: must be 0 for never, or at least {LEAST_PATIENCE}: the declared predictions are the mean "
+            f"of the last {LEAST_PATIENCE} epochs, which must not be chosen by their result"
+        )
+    return patience
 
 
 class Params(Section):
@@ -20,7 +32,7 @@ class Params(Section):
     augment: Literal["none", "flip", "shift", "flip_shift"] | None
     class_weight: Literal["none", "balanced"] | None
     monitor: Metric | None
-    patience: int | None = Field(ge=0)
+    patience: Annotated[int, Field(ge=0), AfterValidator(_enough)] | None
 
 
 class Recipe(Section):

@@ -30,17 +30,23 @@ Array = npt.NDArray[Any]
 Columns = dict[str, Array]
 
 NUMBER = re.compile(r"([+-]?\d+\.?\d*(?:e[+-]?\d+)?)(?:-\d+|\+)?", re.ASCII | re.IGNORECASE)  # 1.5, or 60-69, 90+
+LARGEST = 1e100  # beyond, the squares that a variance sums are no numbers
 BANDS = ("low", "middle", "high")
 NOTES = {"intensity statistics": "; it may be the disease itself as well as the scanner"}
 MEASURES = {"cramers_v": "Cramer's V", "auc": "AUC"}
 
 
 class Test(NamedTuple):
-    """measure: cramers_v (0 to 1), or auc (that label 1 has the larger value; 0.5 says nothing)."""
+    """measure: cramers_v (0 to 1), or auc (that label 1 has the larger value; 0.5 says nothing).
+
+    least: the smallest p that it could have, see `least_p`. cases: how many it tested.
+    """
 
     measure: str
     effect: float
     p: float
+    least: float
+    cases: int
 
 
 def labelings(labels: Array, groups: Array, count: int, seed: int, within: Array | None = None) -> Array:
@@ -50,11 +56,15 @@ def labelings(labels: Array, groups: Array, count: int, seed: int, within: Array
 
 
 def column(values: Sequence[str]) -> Array:
-    """Text as numbers where each given value is one, or a band of ages, which counts as its lower end; else as text."""
-    found = [NUMBER.fullmatch(value) for value in values]
-    if any(match is None and value for match, value in zip(found, values, strict=True)) or not any(found):
+    """Text as numbers where each given value is one, or a band of ages, which counts as its lower end; else as text.
+
+    What is too large to calculate with is no number.
+    """
+    found = [float(match[1]) if (match := NUMBER.fullmatch(value)) else np.nan for value in values]
+    numbers = [abs(number) < LARGEST for number in found]
+    if any(value and not is_one for value, is_one in zip(values, numbers, strict=True)) or not any(numbers):
         return np.array(values, str)
-    return np.array([float(match[1]) if match else np.nan for match in found])
+    return np.array(found)
 
 
 def columns(table: pd.DataFrame) -> Columns:
@@ -81,18 +91,31 @@ def association(values: Array, labelings: Array) -> Test:
     if values.dtype.kind == "f":
         given = ~np.isnan(values)
         areas = fold_auc(values[given, None], labelings[given], np.zeros(given.sum()))
-        return Test("auc", float(areas[0]), p_value(np.abs(areas - 0.5)))
+        least = least_p(labelings[given], two_sided=True)
+        return Test("auc", float(areas[0]), p_value(np.abs(areas - 0.5)), least, int(given.sum()))
     rows = (np.unique(values)[:, None] == values).astype(float)  # (n_categories, n_cases)
     n, ones = len(values), labelings.sum(axis=0)
     expected = rows.sum(axis=1)[:, None] * ones / n
     chi2 = ((rows @ labelings - expected) ** 2 / expected).sum(axis=0) * n / (n - ones)
     v = np.sqrt(chi2 / n)
-    return Test("cramers_v", float(v[0]), p_value(v))
+    return Test("cramers_v", float(v[0]), p_value(v), least_p(labelings, two_sided=True), n)
 
 
 def p_value(statistics: Array) -> float:
     """The share of (1 + B,) statistics that reach the first of them, the observed one."""
     return float(np.mean(statistics >= statistics[0] - 1e-9))
+
+
+def least_p(labelings: Array, *, two_sided: bool) -> float:
+    """The p of what gives every label away: only the labels themselves, and two-sided their opposite, do as well.
+
+    Not small where there are few permutations, or few ways to deal the labels out; 1 where the cases have one label.
+    """
+    labels = labelings[:, :1]
+    as_good = (labelings == labels).all(axis=0)
+    if two_sided:
+        as_good |= (labelings != labels).all(axis=0)
+    return float(as_good.mean()) if len(np.unique(labels)) == 2 else 1.0
 
 
 def features(columns: Columns) -> Array:
@@ -266,7 +289,7 @@ def examine(
             candidate, bar = _classifier(source, by, features(columns), folds, within)
             candidates.append(candidate)
             bars += [] if by or bar is None else [bar]
-    findings, strata = _judged(candidates, cohort, alpha)
+    findings, strata = _judged(candidates, cohort, alpha, permutations)
     return findings, bars, strata
 
 
@@ -291,14 +314,21 @@ def _classifier(
         return Candidate(name, source, False, why="both labels are in fewer than two of the parts"), None
     scores = out_of_fold(features, folds, within)
     areas = fold_auc(scores, within, folds)
-    test = Test("auc", float(areas[0]), p_value(areas))
+    paired = np.isin(folds, both)  # no other fold has a pair
+    test = Test("auc", float(areas[0]), p_value(areas), least_p(within[paired], two_sided=False), int(paired.sum()))
     area, low, high = stats.pooled_auc([(within[folds == fold, 0], scores[folds == fold, 0]) for fold in both])
     bar = {"name": source, "auc": number(area), "auc_low": number(low), "auc_high": number(high), "p": number(test.p)}
     return Candidate(name, source, False, test, thirds(scores[:, 0], folds)), bar
 
 
-def _judged(candidates: list[Candidate], cohort: Cohort, alpha: float) -> tuple[list[Finding], dict[str, str]]:
-    """The findings, with p corrected for all that was tested, and the strata of the shortcuts among them."""
+def _judged(
+    candidates: list[Candidate], cohort: Cohort, alpha: float, permutations: int
+) -> tuple[list[Finding], dict[str, str]]:
+    """The findings, with p corrected for all that was tested, and the strata of the shortcuts among them.
+
+    Not testable is what could not have been found whatever the cases say: where even the smallest p that its test can
+    have is no smaller than alpha once corrected.
+    """
     tested = {one.name: one.test for one in candidates if one.test is not None}
     adjusted = stats.holm(np.array([test.p for test in tested.values()]))
     p_holm = dict(zip(tested, adjusted.tolist(), strict=True))
@@ -315,9 +345,15 @@ def _judged(candidates: list[Candidate], cohort: Cohort, alpha: float) -> tuple[
             findings.append(Finding(one.name, "shortcut", "not testable", one.why))
             continue
         verdict: Verdict = "shortcut" if one in found else "clean"
-        measure, effect, p = one.test
+        measure, effect, p, least, n = one.test
         numbers = f"{MEASURES[measure]} {effect:.2f}, p {p:.2g}, {p_holm[one.name]:.2g} for {len(tested)} tests"
-        text, cases = f"the label can not be read from it: {numbers}", ()
+        text, cases = f"nothing shows that the label can be read from it: {numbers}", ()
+        if one not in found and least * len(tested) >= alpha:
+            verdict = "not testable"
+            text = (
+                f"{n} cases, permuted {permutations} times, are too few: even what gives every label away would have "
+                f"p {least:.2g}, {min(1.0, least * len(tested)):.2g} for {len(tested)} tests; found: {numbers}"
+            )
         if one in found:
             cases = tuple(cohort.case_ids[told(one.strata, cohort.labels)].tolist())
             role = "p_within allows for it" if one.name in used else f"p_within allows for {' and '.join(used)} instead"

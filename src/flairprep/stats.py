@@ -48,6 +48,23 @@ def binomial_p_value(correct: int, n: int, rate: float) -> float:
     return float(binom.sf(correct - 1, n, rate))
 
 
+def grouped_p_value(correct: int, groups: Array, rate: float) -> float:
+    """`binomial_p_value` where cases of a group share a patient: P(as many right) if a group is right or wrong as one.
+
+    Exact where the cases of a group stand and fall together. Any other way in which they depend on one another spreads
+    the number of right cases less (Frechet and Hoeffding's bound), so that the test is too careful then, never too bold
+    at the levels in use. Groups of one case give `binomial_p_value`.
+
+    Args:
+        groups: (n_cases,).
+    """
+    likely = np.ones(1)  # P(so many right) among the groups so far
+    for size in np.unique(groups, return_counts=True)[1].tolist():
+        none = np.zeros(size)
+        likely = (1 - rate) * np.append(likely, none) + rate * np.append(none, likely)
+    return min(1.0, float(likely[correct:].sum()))
+
+
 def clopper_pearson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Exact interval of a share (Clopper and Pearson 1934)."""
     interval = binomtest(correct, n).proportion_ci(confidence, method="exact")
@@ -245,7 +262,8 @@ def paired_difference(
 
     Both settings get the same draws of `bootstrap_interval`. p is the smallest 1 - confidence at which the percentile
     interval leaves out 0, 2 * (1 + b) / (1 + B) with b draws on the rarer side of 0 or on it (Davison and Hinkley
-    1997): 1 where the predictions are equal.
+    1997): 1 where the predictions are equal. A handful of patients has too few draws that differ for that to mean much:
+    p is at least 2 / 2^k, the smallest of a test that swaps a and b by group, with k groups in which they differ.
 
     Args:
         y_true, prob_a, prob_b: (n_cases,), declared predictions; several seeds of a case are averaged before.
@@ -253,7 +271,14 @@ def paired_difference(
     """
     weights = _resampled(groups, folds, n_bootstrap, seed)
     of_a, of_b = (_measure(weights, y_true, y_prob, folds, metric) for y_prob in (prob_a, prob_b))
-    return _summary(of_b - of_a, confidence)
+    estimate, low, high, p = _summary(of_b - of_a, confidence)
+    return estimate, low, high, max(p, _least_p(prob_a, prob_b, groups, metric))
+
+
+def _least_p(prob_a: Array, prob_b: Array, groups: Array, metric: PairedMetric) -> float:
+    """The smallest two-sided p of a sign-flip test over groups; an accuracy knows the sides of 0.5 only."""
+    sides = [(prob > 0.5) if metric == "accuracy" else prob for prob in (np.asarray(prob_a), np.asarray(prob_b))]
+    return min(1.0, 2 * 0.5 ** len(np.unique(np.asarray(groups)[sides[0] != sides[1]])))
 
 
 def _resampled(groups: Array, folds: Array | None, n_bootstrap: int, seed: int) -> Array:

@@ -12,7 +12,7 @@ from sklearn import metrics as sk
 from tables import get_json, put
 from workspace import contents, write_params
 
-from flairprep import diagnosis
+from flairprep import diagnosis, networks, recipe
 from flairprep.errors import FlairprepError
 from flairprep.stages import evaluate
 
@@ -199,6 +199,18 @@ def test_scans_of_a_patient_are_one_piece_of_evidence() -> None:
     assert found["verdict"] == "no evidence"
 
 
+def test_scans_of_a_patient_widen_the_intervals_of_both_folds() -> None:
+    y_true, y_prob = (np.repeat(values, 2, axis=-1) for values in planted())
+    test = long(y_true, y_prob[:1])
+    groups = np.repeat([f"p{patient}" for patient in range(40)], 2).tolist()
+    wide, narrow = run(y_true, y_prob, test=test, groups=groups), run(y_true, y_prob, test=test)
+    for name in ("", "test_"):
+        assert wide[f"{name}p_nir"] > narrow[f"{name}p_nir"]
+        assert wide[f"{name}auc"] == narrow[f"{name}auc"]
+        assert wide[f"{name}auc_high"] - wide[f"{name}auc_low"] > narrow[f"{name}auc_high"] - narrow[f"{name}auc_low"]
+    assert wide["accuracy_low"] < narrow["accuracy_low"]
+
+
 def test_the_monitor_chooses_the_epoch() -> None:
     y_true = np.repeat([0, 1], 5)
     ordered = np.linspace(0.6, 0.9, 10)  # AUC 1, all on one side
@@ -305,12 +317,16 @@ def test_the_diagnosis_is_a_column_and_its_command_a_file(capsys: pytest.Capture
     y_true, y_prob = planted()
     assert run(y_true, y_prob)["diagnosis"] == "fine"
     said = get_json("reports/evaluate/diagnosis.json")
-    assert said == diagnosis.diagnose(history(6), y_true, y_prob, lr=1e-4, epochs=30, folds=3).as_dict()
-    assert said["command"] == "dvc exp run --queue -S val_fold=0,1,2"
+    trained = recipe.Recipe(reference_batch_size=4, **recipe.RECIPES["resnet3d"])
+    given = {"val_fold": 0, "test_fold": None, "network": networks.NETWORKS["resnet3d"], "recipe": trained}
+    assert said == diagnosis.diagnose(history(6), y_true, y_prob, lr=1e-4, epochs=30, folds=3, **given).as_dict()
+    assert said["command"] == "dvc exp run --queue -S val_fold=1,2 && dvc queue start"
     assert said["command"] in capsys.readouterr().out
     found = run(y_true, 0.5 * y_prob, lr=1e-3)  # all on the side of 0
     assert found["diagnosis"] == "constant"
     assert get_json("reports/evaluate/diagnosis.json")["command"] == "dvc exp run -S lr=0.003"
+    run(y_true, y_prob, test_fold=2)
+    assert get_json("reports/evaluate/diagnosis.json")["command"].startswith("dvc exp run --queue -S val_fold=1 &&")
 
 
 def test_tables_of_cases_and_groups_and_the_cases_that_are_always_wrong(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from flairprep import console, diagnosis, files, params, predictions, recipe, selection, stats
+from flairprep import console, diagnosis, files, networks, params, predictions, recipe, selection, stats
 from flairprep.cases import read_csv, write_csv
 from flairprep.predictions import DECLARED_EPOCHS, Predictions
 
@@ -29,17 +29,13 @@ class Params(params.Section):
     seed: int = Field(ge=0)
 
 
-class Model(params.Section, extra="ignore"):
-    """What evaluate needs of section `model`: the name, which says what a null train.monitor stands for."""
-
-    name: str
-
-
 class Run(params.Section, extra="ignore"):
     """What the diagnosis needs to write its command."""
 
     lr: float
     epochs: int
+    val_fold: int
+    test_fold: int | None
 
 
 def evaluate(
@@ -49,7 +45,7 @@ def evaluate(
 
     strata: (n,), of the shortcuts that the audit found; None where it found none.
     """
-    fixed = predictions.declared(found.y_true, found.declared)
+    fixed = predictions.declared(found.y_true, found.declared, found.groups)
     best = selection.best_epoch(found.y_true, found.y_prob, monitor)
 
     def chance(strata: np.ndarray | None) -> float:
@@ -81,7 +77,7 @@ def tested(rows: pd.DataFrame, split: pd.DataFrame) -> dict[str, Any]:
     if rows.empty:
         return {}
     found = predictions.from_tables(rows, split)
-    numbers = predictions.declared(found.y_true, found.declared)
+    numbers = predictions.declared(found.y_true, found.declared, found.groups)
     return {f"test_{key}": numbers[key] for key in ("accuracy", "auc", "auc_low", "auc_high", "p_nir")}
 
 
@@ -111,18 +107,20 @@ def sentence(metrics: dict[str, Any], alpha: float) -> str:
 def main() -> None:
     """Reads data/train, split.csv, ingest's cases.csv and audit.json, writes metrics.json and what the plots show."""
     section, run = params.load(Params, "evaluate"), params.load(Run)
-    monitor = recipe.resolve(params.load(recipe.Params, "train"), params.load(Model, "model").name).monitor
+    model = params.load(networks.Params, "model")
+    trained = recipe.resolve(params.load(recipe.Params, "train"), model.name)
     split = read_csv(SPLIT)
     found = predictions.from_tables(read_csv(TRAIN / "val_predictions.csv"), split)
     shortcuts = json.loads(AUDIT.read_text())["strata"] if AUDIT.is_file() else {}
-    metrics = evaluate(found, monitor, section, predictions.strata_of(found, shortcuts))
+    metrics = evaluate(found, trained.monitor, section, predictions.strata_of(found, shortcuts))
     metrics |= tested(read_csv(TRAIN / "test_predictions.csv"), split)
     told = diagnosis.diagnose(
         read_csv(TRAIN / "history.csv").astype(float),
         *(found.y_true, found.y_prob),
-        lr=run.lr,
-        epochs=run.epochs,
+        **run.model_dump(),
         folds=split["fold"].nunique(),
+        network=networks.resolve(model),
+        recipe=trained,
     )
     metrics = {key: files.number(value) if isinstance(value, float) else value for key, value in metrics.items()}
     tables = {
