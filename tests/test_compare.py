@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import escape
 from ruamel.yaml import YAML
 from scipy.stats import norm
 from workspace import PARAMS
 
-from flairprep import answer, compare, experiments, plan, selection, stats
+from flairprep import answer, charts, compare, experiments, page, plan, selection, stats
 from flairprep.errors import FlairprepError
 from flairprep.experiments import Run
 from flairprep.predictions import Predictions
@@ -836,8 +837,24 @@ def wait(root: Path, done: Any) -> None:
 
 
 def run(names: list[str], out: Path, **options: Any) -> dict[str, Any]:
-    compare.run(names, out, **{"all_commits": False, "alpha": 0.05, "permutations": 199, "seed": 0, **options})
+    compare.run(
+        names, out, **{"all_commits": False, "html": False, "alpha": 0.05, "permutations": 199, "seed": 0, **options}
+    )
     return json.loads((out / "compare.json").read_text())
+
+
+def test_the_page_says_what_the_answer_says_and_shows_hostile_names_as_text() -> None:
+    hostile = "<img src=x onerror=alert(1)>"
+    found = compared(made("a", 0.7, note=hostile), made("b", 0.6, note="plain"))
+    report = compare.plain({**found, "left_out": {hostile: "failed"}, "same": {}})
+    chart = charts.compared(compare.plain(answer.plot(found)))
+    told = page.render("compare.html", found=report, rows=answer.rows(found), chart=chart)
+    assert hostile not in told
+    for sentence in found["answer"]:
+        assert str(escape(sentence)) in told
+    for command in found["commands"]:
+        assert str(escape(command)) in told
+    assert "<svg" in told
 
 
 def test_the_workspace_and_the_experiments_in_between(
@@ -884,7 +901,8 @@ def test_a_commit_with_other_labels_is_never_pooled(
     alone = run([], tmp_path)
     assert [s["names"] for s in alone["settings"]] == [["main"]]
     assert alone["left_out"] == {}
-    every = run([], tmp_path, all_commits=True)
+    every = run([], tmp_path, all_commits=True, html=True)
+    assert "Left out" in (tmp_path / "compare.html").read_text()
     others = {name: why for name, why in every["left_out"].items() if "other" in why}
     assert "second" in others
     assert len(others) == 2  # and the first commit

@@ -195,7 +195,12 @@ def next_runs(grouped: Sequence[tuple[dict[str, Any], list[Run]]], current: Mapp
 
 
 def table(found: Mapping[str, Any]) -> str:
-    """A line a setting."""
+    """A line a setting, for the terminal."""
+    return str(pd.DataFrame(rows(found)).to_string(index=False))
+
+
+def rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of each setting what is told, column -> text."""
     # over folds p is that of all runs, not of the best accuracy beside it
     p = "its p" if all(s["runs"] == 1 for s in found["settings"]) else "p of the setting"
     lines = []
@@ -212,7 +217,7 @@ def table(found: Mapping[str, Any]) -> str:
                 p: f"{s['p_selection']:.2g}",
             }
         )
-    return str(pd.DataFrame(lines).to_string(index=False))
+    return lines
 
 
 def _interval(setting: Mapping[str, Any], metric: str) -> str:
@@ -238,7 +243,10 @@ def plot(found: Mapping[str, Any]) -> dict[str, Any]:
         "height": {"step": 28},
         "encoding": {"y": y},
         "layer": [
-            {"mark": "rule", "encoding": {"x": x("accuracy_low"), "x2": {"field": "accuracy_high"}}},
+            {
+                "mark": {"type": "rule", "color": "black"},
+                "encoding": {"x": x("accuracy_low"), "x2": {"field": "accuracy_high"}},
+            },
             {"mark": {"type": "point", "filled": True}, "encoding": {"x": x("accuracy")}},
             {"mark": {"type": "tick", "color": "black", "thickness": 2}, "encoding": {"x": x("nir")}},
             {"mark": {"type": "point", "color": "#d62728"}, "encoding": {"x": x("best_accuracy")}},

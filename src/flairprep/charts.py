@@ -4,6 +4,7 @@ Lines, texts and axes have the page's own colour, so that they are read in dark 
 between. Vega says nothing random: equal tables give equal bytes.
 """
 
+import json
 import re
 from typing import Any
 
@@ -91,6 +92,12 @@ def balance(name: str, table: pd.DataFrame) -> Markup:
     top = 1.25 * float(ends["cases"].max() if len(ends) else 1)
     layers[0]["encoding"]["x"]["scale"] = {"domain": [0, max(1.0, top)], "nice": False}
     return svg(name, layers, height={"step": 22}, width=WIDTH - 40)
+
+
+def compared(chart: Layer) -> Markup:
+    """The chart of `answer.plot`, in the page's own colour where it is black."""
+    layers = json.loads(json.dumps(chart["layer"]).replace('"black"', f'"{OWN}"'))
+    return svg("compare", layers, **{key: chart[key] for key in ("data", "encoding", "height")})
 
 
 def areas(name: str, table: pd.DataFrame, title: str = "AUC") -> Markup:

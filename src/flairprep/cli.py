@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "experiments", nargs="*", metavar="RUN", help="names or revisions; default: all of dvc exp show"
     )
     compare.add_argument("--all-commits", action="store_true", help="the runs of every commit")
+    compare.add_argument("--html", action="store_true", help="write a page too, compare.html")
     compare.add_argument(
         "--out", type=Path, default=Path("reports"), metavar="DIR", help="of compare.json, .csv and .vl.json"
     )
@@ -116,7 +117,7 @@ def _run(options: argparse.Namespace) -> None:
             from flairprep.stages import evaluate
 
             section = params.load(evaluate.Params, "evaluate")
-            chosen = {"all_commits": options.all_commits, **section.model_dump()}
+            chosen = {"all_commits": options.all_commits, "html": options.html, **section.model_dump()}
             compare.run(options.experiments, options.out, **chosen)
         case "plan":
             from flairprep import plan

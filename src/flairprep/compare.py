@@ -622,8 +622,13 @@ def plain(value: Any) -> Any:
     return files.number(value) if isinstance(value, float) else value
 
 
-def run(names: Sequence[str], out: Path, *, all_commits: bool, alpha: float, permutations: int, seed: int) -> None:
-    """Reads the runs, writes compare.json, compare.csv and compare.vl.json into `out`, and prints the answer."""
+def run(
+    names: Sequence[str], out: Path, *, all_commits: bool, html: bool, alpha: float, permutations: int, seed: int
+) -> None:
+    """Reads the runs, writes compare.json, compare.csv and compare.vl.json into `out`, and prints the answer.
+
+    html: writes compare.html too, a page of one file.
+    """
     known = experiments.read(names, all_commits=all_commits)
     workspace = known.same.get(experiments.WORKSPACE, experiments.WORKSPACE)
     if not known.runs:
@@ -637,6 +642,12 @@ def run(names: Sequence[str], out: Path, *, all_commits: bool, alpha: float, per
     files.write_json(out / "compare.json", plain(report))
     write_csv(out / "compare.csv", as_rows(found))
     files.write_json(out / "compare.vl.json", plain(answer.plot(found)))
+    if html:
+        from flairprep import charts, page
+
+        chart = charts.compared(plain(answer.plot(found)))
+        told = page.render("compare.html", found=plain(report), rows=answer.rows(found), chart=chart)
+        files.write_text(out / "compare.html", told)
     console.say(answer.table(found))
     console.say("")
     _say_left_out(left_out)
