@@ -239,9 +239,12 @@ def test_ctrl_c_ends_the_program_and_its_workers_at_once_without_a_word_too_many
 def ctrl_c_ends(folder: Path, **environment: str) -> None:
     """A program with two endless cases, interrupted as a terminal does it, and what it left."""
     (folder / "endless.py").write_text(
-        "from flairprep import console\nfrom flairprep.pool import map_cases\nfrom test_pool import registers\n"
+        "import signal\nfrom flairprep import console\nfrom flairprep.pool import map_cases\n"
+        "from test_pool import registers\n"
         "def main():\n    list(map_cases(registers, ['.'] * 20, 'test'))\n"
-        "if __name__ == '__main__':\n    console.run(main, 'test')\n"
+        "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in background jobs
+        "    console.run(main, 'test')\n"
     )
     own = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "FLAIRPREP_WORKERS": "2", **environment}
     further: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "start_new_session": True}
