@@ -1,4 +1,4 @@
-"""The raw folder as archives and people leave it: any names and layouts, links, damaged files, hostile names."""
+"""The raw, store folder as archives and people leave it: any names and layouts, links, damaged files, hostile names."""
 
 import hashlib
 import hmac
@@ -17,7 +17,7 @@ from pydicom import config
 from pydicom.dataset import Dataset
 from workspace import contents, write_params
 
-from flairprep import cli, console, raw
+from flairprep import cli, console, raw, store
 from flairprep.cases import CaseError, read_csv
 from flairprep.errors import FlairprepError
 from flairprep.stages import balance, ingest, split
@@ -34,7 +34,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "project"
     (root / RAW).mkdir(parents=True)
     monkeypatch.chdir(root)
-    for module in (raw, ingest):
+    for module in (raw, store):
         monkeypatch.setattr(module, "map_cases", in_this_process)
     write_params(root, ingest={"max_failed": 1, "min_slices": 6}, split={"folds": 2})
     return root
