@@ -17,6 +17,7 @@ from flairprep.pictures import Histogram, Shown, Upright
 from flairprep.stages import report
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
+sync_api.expect.set_options(timeout=60_000)  # ms; a busy machine paints late
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe looks for barriers")
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
