@@ -9,12 +9,9 @@ under labels and manufacturers of the demo's plan for that seed. The scans know 
 
 import argparse
 import os
-import platform
 import sys
 import time
-from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +21,8 @@ import SimpleITK as sitk
 from pydicom.dataset import Dataset
 
 os.environ.setdefault("FLAIRPREP_WORKERS", "2")
+
+from machine import header
 
 from flairprep import demo, headers, leaks, volumes
 from flairprep.pool import map_cases
@@ -107,14 +106,6 @@ def alike(looks: list[audit.Look]) -> np.ndarray:
     return found
 
 
-def header() -> str:
-    """Date, versions and CPU."""
-    cpu = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    model = next((line.split(":")[1].strip() for line in cpu if line.startswith("model name")), platform.processor())
-    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    return f"{datetime.now(UTC):%Y-%m-%d}, python {platform.python_version()}, {packages}, {model}"
-
-
 def duplicates(copies: list[demo.Case], looks: list[audit.Look]) -> list[tuple[str, str, bool]]:
     """Rows of the table on near-duplicates: POOL different cases, then their copies, then four real patients."""
     found = alike(looks)
@@ -189,7 +180,7 @@ def main() -> None:
         *real(clean, slices),
         speed(clean),
     ]
-    print(header())
+    print(header(PACKAGES))
     print(f"python bench/audit.py --slices {slices}: volumes of {slices} x {2 * slices} x {2 * slices} voxels")
     for requirement, measured, met in rows:
         print(f"{'met' if met else 'NOT MET':8}{requirement}: {measured}")

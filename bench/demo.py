@@ -15,19 +15,17 @@ import argparse
 import contextlib
 import io
 import json
-import platform
 import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
-from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from machine import header
 from ruamel.yaml import YAML
 
 from flairprep import demo
@@ -82,20 +80,12 @@ def line(signal: float, seed: int, found: dict[str, Any]) -> str:
     return f"signal {signal:g} seed {seed:>2}: {numbers} {found['seconds']:>4.0f} s  {found['verdict']}"
 
 
-def header() -> str:
-    """Date, versions and CPU."""
-    cpu = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    model = next((line.split(":")[1].strip() for line in cpu if line.startswith("model name")), platform.processor())
-    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    return f"{datetime.now(UTC):%Y-%m-%d}, python {platform.python_version()}, {packages}, {model}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=CASES)
     parser.add_argument("--seeds", type=int, nargs=2, default=(40, 10), help="cohorts without and with signal")
     options = parser.parse_args()
-    print(header())
+    print(header(PACKAGES))
     print(" ".join(["python", "bench/demo.py", *sys.argv[1:]]))
     print("                    accuracy      auc      nir     best p_select")
     without, with_signal = options.seeds

@@ -8,7 +8,6 @@ import argparse
 import contextlib
 import io
 import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -17,9 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 import mutations  # noqa: E402
+from machine import header  # noqa: E402
 
 from flairprep import raw  # noqa: E402
 from flairprep.cases import Code  # noqa: E402
@@ -198,14 +196,6 @@ def kills(count: int, seed: int) -> bool:
     return equal == count
 
 
-def header() -> str:
-    """When, and on what."""
-    cpu = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    model = next((line.split(":")[1].strip() for line in cpu if line.startswith("model name")), platform.processor())
-    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    return f"{datetime.now(UTC):%Y-%m-%d}, python {platform.python_version()}, {packages}, {model}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=0, help="how many damaged files")
@@ -216,7 +206,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=0, help="how many kills during dvc repro")
     options = parser.parse_args()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    print(header())
+    print(header(PACKAGES))
     print(" ".join(["python", "bench/fuzz.py", *sys.argv[1:]]))
     numbers = range(options.first, options.first + options.files) if options.only is None else [options.only]
     good = not numbers or fuzz(numbers, options.seed, options.keep)

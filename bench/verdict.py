@@ -17,18 +17,15 @@ os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # one 
 
 import argparse
 import itertools
-import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import header
 from scipy.signal import lfilter
 from scipy.special import expit
 from scipy.stats import binom, norm
@@ -333,14 +330,6 @@ def bench(runs: int, count: Callable[..., Array], table: Table) -> None:
         row("  with p_within", "at most 2 s", f"{both:.2f} s", both <= 2)
 
 
-def header() -> str:
-    """When, and on what."""
-    cpu = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    model = next((line.split(":")[1].strip() for line in cpu if line.startswith("model name")), platform.processor())
-    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    return f"{datetime.now(UTC):%Y-%m-%d}, python {platform.python_version()}, {packages}, {model}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=2000, help="simulated runs of each setting without signal")
@@ -348,7 +337,7 @@ def main() -> None:
     options = parser.parse_args()
     runs = 100 if options.quick else options.runs
     table = Table()
-    table.say(header())
+    table.say(header(PACKAGES))
     table.say(" ".join(["python", "bench/verdict.py", *sys.argv[1:]]))
     table.say(f"{PERMUTATIONS} permutations and {DRAWS} bootstrap draws a simulated run; +- is one standard error")
     start = time.monotonic()

@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 from scipy.stats import norm
 from workspace import PARAMS
 
-from flairprep import answer, charts, compare, experiments, page, plan, selection, stats
+from flairprep import answer, charts, compare, experiments, page, params, plan, selection, stats
 from flairprep.errors import FlairprepError
 from flairprep.experiments import Run
 from flairprep.predictions import Predictions
@@ -661,7 +661,7 @@ def test_an_estimate_without_an_interval_stands_alone() -> None:
     [(0.0001234567, "0.0001234567"), (1e-5, "1e-05"), (1e-4, "0.0001"), (6.0, "6"), (1234567.5, "1234567.5")],
 )
 def test_a_value_is_said_with_every_digit(value: float, said: str) -> None:
-    assert experiments.value_of(value) == said
+    assert params.value_of(value) == said
     assert float(said) == value
 
 
@@ -679,7 +679,7 @@ def test_the_lock_of_a_run_that_broke_off_is_told_by_its_hashes() -> None:
 
 
 def test_a_null_of_model_and_train_is_the_setting_that_it_stands_for() -> None:
-    flat = experiments.flatten(YAML(typ="safe", pure=True).load(PARAMS))
+    flat = params.flatten(YAML(typ="safe", pure=True).load(PARAMS))
     setting = experiments.setting_of(flat)
     assert setting["train.monitor"] == "val_loss"
     assert experiments.setting_of(flat | {"model.skip": True, "model.dropout": 0.0}) == setting
@@ -694,7 +694,7 @@ def test_a_null_of_model_and_train_is_the_setting_that_it_stands_for() -> None:
 
 
 def test_a_whole_number_is_the_same_value_with_and_without_a_point() -> None:
-    flat = experiments.flatten(YAML(typ="safe", pure=True).load(PARAMS))
+    flat = params.flatten(YAML(typ="safe", pure=True).load(PARAMS))
     with_point = flat | {"normalize.clip": 6.0, "ingest.min_slices": 8.0, "ingest.x": [8.0, 16], "export.x": [8.0, 16]}
     without = flat | {"normalize.clip": 6, "ingest.min_slices": 8, "ingest.x": [8, 16], "export.x": [8, 16]}
     assert json.dumps(experiments.setting_of(with_point)) == json.dumps(experiments.setting_of(without))
@@ -702,7 +702,7 @@ def test_a_whole_number_is_the_same_value_with_and_without_a_point() -> None:
 
 
 def test_what_another_version_left_is_named_in_a_line() -> None:
-    flat = experiments.flatten(YAML(typ="safe", pure=True).load(PARAMS))
+    flat = params.flatten(YAML(typ="safe", pure=True).load(PARAMS))
     for wrong, fault in (
         ({"train.momentum": 0.9}, "unknown key 'train.momentum'"),
         ({"model.name": "vgg"}, "model.name: 'vgg'"),

@@ -222,3 +222,11 @@ def test_raw_folder_of_the_other_stages_lies_inside_too(path: str, tmp_path: Pat
 )
 def test_raw_folder_that_is_missing_is_told_and_no_program_error(old: str, new: str, tmp_path: Path) -> None:
     assert "ingest" in refused(params.dicom_dir, edited(tmp_path, old, new))
+
+
+def test_nested_params_are_flat_with_dotted_keys_and_an_empty_section_keeps_its_own() -> None:
+    values = {"lr": 1e-5, "model": {"name": "resnet3d", "skip": None}, "ingest": {"exclude": {"7": "dark"}, "x": {}}}
+    assert params.flatten(values) == {
+        **{"lr": 1e-5, "model.name": "resnet3d", "model.skip": None},
+        **{"ingest.exclude.7": "dark", "ingest.x": {}},
+    }

@@ -47,14 +47,3 @@ def test_data_that_are_there_are_listed_once_in_the_order_of_the_pipeline() -> N
         ("data/split", "s"),
         ("data/ingest_more", "m"),
     ]
-
-
-def test_params_are_flat_and_typed_as_in_the_file() -> None:
-    values = {"lr": 1e-5, "model": {"name": "resnet3d", "skip": None}, "ingest": {"exclude": {"7": "daß"}, "x": {}}}
-    assert provenance.flat(values) == [
-        ("lr", "1e-05"),
-        ("model.name", '"resnet3d"'),
-        ("model.skip", "null"),
-        ("ingest.exclude", '{"7": "daß"}'),
-        ("ingest.x", "{}"),
-    ]

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from flairprep.experiments import Run, name_of, value_of
+from flairprep.experiments import Run, name_of
+from flairprep.params import value_of
 
 PLOTTED = ("accuracy", "accuracy_low", "accuracy_high", "nir", "best_accuracy")
 

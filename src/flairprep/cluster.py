@@ -21,14 +21,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from functools import partial
-from importlib import metadata
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import uuid4
 
-from flairprep import console
+from flairprep import console, program
 from flairprep.cases import CaseError, Code
 from flairprep.errors import FlairprepError
 from flairprep.pool import AHEAD, HEAVY, Pool, Terms
@@ -39,7 +38,6 @@ R = TypeVar("R")
 PATIENCE = 10  # s for a scheduler to answer
 MANY = 2000  # items that go one by one; of more, such as files, several make a task of dask, which costs 5 ms
 TOGETHER = 100  # at most
-DECODERS = ("pyjpegls", "pylibjpeg", "pylibjpeg-openjpeg", "python-gdcm")
 
 Versions = tuple[tuple[str, str], ...]
 
@@ -67,14 +65,7 @@ def versions() -> Versions:
         ("Python", platform.python_version()),
         ("zlib", zlib.ZLIB_RUNTIME_VERSION),
     ]
-    return (*found, *((name, _version(name)) for name in (*HEAVY, *DECODERS)))
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "missing"
+    return (*found, *((name, " ".join(version or "-" for version in program.versions(name))) for name in HEAVY))
 
 
 class Cluster(Generic[T, R]):

@@ -606,7 +606,7 @@ def as_rows(found: Mapping[str, Any]) -> pd.DataFrame:
     """compare.csv: a row a setting, its params first."""
     return pd.DataFrame(
         [
-            {k: experiments.value_of(v) for k, v in s["setting"].items()}
+            {k: params.value_of(v) for k, v in s["setting"].items()}
             | {k: files.number(v) if isinstance(v, float) else v for k, v in s.items() if k not in ("setting", "names")}
             for s in found["settings"]
         ]
@@ -634,7 +634,7 @@ def run(
     if not known.runs:
         _say_left_out(known.passed_over)
     runs, others = same_cohort(known.runs, workspace) if known.runs else ([], {})
-    now = experiments.flatten(params.read())
+    now = params.flatten(params.read())
     current = now | experiments.setting_of(now)
     found = compare(runs, current, alpha=alpha, permutations=permutations, seed=seed)
     left_out = {**known.passed_over, **others}

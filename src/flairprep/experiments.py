@@ -166,7 +166,7 @@ def _of_stages(name: str, stages: Mapping[str, Any], files: Any) -> Run:
     flat: dict[str, Any] = {}
     for stage in stages.values():
         for values in stage.get("params", {}).values():
-            flat |= flatten(values)
+            flat |= params.flatten(values)
     entries = [entry for stage in stages.values() for entry in (*stage.get("deps", ()), *stage.get("outs", ()))]
     hashes = {entry["path"]: entry["md5"] for entry in entries}
     split = _table(files, "data/split/split.csv")
@@ -211,14 +211,6 @@ def _strata(files: Any) -> dict[str, str]:
         ) from error
 
 
-def flatten(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Nested sections as dotted keys; an empty section keeps its own."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= flatten(value, f"{above}{key}.") if isinstance(value, Mapping) and value else {f"{above}{key}": value}
-    return flat
-
-
 def setting_of(flat: Mapping[str, Any]) -> dict[str, Any]:
     """The params that make a setting, sorted; a null of sections model and train is what the named network has.
 
@@ -253,14 +245,7 @@ def _one_number(value: Any) -> Any:
 
 def name_of(values: Mapping[str, Any]) -> str:
     """A setting in a word: lr=1e-05 batch_size=2."""
-    return " ".join(f"{key}={value_of(value)}" for key, value in values.items()) or "the one setting"
-
-
-def value_of(value: Any) -> str:
-    """A value as `dvc exp run -S` takes it; every digit of a number that it takes to read it back."""
-    if isinstance(value, float):
-        return short if float(short := f"{value:g}") == value else repr(value)
-    return json.dumps(value, separators=(",", ":")) if not isinstance(value, str) else value
+    return " ".join(f"{key}={params.value_of(value)}" for key, value in values.items()) or "the one setting"
 
 
 def _stale(stages: Mapping[str, Any]) -> str | None:

@@ -4,6 +4,8 @@ PyYAML reads `1e-05`, which DVC writes for `-S lr=1e-5`, as a string (YAML 1.1);
 """
 
 import difflib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -115,3 +117,18 @@ def _fault(cls: type[Section], fault: Any, section: str | None, path: Path) -> s
         case _:
             message = fault["msg"][0].lower() + fault["msg"][1:]
             return f"{path}: {key}: {fault['input']!r}: {message}"
+
+
+def flatten(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested sections as dotted keys; an empty section keeps its own."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flatten(value, f"{above}{key}.") if isinstance(value, Mapping) and value else {f"{above}{key}": value}
+    return flat
+
+
+def value_of(value: Any) -> str:
+    """A value as `dvc exp run -S` takes it; every digit of a number that it takes to read it back."""
+    if isinstance(value, float):
+        return short if float(short := f"{value:g}") == value else repr(value)
+    return json.dumps(value, separators=(",", ":")) if not isinstance(value, str) else value

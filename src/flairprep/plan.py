@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from flairprep.experiments import value_of
+from flairprep.params import value_of
 
 # The advice that is usually given, each as the two levels that it is about: without it, with it.
 LEVELS: dict[str, tuple[Any, Any]] = {

@@ -38,7 +38,7 @@ def describe(module_file: Path) -> dict[str, Any]:
         "python": [platform.python_implementation(), platform.python_version(), platform.machine()],
         "zlib": zlib.ZLIB_RUNTIME_VERSION,
         "files": dict(sorted(files.items())),
-        "packages": {name: _versions(name) for name in sorted(packages)},
+        "packages": {name: versions(name) for name in sorted(packages)},
     }
 
 
@@ -53,7 +53,7 @@ def _imports(content: bytes) -> set[str]:
     return names
 
 
-def _versions(package: str) -> list[str]:
+def versions(package: str) -> list[str]:
     """The versions of the distributions that count where a package is imported; "" for one that is not installed."""
     found = []
     for name in DISTRIBUTIONS.get(package, (package,)):

@@ -1,6 +1,5 @@
 """What a data set is known by: the hashes that DVC keeps of it, and the params that made it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +43,3 @@ def hashes(lock: dict[str, Any]) -> list[tuple[str, str]]:
 def _order(path: str) -> tuple[int, str]:
     folder = path.split("/")[1]
     return (ORDER.index(folder) if folder in ORDER else len(ORDER), path)
-
-
-def flat(values: dict[str, Any], above: str = "") -> list[tuple[str, str]]:
-    """Nested params as (section.key, value), the values as JSON, which YAML reads too."""
-    rows: list[tuple[str, str]] = []
-    for key, value in values.items():
-        nested = isinstance(value, dict) and bool(value) and not above
-        rows += flat(value, f"{key}.") if nested else [(f"{above}{key}", json.dumps(value, ensure_ascii=False))]
-    return rows

@@ -175,7 +175,7 @@ def main() -> None:
             bars=figures.bars(audit, result["metrics"]) if audit else None,
             choices={name: gallery.choices(cases, name) for name in ("status", "code", "plane", "fold", "label")},
             identity=provenance.hashes(provenance.read_lock(LOCK)),
-            values=provenance.flat(params.read()),
+            values={key: params.value_of(value) for key, value in params.flatten(params.read()).items()},
             words=words,
             outline=charts.outline,
         )
