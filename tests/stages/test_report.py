@@ -130,7 +130,7 @@ def test_params_hashes_and_where_the_labels_come_from_are_there(tmp_path: Path) 
         "  report:\n    outs:\n    - {path: data/own, hash: md5, md5: feedfeed}\n",
     )
     text = written().text
-    for told in ("pyrosequencing", "8 % <of> CpG", "not stated", "data/split 0123abcd.dir", "model.name", '"resnet3d"'):
+    for told in ("pyrosequencing", "8 % <of> CpG", "not stated", "data/split 0123abcd.dir", "model.name resnet3d"):
         assert told in text, told
 
 
