@@ -163,6 +163,7 @@ class Cluster(Generic[T, R]):
             raise FlairprepError(f"{text}; its workers need the environment of this program, see their logs") from error
 
     def close(self) -> None:
+        """Cancels what is still to be done, ends the processes that work for this run, and leaves the cluster."""
         if self._client.status == "running":  # else the scheduler is gone
             with suppress(Exception):
                 self._client.cancel(list(self._waiting))

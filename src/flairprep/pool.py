@@ -192,6 +192,7 @@ class Pool(Generic[T, R]):
             worker.kill()
 
     def close(self) -> None:
+        """Ends all workers, also in the middle of a case."""
         self.kill()
         for worker in self._workers:
             worker.stop()

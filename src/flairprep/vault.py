@@ -38,6 +38,7 @@ class Vault:
     secret: bytes
 
     def digest(self, *parts: str) -> str:
+        """HMAC-SHA256 of `parts` under the secret, in hex; ("ab", "c") and ("a", "bc") have different ones."""
         return hmac.new(self.secret, json.dumps(parts).encode(), "sha256").hexdigest()
 
     def digest_of(self, paths: Sequence[Path]) -> str:
