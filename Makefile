@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3 pytho
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint types fuzz bench-verdict bench-audit bench-demo lock clean
+.PHONY: demo test lint types fuzz bench bench-scale bench-verdict bench-audit bench-demo lock clean
 
 demo: .venv/done
 	@git config user.email >/dev/null || { git config user.name "$$(id -un)"; git config user.email "$$(id -un)@localhost"; \
@@ -33,6 +33,15 @@ fuzz: .venv/done
 	@mkdir -p bench/results
 	@python bench/fuzz.py --files 5000 --seed 0 --kills 50 >bench/results/fuzz.txt; status=$$?; cat bench/results/fuzz.txt; exit $$status
 
+# Speed beside other tools, those of the extra `bench` that are installed; and what a case costs in cohorts of 100 to 5,000.
+bench: .venv/done
+	@mkdir -p bench/results
+	@python bench/speed.py --json bench/results/speed.json >bench/results/speed.txt; status=$$?; cat bench/results/speed.txt; exit $$status
+
+bench-scale: .venv/done
+	@mkdir -p bench/results
+	@python bench/scale.py --json bench/results/scale.json >bench/results/scale.txt; status=$$?; cat bench/results/scale.txt; exit $$status
+
 # Verdicts on simulated runs (20 minutes), the audit on small volumes (4), 50 demo cohorts from DICOM to verdict (40).
 bench-verdict bench-audit bench-demo: bench-%: .venv/done
 	@mkdir -p bench/results
@@ -51,7 +60,7 @@ bench-verdict bench-audit bench-demo: bench-%: .venv/done
 
 # Pinned versions and hashes for Python 3.11 to 3.13, without addresses.
 lock:
-	@uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-annotate --no-header \
+	@uv pip compile --quiet --universal --python-version 3.11 --extra dask --extra demo --extra dev --generate-hashes --no-annotate --no-header \
 		--output-file requirements.lock pyproject.toml
 
 clean:

@@ -1,7 +1,9 @@
 """DICOM to a volume: slices whose truth the tests know."""
 
+import pickle
 import struct
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -13,12 +15,21 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from pydicom.data import get_testdata_file
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
+from pydicom.tag import Tag
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
 
-from flairprep import volumes
+from flairprep import headers, volumes
 from flairprep.cases import CaseError, Code
-from flairprep.dicom import read_series
+from flairprep.dicom import read_series, read_surveyed
 from flairprep.geometry import Frame, plane_of, stack
 from flairprep.headers import age_band
 
@@ -560,3 +571,47 @@ def test_identity_is_equal_where_the_header_or_the_voxels_are(tmp_path: Path) ->
     for dataset in nobody:
         del dataset.PatientID
     assert read_series(phantoms.save(nobody, tmp_path / "3")).identity["patient"] == ""
+
+
+SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, RLELossless]
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.name)
+@pytest.mark.parametrize("bits", [16, 12])
+def test_series_read_after_its_headers_is_the_series_read_at_once(bits: int, syntax: UID, tmp_path: Path) -> None:
+    series = phantoms.slices(random((3, 4, 6), np.uint16, 0, 4095), BitsStored=bits, HighBit=bits - 1)
+    for dataset in series:
+        if syntax == RLELossless:
+            dataset.compress(syntax, generate_instance_uid=False)
+        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset.DataSetTrailingPadding = b"\0" * 6
+    paths = phantoms.save(series, tmp_path)
+    found = [header for path in paths if (header := headers.header(path))]
+    at_once = read_series(paths)
+    for known in (found, deepcopy(found)):  # the copies have lost their data sets
+        after = read_surveyed(known)
+        assert_equal(after.image, at_once.image)
+        assert (after.header, after.identity, after.warnings) == (at_once.header, at_once.identity, at_once.warnings)
+
+
+def test_header_takes_no_data_set_to_another_process(tmp_path: Path) -> None:
+    [path, *_] = saved(tmp_path, PatientName="Canary")
+    assert b"Canary" not in pickle.dumps(headers.header(path))
+
+
+@pytest.mark.parametrize("length", [1, 100, 240])
+def test_file_that_got_shorter_after_its_header_was_read_costs_the_case(length: int, tmp_path: Path) -> None:
+    paths = saved(tmp_path, random((3, 8, 15)))
+    found = [header for path in paths if (header := headers.header(path))]
+    paths[1].write_bytes(paths[1].read_bytes()[:-length])
+    assert refused(read_surveyed, found).code is Code.DECODE_FAILED
+
+
+@pytest.mark.parametrize("text", [b"1.5", b" 1.5 ", b"-2e3", b"+.5", b"1\\2\\3", b"0.1\\ -7 ", b"1.5\0", b"", b"  "])
+@pytest.mark.parametrize("implicit", [True, False])
+def test_decimals_are_what_pydicom_reads(implicit: bool, text: bytes) -> None:
+    tag = Tag("EchoTime")
+    dataset = Dataset()
+    dataset[tag] = RawDataElement(tag, None if implicit else "DS", len(text), text, 0, implicit, True)
+    found = headers.value(dataset, "EchoTime")
+    assert (found or None) == (dataset.EchoTime or None)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy.ndimage import gaussian_filter
 from workspace import points, volume
 
 from flairprep.foreground import bounds, foreground
@@ -88,3 +89,16 @@ def test_bounds_are_the_first_and_last_filled_index_of_each_axis() -> None:
     assert bounds(mask) == ((0, 4), (0, 5), (0, 6))
     mask[1, 2, 3] = mask[3, 2, 6] = True
     assert bounds(mask) == ((1, 3), (2, 2), (3, 6))
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_holes_are_those_that_simpleitk_fills(dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        values = gaussian_filter(rng.standard_normal(rng.integers(1, 24, 3)), rng.uniform(0.5, 2))
+        values = np.where(values > np.quantile(values, rng.uniform(0.2, 0.9)), 1000 * values, 0).astype(dtype)
+        if number % 2:
+            values[: rng.integers(0, len(values))] = 0
+        image = volume(values, (1, 2, 3), origin=(4, 5, 6))
+        expected = sitk.GetArrayFromImage(sitk.BinaryFillhole(image != 0)) > 0
+        np.testing.assert_array_equal(mask_of(image, skull_stripped=True), expected)

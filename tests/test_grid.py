@@ -164,3 +164,27 @@ def test_a_pattern_that_the_coarser_grid_cannot_hold_does_not_turn_into_another_
     stripes = volume(np.tile(np.array([-1, 1], np.float32), (8, 8, 40)), (1, 1, 1))
     found = sitk.GetArrayFromImage(resample(stripes, (25, 6, 6), (3, 1, 1), (3, 1, 1), 0.0))
     assert np.abs(found).max() < 0.1
+
+
+@pytest.mark.parametrize("background", [-4.0, -4.1])
+def test_smoothing_and_interpolation_are_those_of_simpleitk_on_the_whole_volume(background: float) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        shape = rng.integers(6, 30, 3)
+        low = rng.integers(0, shape)
+        values = np.full(shape, background, np.float32)
+        filled = tuple(slice(a, rng.integers(a, b) + 1) for a, b in zip(low, shape, strict=True))
+        values[filled] = rng.standard_normal(values[filled].shape)
+        image = volume(values, tuple(rng.uniform(0.5, 3, 3)), origin=(5, 6, 7), direction=DOWN)
+        factors, first = rng.uniform(0.3, 6, 3), rng.uniform(-5, 15, 3).tolist()
+        spacing, size = (factors * image.GetSpacing()).tolist(), rng.integers(1, 30, 3).tolist()
+        variances = (np.maximum(0, factors**2 - 1) / (8 * math.log(2))).tolist()
+        smooth = sitk.DiscreteGaussian(image, variances, maximumKernelWidth=64, useImageSpacing=False)
+        origin = image.TransformContinuousIndexToPhysicalPoint(first)
+        place = (size, sitk.Transform(), sitk.sitkLinear, origin, spacing, image.GetDirection(), background)
+        found = resample(image, size, spacing, first, background)
+        expected = sitk.Resample(smooth, *place)
+        # Sums that lie on the edge between two float32 may be rounded either way.
+        np.testing.assert_allclose(
+            sitk.GetArrayFromImage(found), sitk.GetArrayFromImage(expected), rtol=3e-7, atol=1e-7
+        )

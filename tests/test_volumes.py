@@ -1,5 +1,6 @@
 """Volumes on disk: read back as they were, equal bytes for equal images, and what counts as skull-stripped."""
 
+import gzip
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,15 @@ def test_volume_is_read_back_with_its_type_voxels_and_geometry(dtype: Any, tmp_p
     assert read.GetDirection() == pytest.approx(written.GetDirection(), abs=1e-6)
     assert volumes.size(path) == (6, 5, 4)
     assert [file.name for file in path.parent.iterdir()] == ["ID.nii.gz"]
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (4, 5, 6), (1, 300, 2)])
+def test_the_content_is_what_itk_writes(shape: tuple[int, ...], dtype: Any, tmp_path: Path) -> None:
+    written = image(np.random.default_rng(0).normal(0, 9999, shape).astype(dtype))
+    volumes.write(written, tmp_path / "ours.nii.gz")
+    sitk.WriteImage(written, str(tmp_path / "itk.nii"))
+    assert gzip.decompress((tmp_path / "ours.nii.gz").read_bytes()) == (tmp_path / "itk.nii").read_bytes()
 
 
 def test_equal_images_give_equal_bytes_whatever_the_name_and_the_process(tmp_path: Path) -> None:
@@ -93,7 +103,7 @@ def test_skull_stripped_is_an_island_among_exact_zeros(values: np.ndarray, strip
     assert volumes.is_skull_stripped(image(values)) is stripped
 
 
-@pytest.mark.parametrize("missing", [1, 100, 352, 2000])
+@pytest.mark.parametrize("missing", [3, 100, 354])  # of the header and one voxel
 def test_volume_that_the_disk_did_not_take_whole_is_no_volume(
     missing: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

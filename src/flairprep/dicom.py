@@ -14,12 +14,12 @@ import numpy as np
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
-from pydicom.uid import RLELossless
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from flairprep import codestream, headers
 from flairprep.cases import CaseError, Code
 from flairprep.geometry import Array, Frame, plane_of, stack
-from flairprep.headers import MAX_LENGTH, MAX_VOXELS, find, first, text, undamaged
+from flairprep.headers import MAX_LENGTH, MAX_VOXELS, find, first, text, undamaged, value
 
 MIN_SPACING, MAX_SPACING = 0.01, 100.0  # mm between rows and columns; outside it is a damaged number
 MAX_POSITION = 1e5  # mm from the origin
@@ -51,12 +51,21 @@ def read_series(paths: Sequence[Path], *, any_modality: bool = False) -> Series:
     Raises:
         CaseError: with the code that says why the files are not one volume.
     """
-    datasets = [dataset for path in paths if (dataset := headers.read(path, pixels=True)) is not None]
+    return _series([headers.read(path, pixels=True) for path in paths], any_modality)
+
+
+def read_surveyed(found: Sequence[headers.Header], *, any_modality: bool = False) -> Series:
+    """As `read_series`, of files whose headers were read before."""
+    return _series([headers.whole(one) for one in found], any_modality)
+
+
+def _series(found: Sequence[Dataset | None], any_modality: bool) -> Series:
+    datasets = [dataset for dataset in found if dataset is not None]
     notes: list[tuple[Code, str]] = []
     if not datasets:
-        raise CaseError(Code.NOT_DICOM, f"none of the {len(paths)} files is DICOM")
-    if len(datasets) < len(paths):
-        notes.append((Code.NOT_DICOM, f"{len(paths) - len(datasets)} of {len(paths)} files are not DICOM, passed over"))
+        raise CaseError(Code.NOT_DICOM, f"none of the {len(found)} files is DICOM")
+    if len(datasets) < len(found):
+        notes.append((Code.NOT_DICOM, f"{len(found) - len(datasets)} of {len(found)} files are not DICOM, passed over"))
     with undamaged():
         images = [dataset for dataset in datasets if headers.is_image(dataset)] or datasets
         if len(images) < len(datasets):
@@ -124,6 +133,18 @@ def _blank_slices(voxels: Array) -> int:
 
 def _pixels(dataset: Dataset) -> Array:
     """Stored values (frames, rows, columns), inverted where MONOCHROME1 says that high is dark."""
+    stored = _decoded(dataset)
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        top = -1 if dataset.PixelRepresentation else 2**dataset.BitsStored - 1
+        stored = (top - stored.astype(np.int64)).astype(stored.dtype)
+    return stored.reshape(-1, dataset.Rows, dataset.Columns)
+
+
+def _decoded(dataset: Dataset) -> Array:
+    if _is_plain(dataset):
+        kind = np.dtype("<i2" if dataset.PixelRepresentation else "<u2")
+        count = headers.number_of_frames(dataset) * dataset.Rows * dataset.Columns
+        return np.frombuffer(dataset.PixelData, kind, count)
     try:
         with warnings.catch_warnings():
             if dataset.file_meta.TransferSyntaxUID == RLELossless:  # this decoder compares sizes with the header
@@ -134,10 +155,14 @@ def _pixels(dataset: Dataset) -> Array:
         raise
     except Exception as error:  # a decoder can raise anything; the case gets the kind, never the text
         raise CaseError(Code.DECODE_FAILED, f"the pixels cannot be decoded ({type(error).__name__})") from error
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
-        top = -1 if dataset.PixelRepresentation else 2**dataset.BitsStored - 1
-        stored = (top - stored.astype(np.int64)).astype(stored.dtype)
-    return stored.reshape(-1, dataset.Rows, dataset.Columns)
+    return stored
+
+
+def _is_plain(dataset: Dataset) -> bool:
+    """Whether the pixels are whole little-endian 16-bit numbers, as they nearly always are, and need no decoder."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    plain = syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian) and "PixelData" in dataset
+    return plain and value(dataset, "BitsAllocated") == value(dataset, "BitsStored") == 16
 
 
 def _frames(dataset: Dataset) -> list[Frame]:
@@ -169,7 +194,7 @@ def _frame(pixels: Array, levels: tuple[Dataset, ...]) -> Frame:
 
 def _numbers(levels: tuple[Dataset, ...], sequence: str, keyword: str, count: int) -> tuple[float, ...]:
     try:
-        values = tuple(float(value) for value in find(levels, sequence, keyword) or ())
+        values = tuple(map(float, find(levels, sequence, keyword) or ()))
     except (TypeError, ValueError):
         values = ()
     if len(values) != count or not np.isfinite(values).all():
@@ -178,9 +203,9 @@ def _numbers(levels: tuple[Dataset, ...], sequence: str, keyword: str, count: in
 
 
 def _number(levels: tuple[Dataset, ...], sequence: str, keyword: str, default: float) -> float:
-    value = find(levels, sequence, keyword)
+    found = find(levels, sequence, keyword)
     try:
-        number = default if value is None else float(value)
+        number = default if found is None else float(found)
     except (TypeError, ValueError):
         number = np.nan
     if not np.isfinite(number):
@@ -201,9 +226,11 @@ def _geometry(image: sitk.Image) -> dict[str, Any]:
 
 
 def _identity(dataset: Dataset, voxels: Array) -> dict[str, str]:
+    digest = hashlib.sha256(repr(voxels.shape).encode())
+    digest.update(np.ascontiguousarray(voxels).data)
     return {
         "patient": headers.patient_id(dataset),
         "study": text(dataset, "StudyInstanceUID"),
         "frame_of_reference": text(dataset, "FrameOfReferenceUID"),
-        "voxels": hashlib.sha256(repr(voxels.shape).encode() + np.ascontiguousarray(voxels).tobytes()).hexdigest(),
+        "voxels": digest.hexdigest(),
     }

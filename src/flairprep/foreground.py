@@ -1,5 +1,7 @@
 """Which voxels are tissue: the mask that intensity statistics come from and that the background lies outside of."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import SimpleITK as sitk
 
@@ -15,7 +17,7 @@ def foreground(image: sitk.Image, *, skull_stripped: bool) -> sitk.Image:
     the brain is lost and at most 0.3 % is added. A volume with nothing above the threshold gives an empty mask.
     """
     if skull_stripped:
-        return sitk.BinaryFillhole(image != 0)
+        return _filled(sitk.GetArrayViewFromImage(image) != 0, image)
     values = sitk.Cast(image, sitk.sitkFloat32)
     otsu = sitk.OtsuThresholdImageFilter()
     otsu.Execute(values)
@@ -24,7 +26,22 @@ def foreground(image: sitk.Image, *, skull_stripped: bool) -> sitk.Image:
     padded = sitk.ConstantPad(mask, radius, radius)  # else the closing would stick to the volume's faces
     mask = sitk.Crop(sitk.BinaryMorphologicalClosing(padded, radius, sitk.sitkBall), radius, radius)
     largest = sitk.RelabelComponent(sitk.ConnectedComponent(mask), sortByObjectSize=True) == 1
-    return sitk.BinaryFillhole(largest)
+    return _filled(sitk.GetArrayViewFromImage(largest) != 0, image)
+
+
+def _filled(mask: np.ndarray, grid: sitk.Image) -> sitk.Image:
+    """`mask` (z, y, x) without holes, on the grid of `grid`: all but what is joined to a margin around the mask.
+
+    The voxels of sitk.BinaryFillhole, which takes four times as long.
+    """
+    part = region(mask)[::-1]
+    around = sitk.GetImageFromArray(np.pad(~mask[part], 1, constant_values=True).view(np.uint8))
+    apart = sitk.GetArrayFromImage(sitk.ConnectedComponent(around))
+    filled = np.zeros(mask.shape, np.uint8)
+    filled[part] = (apart != apart[0, 0, 0])[1:-1, 1:-1, 1:-1]
+    image = sitk.GetImageFromArray(filled)
+    image.CopyInformation(grid)
+    return image
 
 
 def bounds(mask: np.ndarray) -> tuple[tuple[int, int], ...]:
@@ -34,3 +51,9 @@ def bounds(mask: np.ndarray) -> tuple[tuple[int, int], ...]:
         filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
         found.append((int(filled[0]), int(filled[-1])) if len(filled) else (0, mask.shape[axis] - 1))
     return tuple(found)
+
+
+def region(mask: np.ndarray, margins: Sequence[int] = (0, 0, 0)) -> tuple[slice, ...]:
+    """The slices (x, y, z) of a sitk.Image that hold what `mask` (z, y, x) holds, and so many voxels more around."""
+    ends = zip(bounds(mask)[::-1], margins, strict=True)
+    return tuple(slice(max(0, low - margin), high + margin + 1) for (low, high), margin in ends)

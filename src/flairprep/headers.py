@@ -8,18 +8,19 @@ import re
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_partial
+from pydicom.filereader import read_dataset, read_partial
 from pydicom.pixels import get_decoder
-from pydicom.tag import BaseTag
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -42,6 +43,7 @@ MAX_LENGTH = 32767  # voxels along one axis: NIfTI-1 counts them in 16 bits
 MAX_TIME = 1e5  # ms, and whatever other unit; a larger number may be a date
 MAX_META = 2**10  # bytes in which a file names its transfer syntax
 MAX_VOXELS = 2**27  # of one volume: 512 x 512 x 512
+NOTHING = Dataset()
 
 NO_IMAGES = re.compile(  # SOP classes without pixels: presentation states, raw data, reports, documents
     r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(11\.|66|88\.|104\.)"
@@ -92,6 +94,18 @@ class Header:
     echo_time: float | None
     repetition_time: float | None
     inversion_times: tuple[float, ...]
+    opened: "Opened | None" = field(default=None, compare=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes to another process: the fields, without the data set."""
+        return self.__dict__ | {"opened": None}
+
+
+class Opened(NamedTuple):
+    """A data set without its pixels, and the byte of its file where they begin."""
+
+    dataset: Dataset
+    end: int
 
 
 @contextmanager
@@ -122,6 +136,11 @@ def read(path: Path, *, pixels: bool) -> Dataset | None:
         CaseError: TOO_LARGE, DECODE_FAILED.
         FlairprepError: see `undamaged`.
     """
+    opened = _open(path, pixels=pixels)
+    return opened and opened.dataset
+
+
+def _open(path: Path, *, pixels: bool) -> Opened | None:
     with undamaged():
         with path.open("rb") as file:
             if (size := file.seek(0, 2)) > MAX_FILE:
@@ -133,7 +152,7 @@ def read(path: Path, *, pixels: bool) -> Dataset | None:
             # Old files begin with their first element, of group 2 or 8, in either byte order.
             bare = start[:2] in (b"\x08\x00", b"\x02\x00", b"\x00\x08") and start[128:] != b"DICM"
             try:
-                dataset = read_partial(file, _limit(pixels), force=bare)
+                dataset, end = read_partial(file, _limit(pixels), force=bare), file.tell()
             except (InvalidDicomError, EOFError):
                 return None
         _check_end(dataset)
@@ -148,7 +167,7 @@ def read(path: Path, *, pixels: bool) -> Dataset | None:
             implicit, little = dataset.original_encoding
             explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
             meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
-        return dataset
+        return Opened(dataset, end)
 
 
 def _limit(pixels: bool) -> Callable[[BaseTag, str | None, int], bool]:
@@ -196,20 +215,21 @@ def header(path: Path, *, any_modality: bool = False) -> Header | None:
         CaseError: TOO_LARGE, DECODE_FAILED.
         FlairprepError: see `undamaged`.
     """
-    dataset = read(path, pixels=False)
-    if dataset is None:
+    opened = _open(path, pixels=False)
+    if opened is None:
         return None
     with undamaged():
-        return _header(dataset, path, any_modality)
+        return _header(opened, path, any_modality)
 
 
-def _header(dataset: Dataset, path: Path, any_modality: bool) -> Header:
+def _header(opened: Opened, path: Path, any_modality: bool) -> Header:
+    dataset = opened.dataset
     if not text(dataset, "SeriesInstanceUID"):
         raise CaseError(Code.DECODE_FAILED, "a file names no series, or ends too early")
     groups = levels(dataset)
     words = ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")
     times = find(groups, "MRModifierSequence", "InversionTimes") or find(groups, "", "InversionTime") or ()
-    number = _number(dataset.get("SeriesNumber"))
+    number = _number(value(dataset, "SeriesNumber"))
     return Header(
         path=path,
         patient=patient_id(dataset),
@@ -224,10 +244,30 @@ def _header(dataset: Dataset, path: Path, any_modality: bool) -> Header:
         acquisition_contrast=str(find(groups, "MRImageFrameTypeSequence", "AcquisitionContrast") or "").strip(),
         volumetric=text(dataset, "MRAcquisitionType") == "3D",
         contrast_agent=has_contrast_agent(dataset),
-        echo_time=_number(find(groups, "MREchoSequence", "EffectiveEchoTime") or dataset.get("EchoTime")) or None,
+        echo_time=_number(find(groups, "MREchoSequence", "EffectiveEchoTime") or value(dataset, "EchoTime")) or None,
         repetition_time=_number(find(groups, "MRTimingAndRelatedParametersSequence", "RepetitionTime")) or None,
         inversion_times=tuple(sorted({t for v in _values(times) if (t := _number(v))})),
+        opened=opened,
     )
+
+
+def whole(found: Header) -> Dataset | None:
+    """The data set of a file with its pixels: only what follows the header is read, where that can be done; see `read`.
+
+    Raises:
+        CaseError: TOO_LARGE, DECODE_FAILED.
+        FlairprepError: see `undamaged`.
+    """
+    if found.opened is None or found.opened.dataset.file_meta.TransferSyntaxUID.is_deflated:
+        return read(found.path, pixels=True)
+    dataset, end = found.opened
+    implicit, little = dataset.original_encoding
+    with undamaged():
+        with found.path.open("rb") as file:
+            file.seek(end)
+            dataset.update(read_dataset(file, bool(implicit), bool(little), stop_when=_limit(True)))
+        _check_end(dataset)
+    return dataset
 
 
 def _scanning(dataset: Dataset, groups: tuple[Dataset, ...]) -> frozenset[str]:
@@ -260,7 +300,7 @@ def fault(dataset: Dataset, *, any_modality: bool = False) -> CaseError | None:
     if not is_image(dataset) or "Rows" not in dataset:
         return CaseError(Code.NO_PIXEL_DATA, "a file holds no image")
     gray = text(dataset, "PhotometricInterpretation") in ("MONOCHROME1", "MONOCHROME2")
-    if not gray or dataset.get("SamplesPerPixel") not in (None, 1):
+    if not gray or value(dataset, "SamplesPerPixel") not in (None, 1):
         return CaseError(Code.NOT_GRAYSCALE, "the pixels are not gray values")
     if text(dataset, "SOPClassUID").startswith(SECONDARY_CAPTURE):
         return CaseError(Code.SECONDARY_CAPTURE, "a picture of a screen or a film, not of a scanner")
@@ -290,28 +330,45 @@ def fault(dataset: Dataset, *, any_modality: bool = False) -> CaseError | None:
 def levels(dataset: Dataset) -> tuple[Dataset, ...]:
     """Where to look for an element, in this order: the first frame's functional groups, the shared ones, the file."""
     groups = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
-    return (*(first(dataset, group) for group in groups), dataset)
+    return (*(level for group in groups if (level := first(dataset, group))), dataset)
+
+
+def value(dataset: Dataset, keyword: str) -> Any:
+    """The value of an element, None where there is none; quicker than pydicom at what is missing and at decimals."""
+    tag = _tag(keyword)
+    item = dataset.get_item(tag) if tag in dataset else None
+    if item is None:
+        return None
+    if isinstance(item, RawDataElement) and item.VR == "DS" and item.value and item.length != UNDEFINED:
+        with suppress(ValueError):  # as of padding with zeros, which pydicom knows more of
+            numbers = [float(number) for number in item.value.split(b"\\")]
+            return numbers if len(numbers) > 1 else numbers[0]
+    return dataset[tag].value
+
+
+@cache
+def _tag(keyword: str) -> BaseTag:
+    return Tag(keyword)
 
 
 def first(dataset: Dataset, keyword: str) -> Dataset:
-    """The first item of a sequence, or an empty data set."""
-    sequence = dataset.get(keyword) if keyword else None
-    return sequence[0] if sequence else Dataset()
+    """The first item of a sequence, or an empty data set, which is to be left empty."""
+    sequence = value(dataset, keyword) if keyword else None
+    return sequence[0] if sequence else NOTHING
 
 
 def find(groups: tuple[Dataset, ...], sequence: str, keyword: str) -> Any:
     """The value from the first level that has it, inside `sequence` or beside it; None where none has."""
     for level in groups:
         for holder in (first(level, sequence), level):
-            if (value := holder.get(keyword)) is not None:
-                return value
+            if holder is not NOTHING and (found := value(holder, keyword)) is not None:
+                return found
     return None
 
 
 def text(dataset: Dataset, keyword: str) -> str:
     """The value as text without the padding, "" where there is none."""
-    value = dataset.get(keyword)
-    values = _values(value)  # of text that holds a backslash, which parts values
+    values = _values(value(dataset, keyword))  # of text that holds a backslash, which parts values
     return "\\".join(map(str, values)).replace("\0", "").strip()
 
 
@@ -327,13 +384,13 @@ def patient_id(dataset: Dataset) -> str:
 
 def number_of_frames(dataset: Dataset) -> int:
     """How many frames a data set claims, 1 where it does not say."""
-    return int(dataset.get("NumberOfFrames") or 1)
+    return int(value(dataset, "NumberOfFrames") or 1)
 
 
 def has_contrast_agent(dataset: Dataset) -> bool:
     """Whether the header names a contrast agent."""
     agent = text(dataset, "ContrastBolusAgent").upper()
-    return agent not in NO_AGENT or bool(dataset.get("ContrastBolusAgentSequence"))
+    return agent not in NO_AGENT or bool(value(dataset, "ContrastBolusAgentSequence"))
 
 
 def age_band(age: str) -> str:
@@ -354,9 +411,9 @@ def columns(dataset: Dataset) -> dict[str, Any]:
 
     def number(sequence: str, *keywords: str) -> str:
         for keyword in keywords:
-            value = _number(next(iter(_values(find(groups, sequence, keyword))), None))
-            if value is not None:
-                return f"{value:g}"
+            found = _number(next(iter(_values(find(groups, sequence, keyword))), None))
+            if found is not None:
+                return f"{found:g}"
         return ""
 
     return {
@@ -380,7 +437,7 @@ def _values(value: Any) -> list[Any]:
 
 
 def _words(dataset: Dataset, keyword: str) -> frozenset[str]:
-    return frozenset(str(word).strip().upper() for word in _values(dataset.get(keyword)))
+    return frozenset(str(word).strip().upper() for word in _values(value(dataset, keyword)))
 
 
 def _number(value: Any) -> float | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from flairprep import console, headers, identifiers, params, sequences
 from flairprep.cases import CaseError, Code
-from flairprep.dicom import Series, read_series
+from flairprep.dicom import Series, read_surveyed
 from flairprep.errors import FlairprepError
 from flairprep.pool import map_cases
 from flairprep.sequences import SEQUENCES, Candidate
@@ -277,11 +277,11 @@ def choose(case: Case, found: Survey, sequence: str) -> tuple[Candidate, list[tu
 
 
 def read(best: Candidate, *, any_modality: bool = False) -> Series:
-    """The volume of a series; see `dicom.read_series`.
+    """The volume of a series, once; see `dicom.read_series`.
 
     Raises:
         CaseError: what its headers say against it, and what `dicom.read_series` finds.
     """
     if best.fault:
         raise best.fault
-    return read_series(best.paths, any_modality=any_modality)
+    return read_surveyed(best.headers, any_modality=any_modality)

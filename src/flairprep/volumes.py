@@ -2,15 +2,18 @@
 
 import errno
 import os
-import zlib
+import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+from zlib_ng import zlib_ng
 
 from flairprep.files import whole_file
 
 NIFTI_HEADER = 352  # bytes before the voxels of a single file without extensions
+NIFTI_DIM = 40  # where the number of axes stands in it, and then their lengths; 16 bits each
 SKULL_STRIPPED_BORDER = 0.97  # share of exact zeros on each of the six faces; a neck fills more than 3 % of one
 SKULL_STRIPPED_INSIDE = (0.02, 0.8)  # share of voxels that are not zero
 
@@ -37,32 +40,37 @@ def size(path: Path) -> tuple[int, ...]:
 
 
 def write(image: sitk.Image, path: Path) -> None:
-    """`image` as .nii.gz, whole or not at all; equal images give equal bytes.
+    """`image` (x, y, z) as .nii.gz, whole or not at all; equal images give equal bytes.
 
-    zlib's fastest level takes a fraction of the time of ITK's own, and no time stamp or name goes into the header.
-    ISA-L would be faster still, but now and then gives other bytes for the same input.
+    zlib-ng takes half the time of zlib's fastest level for files of the same size, and no time stamp or name goes into
+    the header. ISA-L would be faster still, but now and then gives other bytes for the same input.
 
     Raises:
         OSError: the disk did not take it whole.
     """
     with whole_file(path) as partial:
-        plain = partial.with_name(partial.name + ".nii")
-        try:
-            sitk.WriteImage(image, str(plain), imageIO="NiftiImageIO")
-            content = plain.read_bytes()
-            # ITK does not look whether the disk took all of it.
-            if len(content) != NIFTI_HEADER + image.GetNumberOfPixels() * image.GetSizeOfPixelComponent():
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-            partial.write_bytes(_gzip(content))
-        except RuntimeError as error:
-            raise OSError(f"{path}: cannot be written; is the disk full?") from error
-        finally:
-            plain.unlink(missing_ok=True)
+        header = _header(image, partial.with_name(partial.name + ".nii"))
+        partial.write_bytes(_gzip(header, np.ascontiguousarray(sitk.GetArrayViewFromImage(image))))
 
 
-def _gzip(content: bytes) -> bytes:
-    compressor = zlib.compressobj(level=1, wbits=31)  # 31: the gzip format, with an empty header
-    return compressor.compress(content) + compressor.flush()
+def _header(image: sitk.Image, scratch: Path) -> bytes:
+    """The bytes before the voxels: those of its first voxel as ITK writes them to `scratch`, with the size of all."""
+    try:
+        sitk.WriteImage(image[:1, :1, :1], str(scratch), imageIO="NiftiImageIO")
+        header = bytearray(scratch.read_bytes()[:NIFTI_HEADER])
+    except RuntimeError as error:
+        raise OSError(f"{scratch}: cannot be written; is the disk full?") from error
+    finally:
+        scratch.unlink(missing_ok=True)
+    if len(header) < NIFTI_HEADER:  # ITK does not look whether the disk took all of it
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(scratch))
+    struct.pack_into("<3h", header, NIFTI_DIM + 2, *image.GetSize())
+    return bytes(header)
+
+
+def _gzip(*parts: Any) -> bytes:
+    compressor = zlib_ng.compressobj(level=2, wbits=31)  # 31: the gzip format, with an empty header
+    return b"".join([*map(compressor.compress, parts), compressor.flush()])
 
 
 def is_skull_stripped(image: sitk.Image) -> bool:

@@ -11,6 +11,7 @@ from pydantic import Field
 from flairprep import console, files, intensity, params, volumes
 from flairprep.cases import CaseError, Outcome, Status, failure, passed_on, read_csv, remove_failed, table, write_csv
 from flairprep.foreground import foreground
+from flairprep.geometry import oriented
 from flairprep.store import Store
 
 INGEST = Path("data/ingest")
@@ -35,17 +36,18 @@ def normalize(image: sitk.Image, params: Params, *, skull_stripped: bool) -> sit
     Raises:
         CaseError: EMPTY_FOREGROUND or CONSTANT_FOREGROUND.
     """
-    image = sitk.Cast(sitk.DICOMOrient(image, params.orientation), sitk.sitkFloat32)
+    image = oriented(image, params.orientation)
     mask = foreground(image, skull_stripped=skull_stripped)
     if params.bias_field == "n4":
-        image = intensity.remove_bias_field(image, mask)
-    values = sitk.GetArrayFromImage(image)
+        image = intensity.remove_bias_field(sitk.Cast(image, sitk.sitkFloat32), mask)
     inside = sitk.GetArrayViewFromImage(mask) > 0
+    values = sitk.GetArrayViewFromImage(image)[inside]
     if params.intensity != "none":
-        offset, scale = intensity.fit(values[inside], params.intensity)
+        offset, scale = intensity.fit(values, params.intensity)
         values = np.clip((values.astype(np.float64) - offset) / scale, -params.clip, params.clip)
-    values[~inside] = params.background
-    normalized = sitk.GetImageFromArray(values.astype(np.float32))
+    voxels = np.full(inside.shape, params.background, np.float32)
+    voxels[inside] = values
+    normalized = sitk.GetImageFromArray(voxels)
     normalized.CopyInformation(image)
     return normalized
 

@@ -1,0 +1,122 @@
+"""What a case costs in cohorts of many sizes: seconds, and the memory of the process that holds the tables.
+
+python bench/scale.py [--cases 100 1000 5000] [--json bench/results/scale.json] > bench/results/scale.txt
+
+The cases are small (12 slices of 32 x 32 voxels), so that what grows with their number shows. The stages up to export
+run as `dvc repro` runs them, without the store.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parents[1]
+STAGES = ("ingest", "normalize", "select_slices", "balance", "split", "audit", "export")
+SLICES, EDGE = 12, 32
+SMALL: dict[str, Any] = {"select_slices.count": 8, "select_slices.size": 16, "audit.permutations": 100}
+
+
+def write_case(folder: Path, number: int) -> None:
+    """A small stripped head as folder/ID/FLAIR/N.dcm."""
+    rng = np.random.default_rng([5, number])
+    z, y, x = (np.indices((SLICES, EDGE, EDGE)) - np.array([SLICES, EDGE, EDGE])[:, None, None, None] / 2 + 0.5) * 1.0
+    inside = (x / 12) ** 2 + (y / 14) ** 2 + (z / 5) ** 2 < 1
+    voxels = np.where(inside, rng.integers(300, 900, inside.shape), 0).astype(np.int16)
+    directory = folder / f"{number:06d}/FLAIR"
+    directory.mkdir(parents=True)
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = MRImageStorage
+    dataset.Modality, dataset.Manufacturer, dataset.PatientID = "MR", "SIEMENS", f"P{number}"
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+        setattr(dataset, keyword, generate_uid(entropy_srcs=[f"{number} {keyword}"]))
+    dataset.ImageOrientationPatient, dataset.PixelSpacing = [1, 0, 0, 0, 1, 0], [6, 6]
+    dataset.Rows = dataset.Columns = EDGE
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 1
+    for index, pixels in enumerate(voxels):
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.826.0.{number + 1}.{index + 1}"
+        dataset.ImagePositionPatient = [-96, -96, 12 * index]
+        dataset.PixelData = pixels.tobytes()
+        dataset.save_as(directory / f"{index}.dcm", enforce_file_format=True)
+
+
+def prepare(folder: Path, cases: int) -> None:
+    """The working directory of a cohort: raw scans, labels, params.yaml."""
+    yaml = YAML()
+    section = yaml.load(ROOT / "params.yaml")
+    for key, value in SMALL.items():
+        stage, name = key.split(".")
+        section[stage][name] = value
+    (folder / "reports").mkdir()
+    yaml.dump(section, folder / "params.yaml")
+    rows = [f"{number:06d},{number % 2}" for number in range(cases)]
+    for number in range(cases):
+        write_case(folder / "data/raw/train", number)
+    (folder / "data/raw/train_labels.csv").write_text("\n".join(["BraTS21ID,MGMT_value", *rows]) + "\n")
+
+
+def run(stage: str, folder: Path) -> tuple[float, float]:
+    """Seconds of a stage, and the most memory (MB) of its main process; the workers' does not depend on the cohort."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "FLAIRPREP_CACHE": "off"}
+    start = time.perf_counter()
+    command = [sys.executable, "-m", f"flairprep.stages.{stage}"]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+        _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{stage}: {(folder / 'log').read_text()[-2000:]}")
+    return time.perf_counter() - start, used.ru_maxrss / 1024
+
+
+def main() -> None:
+    """Prints the table, and writes it as JSON where --json says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, nargs="*", default=[100, 1000, 5000])
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
+    print(f"scale: {datetime.now(UTC):%Y-%m-%d}, {machine}\n")
+    found: dict[str, dict[int, tuple[float, float]]] = {stage: {} for stage in STAGES}
+    for cases in arguments.cases:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            prepare(folder, cases)
+            for stage in STAGES:
+                found[stage][cases] = run(stage, folder)
+    show(found, arguments.cases)
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"machine": machine, "stages": found}, indent=2) + "\n")
+
+
+def show(found: dict[str, dict[int, tuple[float, float]]], counts: list[int]) -> None:
+    """The two tables. A case costs what a larger cohort took longer than a smaller one: the start is left out."""
+    steps = list(itertools.pairwise(counts))
+    print(f"{'ms a case':14}" + "".join(f"{f'{few} to {many}':>14}" for few, many in steps) + f"{'last/first':>12}")
+    for stage, cells in found.items():
+        each = [1000 * (cells[many][0] - cells[few][0]) / (many - few) for few, many in steps]
+        print(f"{stage:14}" + "".join(f"{value:14.2f}" for value in each) + f"{each[-1] / each[0]:12.2f}")
+    print(f"\n{'peak, MB':14}" + "".join(f"{count:>14}" for count in counts) + f"{'last/first':>12}")
+    for stage, cells in found.items():
+        row = "".join(f"{cells[count][1]:14.0f}" for count in counts)
+        print(f"{stage:14}{row}{cells[counts[-1]][1] / cells[counts[0]][1]:12.2f}")
+
+
+if __name__ == "__main__":
+    main()

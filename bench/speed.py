@@ -1,0 +1,591 @@
+"""How fast flairprep gets from DICOM to what the network reads, beside the tools that people use for it.
+
+python bench/speed.py [--json bench/results/speed.json] > bench/results/speed.txt
+
+The cohort is made here: series of 189 slices of 256 x 256 voxels, int16, 0.9375 x 0.9375 x 1 mm, axial and sagittal in
+turn, the files in shuffled order: a head of smooth tissue and noise, skull-stripped, or whole with noise in the air. In
+each round every tool does every case once, one after the other, each in a process of its own, on one thread; a ratio is
+the median, over cases and rounds, of a tool's time over flairprep's in the same round. Tools that are not installed are
+left out: pip install flairprep[bench].
+"""
+
+# ruff: noqa: E402
+import os
+
+ONE = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+os.environ |= dict.fromkeys(ONE, "1") | {"FLAIRPREP_CACHE": "off"}
+
+import argparse
+import contextlib
+import json
+import math
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
+from functools import cache, partial
+from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+import pydicom
+import SimpleITK as sitk
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from scipy.ndimage import gaussian_filter
+
+from flairprep import params, raw, shards, volumes
+from flairprep.pool import map_cases
+from flairprep.stages import export, ingest, normalize, select_slices
+
+ROOT = Path(__file__).resolve().parents[1]
+SLICES, EDGE = 189, 256  # voxels
+SPACING = (0.9375, 0.9375, 1.0)  # mm, in the plane and between slices
+HEAD = (68.0, 86.0, 64.0)  # mm, half axes left to right, front to back, up and down
+NOISE = 12.0  # standard deviation, of 350 to 850
+SHAPE = (128, 128, 64)  # of the network's input, (x, y, z)
+PLANES = {"axial": ((1, 0, 0), (0, 1, 0)), "sagittal": ((0, 1, 0), (0, 0, -1))}  # directions of rows and columns
+PACKAGES = ("numpy", "SimpleITK", "pydicom", "tensorflow-cpu", "monai", "itk", "torch", "torchio", "dcm2niix")
+PACKAGES = (*PACKAGES, "dicom2nifti", "opencv-python-headless", "zlib-ng")
+INPUT, VOLUME, WHOLE = "DICOM to the network's input", "DICOM to a compressed volume", "The same of whole heads"
+
+
+# The cohort
+
+
+def head(rng: np.random.Generator, plane: str, stripped: bool) -> np.ndarray:
+    """A head, int16 (slices, rows, columns): an ellipsoid with a rough edge, in exact zeros, or in the noise of air."""
+    row, column = (np.array(direction) for direction in PLANES[plane])
+    axes = [int(np.flatnonzero(direction)[0]) for direction in (np.cross(row, column), column, row)]
+    lengths = np.array(HEAD)[axes][:, None, None, None]
+    spacing = np.array([SPACING[2], SPACING[1], SPACING[0]])[:, None, None, None]
+    centred = np.indices((SLICES, EDGE, EDGE)) - np.array([SLICES - 1, EDGE - 1, EDGE - 1])[:, None, None, None] / 2
+    distance = np.sqrt(((centred * spacing / lengths) ** 2).sum(axis=0))
+    coarse, fine = (_field(rng, sigma) for sigma in (10, 2.5))
+    tissue = 600 + 90 * coarse + 60 * fine + NOISE * rng.standard_normal(distance.shape)
+    air = 0 if stripped else np.hypot(*(NOISE * rng.standard_normal((2, *distance.shape))))
+    return np.where(distance + 0.03 * coarse < 1, np.clip(tissue, 1, 4095), air).astype(np.int16)
+
+
+def _field(rng: np.random.Generator, sigma: float) -> np.ndarray:
+    """Smooth noise of standard deviation 1 over the volume; sigma in voxels."""
+    step = 2
+    small = gaussian_filter(rng.standard_normal((SLICES // step + 1, EDGE // step, EDGE // step)), sigma / step)
+    large = small.repeat(step, 0).repeat(step, 1).repeat(step, 2)[:SLICES]
+    return large / large.std()
+
+
+def write_case(folder: Path, number: int, *, stripped: bool) -> None:
+    """The DICOM files of case `number` as folder/ID/FLAIR/Image-N.dcm, N in random order."""
+    rng = np.random.default_rng([2021, number])
+    plane = list(PLANES)[number % 2]
+    row, column = (np.array(direction, float) for direction in PLANES[plane])
+    normal = np.cross(row, column)
+    voxels = head(rng, plane, stripped)
+    directory = folder / f"{number:05d}" / "FLAIR"
+    directory.mkdir(parents=True)
+    dataset = _shared(number, np.concatenate([row, column]))
+    names = rng.permutation(SLICES) + 1
+    for index, (name, pixels) in enumerate(zip(names, voxels, strict=True)):
+        dataset.SOPInstanceUID = generate_uid(entropy_srcs=[f"speed {number} {index}"])
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        dataset.InstanceNumber = index + 1
+        dataset.ImagePositionPatient = np.round(-120 + normal * SPACING[2] * index, 4).tolist()
+        dataset.SliceLocation = round(float(normal @ np.array(dataset.ImagePositionPatient)), 4)
+        dataset.PixelData = pixels.tobytes()
+        dataset.save_as(directory / f"Image-{name}.dcm", enforce_file_format=True)
+
+
+def _shared(number: int, orientation: np.ndarray) -> Dataset:
+    """What the files of one series share, about what those of the RSNA-MICCAI set hold."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = MRImageStorage
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID = MRImageStorage
+    dataset.ImageType = ["ORIGINAL", "PRIMARY"]
+    dataset.StudyDate = dataset.SeriesDate = "20210101"
+    dataset.Modality, dataset.Manufacturer, dataset.SeriesDescription = "MR", "SIEMENS", "FLAIR"
+    dataset.PatientID = dataset.PatientName = f"{number:05d}"
+    dataset.PatientPosition = "HFS"
+    dataset.ScanningSequence, dataset.SequenceVariant, dataset.MRAcquisitionType = ["SE", "IR"], "SK", "3D"
+    dataset.EchoTime, dataset.RepetitionTime, dataset.InversionTime = 120, 9000, 2500  # ms
+    dataset.MagneticFieldStrength = 3.0
+    dataset.SliceThickness = dataset.SpacingBetweenSlices = SPACING[2]
+    dataset.SeriesNumber = 5
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+        setattr(dataset, keyword, generate_uid(entropy_srcs=[f"speed {number} {keyword}"]))
+    dataset.ImageOrientationPatient = orientation.tolist()
+    dataset.PixelSpacing = list(SPACING[:2])
+    dataset.Rows = dataset.Columns = EDGE
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 1
+    dataset.WindowCenter, dataset.WindowWidth = 500, 1000
+    dataset.RescaleIntercept, dataset.RescaleSlope = 0, 1
+    return dataset
+
+
+# The tools: each takes a case's folder, and an empty one to write to
+
+
+@cache
+def section(stage: Any) -> Any:
+    """The stage's section of params.yaml."""
+    return params.load(stage.Params, stage.__name__.rpartition(".")[2])
+
+
+def every_intermediate(case: Path, out: Path) -> None:
+    """ingest, normalize, select_slices and export, one after the other, through the files between them."""
+    stripped = to_volume(case, out)
+    for folder in (normalize.OUT, select_slices.OUT, export.OUT):
+        folder.mkdir(parents=True)
+    normalize.normalize_case((case.name, stripped), params=section(normalize), out=normalize.OUT)
+    background = section(normalize).background
+    select_slices.select_case(case.name, params=section(select_slices), background=background, out=select_slices.OUT)
+    export.export_case((case.name, 1), out=export.OUT)
+
+
+def in_memory(case: Path, out: Path) -> bytes:
+    """The record of the case's shard, and no other file."""
+    found = raw.in_folder(case.name, case, "FLAIR", case.parent)
+    best, _ = raw.choose(found, raw.survey(found), "FLAIR")
+    image = raw.read(best).image
+    image = normalize.normalize(image, section(normalize), skull_stripped=volumes.is_skull_stripped(image))
+    image = select_slices.select_slices(image, section(select_slices), background=section(normalize).background)
+    return shards.record(export.tensor(image), 1, case.name)
+
+
+def to_volume(case: Path, out: Path) -> bool:
+    """ingest alone: one .nii.gz; whether it is skull-stripped."""
+    found = raw.in_folder(case.name, case, "FLAIR", case.parent)
+    folder = ingest.OUT / "volumes"
+    folder.mkdir(parents=True)
+    row = ingest.ingest(found, params=section(ingest), volumes_dir=folder).outcome.row
+    return row["skull_stripped"] == "yes"
+
+
+def monai(reader: str, case: Path, out: Path) -> np.ndarray:
+    """LoadImage, Orientation, Spacing, NormalizeIntensity, Resize."""
+    return _monai(reader)(str(case / "FLAIR")).numpy()
+
+
+@cache
+def _monai(reader: str) -> Any:
+    import itk  # noqa: F401
+    import torch
+    from monai import transforms
+    from monai.data import ITKReader, PydicomReader
+
+    torch.set_num_threads(1)
+    return transforms.Compose(
+        [
+            transforms.LoadImage({"ITK": ITKReader, "pydicom": PydicomReader}[reader](), ensure_channel_first=True),
+            transforms.Orientation("LPS"),
+            transforms.Spacing((1.0, 1.0, 1.0), mode="bilinear"),
+            transforms.NormalizeIntensity(nonzero=True),
+            transforms.Resize(SHAPE),
+        ]
+    )
+
+
+def torchio(case: Path, out: Path) -> np.ndarray:
+    """ToCanonical, Resample, ZNormalization, Resize."""
+    import torchio as tio
+
+    return _torchio()(tio.ScalarImage(case / "FLAIR")).numpy()
+
+
+@cache
+def _torchio() -> Any:
+    import torch
+    import torchio as tio
+
+    torch.set_num_threads(1)
+    inside = tio.ZNormalization(masking_method=lambda values: values > 0)
+    return tio.Compose([tio.ToCanonical(), tio.Resample(1), inside, tio.Resize(SHAPE)])
+
+
+def dcm2niix(compression: str, case: Path, out: Path) -> Path:
+    """The volume as dcm2niix writes it; compression: y or n."""
+    command = ["dcm2niix", "-z", compression, "-b", "n", "-f", "volume", "-o", str(out), str(case / "FLAIR")]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return out / ("volume.nii.gz" if compression == "y" else "volume.nii")
+
+
+def dcm2niix_simpleitk(smooth: bool, case: Path, out: Path) -> np.ndarray:
+    """dcm2niix, then orientation, z-score of what is not zero and interpolation in SimpleITK.
+
+    smooth: with the Gaussian that keeps fine structures from aliasing, as flairprep does it; else without.
+    """
+    image = sitk.ReadImage(str(dcm2niix("n", case, out)))
+    image = sitk.Cast(sitk.DICOMOrient(image, "LPS"), sitk.sitkFloat32)
+    statistics = sitk.LabelStatisticsImageFilter()
+    inside = image != 0
+    statistics.Execute(image, inside)
+    image = sitk.Mask((image - statistics.GetMean(1)) / statistics.GetSigma(1), inside, -4)
+    spacing = [n * old / new for n, old, new in zip(image.GetSize(), image.GetSpacing(), SHAPE, strict=True)]
+    first = [0.5 * n / new - 0.5 for n, new in zip(image.GetSize(), SHAPE, strict=True)]
+    if smooth:
+        variances = [
+            max(0, (new / old) ** 2 - 1) / (8 * math.log(2))
+            for new, old in zip(spacing, image.GetSpacing(), strict=True)
+        ]
+        image = sitk.DiscreteGaussian(image, variances, maximumKernelWidth=64, useImageSpacing=False)
+    origin = image.TransformContinuousIndexToPhysicalPoint(first)
+    found = sitk.Resample(image, SHAPE, sitk.Transform(), sitk.sitkLinear, origin, spacing, image.GetDirection(), -4.0)
+    return sitk.GetArrayFromImage(found)
+
+
+def tutorial(case: Path, out: Path) -> np.ndarray:
+    """The question's own loader: the middle 64 files by name, each resized; no geometry."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    paths = sorted((case / "FLAIR").iterdir(), key=lambda path: int(path.stem.rpartition("-")[2]))
+    middle = len(paths) // 2
+    slices = [pydicom.dcmread(path).pixel_array for path in paths[middle - 32 : middle + 32]]
+    return np.stack([cv2.resize(pixels.astype(np.float32), SHAPE[:2]) for pixels in slices])
+
+
+def dicom2nifti(case: Path, out: Path) -> Path:
+    """The volume as dicom2nifti writes it."""
+    from dicom2nifti import convert_dicom
+
+    path = out / "volume.nii.gz"
+    convert_dicom.dicom_series_to_nifti(str(case / "FLAIR"), str(path), reorient_nifti=False)
+    return path
+
+
+class Tool(NamedTuple):
+    """What is timed: a table, a line of it, the packages that it needs, and the function."""
+
+    table: str
+    name: str
+    needs: tuple[str, ...]
+    run: Callable[[Path, Path], Any]
+
+
+TOOLS = (
+    Tool(INPUT, "flairprep, every intermediate written", (), every_intermediate),
+    Tool(INPUT, "flairprep, in memory", (), in_memory),
+    Tool(INPUT, "MONAI, ITKReader", ("monai", "itk"), partial(monai, "ITK")),
+    Tool(INPUT, "MONAI, PydicomReader", ("monai", "itk"), partial(monai, "pydicom")),
+    Tool(INPUT, "TorchIO", ("torchio",), torchio),
+    Tool(INPUT, "dcm2niix, then SimpleITK", ("dcm2niix",), partial(dcm2niix_simpleitk, True)),
+    Tool(INPUT, "the same, without smoothing", ("dcm2niix",), partial(dcm2niix_simpleitk, False)),
+    Tool(INPUT, "the tutorial's loader (no geometry)", ("opencv-python-headless",), tutorial),
+    *(
+        Tool(table, name, needs, run)
+        for table in (VOLUME, WHOLE)
+        for name, needs, run in (
+            ("flairprep, ingest", (), to_volume),
+            ("dcm2niix -z y", ("dcm2niix",), partial(dcm2niix, "y")),
+            ("dcm2niix -z n (not compressed)", ("dcm2niix",), partial(dcm2niix, "n")),
+            ("dicom2nifti", ("dicom2nifti",), dicom2nifti),
+        )
+    ),
+)
+
+
+# Timing
+
+
+def installed(package: str) -> str | None:
+    """The version of a package, None where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+@contextlib.contextmanager
+def workspace() -> Any:
+    """An empty folder with the project's params.yaml that is the working directory for a while."""
+    with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
+        shutil.copy(ROOT / "params.yaml", name)
+        yield Path(name)
+
+
+def once(run: Callable[[Path, Path], Any], case: Path) -> tuple[float, float]:
+    """Seconds by the clock, and of the processor with those of child processes."""
+    with workspace() as out, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        times, start = os.times(), time.perf_counter()
+        run(case, out)
+        wall, after = time.perf_counter() - start, os.times()
+    return wall, sum(after[:4]) - sum(times[:4])
+
+
+Seconds = dict[tuple[str, str], list[tuple[float, float]]]  # of a table and a tool
+
+
+def timed(tools: list[Tool], cases: dict[str, list[Path]], rounds: int) -> Seconds:
+    """The seconds of each tool, in the same order of cases and rounds for all; a first round only warms up."""
+    seconds: Seconds = defaultdict(list)
+    with contextlib.ExitStack() as stack:
+        # Each in its own process: they leave memory and settings behind that would help or hinder the others.
+        workers = [stack.enter_context(ProcessPoolExecutor(1, get_context("spawn"))) for _ in tools]
+        for number in range(rounds + 1):
+            for table in dict.fromkeys(tool.table for tool in tools):
+                for case in cases[table][: None if number else 1]:
+                    for tool, worker in zip(tools, workers, strict=True):
+                        if tool.table == table:
+                            spent = worker.submit(once, tool.run, case).result()
+                            seconds[table, tool.name] += [spent] if number else []
+    return dict(seconds)
+
+
+def check_equal(case: Path) -> None:
+    """Refuses to time what is not the same: flairprep's volume holds the voxels of dcm2niix's, on the same grid."""
+    with workspace() as out:
+        to_volume(case, out)
+        volume = ingest.OUT / f"volumes/{case.name}.nii.gz"
+        ours, other = (
+            sitk.DICOMOrient(sitk.ReadImage(str(path)), "LPS") for path in (volume, dcm2niix("n", case, out))
+        )
+        np.testing.assert_array_equal(sitk.GetArrayViewFromImage(ours), sitk.GetArrayViewFromImage(other))
+        np.testing.assert_allclose(ours.GetOrigin(), other.GetOrigin(), atol=1e-3)
+        np.testing.assert_allclose(ours.GetSpacing(), other.GetSpacing(), atol=1e-5)
+
+
+def lines(seconds: Seconds) -> list[dict[str, Any]]:
+    """The rows of the tables; ratio: over flairprep's first line of the same table, case by case."""
+    rows, base = [], {}
+    for (table, name), spent in seconds.items():
+        ours = base.setdefault(table, spent)
+        wall, cpu = (median(values) for values in zip(*spent, strict=True))
+        ratio = median(one[0] / other[0] for one, other in zip(spent, ours, strict=True))
+        row = {"table": table, "tool": name, "seconds": round(wall, 4), "processor_seconds": round(cpu, 4)}
+        rows.append(row | {"ratio": round(ratio, 3)})
+    return rows
+
+
+def sizes(case: Path) -> dict[str, int]:
+    """Bytes of a case's outs, and of the same volume as dcm2niix compresses it."""
+    with workspace() as out:
+        every_intermediate(case, out)
+        found = {path.parent.as_posix(): path.stat().st_size for path in sorted(Path("data").rglob(f"{case.name}*"))}
+        if installed("dcm2niix"):
+            found["dcm2niix -z y"] = dcm2niix("y", case, out).stat().st_size
+    return found
+
+
+# Workers
+
+
+def _whole_case(case: Path) -> None:
+    with workspace() as out:
+        every_intermediate(case, out)
+
+
+def two_workers(cases: list[Path], rounds: int) -> float:
+    """How many times faster two workers are than one, the median of the rounds; their start is left out."""
+    speedups = []
+    many = cases * max(1, 12 // len(cases))
+    for _ in range(rounds):
+        spent = {}
+        for count in ("1", "2"):
+            os.environ["FLAIRPREP_WORKERS"] = count
+            found = map_cases(_whole_case, [*cases[:2], *many], f"{count} workers", lost=_lost)
+            next(found), next(found)
+            start = time.perf_counter()
+            list(found)
+            spent[count] = time.perf_counter() - start
+        speedups.append(spent["1"] / spent["2"])
+    return median(speedups)
+
+
+def _lost(case: Path, error: Exception) -> None:
+    raise error
+
+
+# Training
+
+
+BATCH = {"resnet3d": 4, "question_cnn": 2}
+TRAINED = 8  # cases an epoch
+
+
+@cache
+def _ours(directory: Path, name: str) -> Any:
+    from flairprep import training
+
+    kinds: dict[str, Any] = dict.fromkeys(("skip", "norm", "norm_momentum", "dropout", "filters", "dense", "init"))
+    training.seeded(0)
+    batches = training.training_batches(directory, [0], "none", batch_size=BATCH[name], seed=0)
+    network = training.compiled(training.model.Params(name=name, **kinds), (64, 128, 128, 1), prior=0.5, rate=1e-4)
+    return network, batches
+
+
+def epoch_of_ours(directory: Path, name: str) -> float:
+    """Seconds a training step, of a network of flairprep's fed from shards."""
+    network, batches = _ours(directory, name)
+    return _epoch(lambda: network.fit(batches, verbose=0, shuffle=False), name)
+
+
+@cache
+def _bare() -> Any:
+    import keras
+    from keras import layers
+
+    inputs = keras.Input((64, 128, 128, 1))
+    x = inputs
+    for filters in (64, 64, 128, 256):
+        x = layers.Conv3D(filters, 3, activation="relu")(x)
+        x = layers.MaxPool3D(2)(x)
+        x = layers.BatchNormalization()(x)
+    x = layers.GlobalAveragePooling3D()(x)
+    x = layers.Dense(512, activation="relu")(x)
+    x = layers.Dropout(0.3)(x)
+    network = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(x))
+    network.compile(keras.optimizers.Adam(1e-4), "binary_crossentropy", metrics=["acc"], jit_compile=False)
+    rng = np.random.default_rng(0)
+    return network, rng.standard_normal((TRAINED, 64, 128, 128, 1), np.float32), np.arange(TRAINED) % 2
+
+
+def epoch_of_bare() -> float:
+    """Seconds a training step, of the question's network in plain Keras on arrays in memory."""
+    network, images, labels = _bare()
+    return _epoch(lambda: network.fit(images, labels, batch_size=BATCH["question_cnn"], verbose=0), "question_cnn")
+
+
+def _epoch(fit: Callable[[], Any], name: str) -> float:
+    start = time.perf_counter()
+    fit()
+    return (time.perf_counter() - start) / (TRAINED // BATCH[name])
+
+
+def reading(directory: Path) -> float:
+    """Cases a second from the shards on the disk to batches, shuffled; the median epoch but the first, which traces."""
+    from flairprep import training
+
+    batches = training.training_batches(directory, [0], "none", batch_size=4, seed=0)
+    rates = []
+    for _ in range(6):
+        start = time.perf_counter()
+        count = sum(len(labels) for _, labels in batches)
+        rates.append(count / (time.perf_counter() - start))
+    return median(rates[1:])
+
+
+def write_shards(directory: Path, count: int) -> None:
+    """A fold of `count` cases of the network's shape."""
+    rng = np.random.default_rng(0)
+    directory.mkdir(parents=True)
+    paths = []
+    for number in range(count):
+        image = rng.standard_normal((*SHAPE[::-1], 1), np.float32).astype(np.float16)
+        paths.append(directory / f"{number}.record")
+        paths[-1].write_bytes(shards.record(image, number % 2, f"{number:05d}"))
+    entry = shards.write_fold(directory, 0, paths, count, 64)
+    shards.write_info(directory, [entry], (*SHAPE[::-1], 1))
+
+
+def train_bench(folder: Path, rounds: int) -> dict[str, float]:
+    """What a training step costs, and whether the shards can feed it; the processes take all cores."""
+    few, many = folder / "few", folder / "many"
+    write_shards(few, TRAINED)
+    write_shards(many, 64)
+    for name in ONE:
+        os.environ.pop(name, None)
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # as flairprep sets it: without, plain Keras takes three times as long
+    context = get_context("spawn")
+    with ProcessPoolExecutor(1, context) as ours, ProcessPoolExecutor(1, context) as bare:
+        rate = ours.submit(reading, many).result()
+        default = [ours.submit(epoch_of_ours, few, "resnet3d").result() for _ in range(rounds + 1)][1:]
+        pairs = []
+        for number in range(rounds + 1):
+            pair = ours.submit(epoch_of_ours, few, "question_cnn").result(), bare.submit(epoch_of_bare).result()
+            pairs += [pair] if number else []
+    consumed = BATCH["resnet3d"] / median(default)
+    return {
+        "cases_a_second_read": rate,
+        "cases_a_second_trained": consumed,
+        "read_over_trained": rate / consumed,
+        "question_cnn_step": median(one for one, _ in pairs),
+        "bare_keras_step": median(other for _, other in pairs),
+        "question_cnn_over_bare": median(one / other for one, other in pairs),
+    }
+
+
+def main() -> None:
+    """Prints the tables, and writes them as JSON where --json says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", nargs="*", default=[], help="words that the names of the tools hold")
+    parser.add_argument("--no-train", action="store_true", help="leave the workers and the training out")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    start = time.monotonic()
+    report: dict[str, Any] = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}",
+        "packages": {name: found for name in PACKAGES if (found := installed(name))},
+        "cases": arguments.cases,
+        "rounds": arguments.rounds,
+    }
+    tools = [tool for tool in TOOLS if all(map(installed, tool.needs))]
+    if arguments.only:
+        tools = [tool for tool in tools if any(word in tool.name for word in arguments.only)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for number in range(arguments.cases):
+            write_case(folder / "stripped", number, stripped=True)
+            write_case(folder / "whole", number, stripped=False)
+        stripped, whole = (sorted((folder / kind).iterdir()) for kind in ("stripped", "whole"))
+        if installed("dcm2niix"):
+            for case in (*stripped, *whole):
+                check_equal(case)
+        report["bytes"] = {kind: sizes(case) for kind, case in (("stripped", stripped[0]), ("whole", whole[0]))}
+        report["speed"] = lines(timed(tools, {INPUT: stripped, VOLUME: stripped, WHOLE: whole}, arguments.rounds))
+        if not arguments.no_train:
+            report["two_workers_over_one"] = two_workers(stripped, 3)
+            report["training"] = train_bench(folder, arguments.rounds)
+    report["minutes"] = round((time.monotonic() - start) / 60, 1)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    show(report)
+
+
+def show(report: dict[str, Any]) -> None:
+    """The report as text."""
+    print(f"speed: {report['date']}, {report['machine']}, {report['cases']} cases, {report['rounds']} rounds")
+    print(", ".join(f"{name} {found}" for name, found in report["packages"].items()))
+    table = ""
+    for row in report["speed"]:
+        if row["table"] != table:
+            table = row["table"]
+            print(f"\n{table:42} {'s a case':>9} {'processor':>9} {'ratio':>6}")
+        print(f"{row['tool']:42} {row['seconds']:9.3f} {row['processor_seconds']:9.3f} {row['ratio']:6.2f}")
+    print()
+    for kind, found in report["bytes"].items():
+        print(f"{kind} heads, MB a case: " + ", ".join(f"{name} {size / 1e6:.1f}" for name, size in found.items()))
+    if "training" in report:
+        found = report["training"]
+        print(f"\n2 workers over 1: {report['two_workers_over_one']:.2f}")
+        print(
+            f"shards to batches: {found['cases_a_second_read']:.0f} cases a second, "
+            f"{found['read_over_trained']:.1f} times what a training step of resnet3d takes "
+            f"({found['cases_a_second_trained']:.1f})"
+        )
+        print(
+            f"a step of question_cnn from shards: {found['question_cnn_step']:.2f} s, in bare Keras from memory "
+            f"{found['bare_keras_step']:.2f} s, ratio {found['question_cnn_over_bare']:.3f}"
+        )
+    print(f"\n{report['minutes']} minutes", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
