@@ -37,16 +37,17 @@ COHORTS, SIZE, SHORTCUT = 100, 60, 0.8
 MOST_FLAGGED, PLANTED = 10, 10
 PERMUTATIONS = 5000
 WHOLE, SECONDS = 585, 20  # cases, and s that their statistics may take
+Look = tuple[audit.Look, np.ndarray]  # and the fingerprint (2, z, y, x)
 
 
 class Scan(NamedTuple):
     """A case of the pool: its fields in ingest's table, and what audit measures on its volume."""
 
     row: dict[str, str]
-    look: audit.Look
+    look: Look
 
 
-def preprocessed(image: sitk.Image, slices: int) -> audit.Look:
+def preprocessed(image: sitk.Image, slices: int) -> Look:
     """An image as acquired through normalize and select_slices to what audit measures."""
     stripped = volumes.is_skull_stripped(image)
     params = select_slices.Params(count=slices, size=2 * slices, method="foreground")
@@ -86,7 +87,7 @@ def maker(case: demo.Case) -> str:
     return str(headers.columns(dataset)["manufacturer"])
 
 
-def audited(labels: list[int], rows: list[dict[str, str]], looks: list[audit.Look]) -> dict:
+def audited(labels: list[int], rows: list[dict[str, str]], looks: list[Look]) -> dict:
     """audit's report on cases in five folds, each a patient of its own."""
     ids = [f"{index:05d}" for index in range(len(labels))]
     folds = np.empty(len(labels), int)
@@ -96,17 +97,18 @@ def audited(labels: list[int], rows: list[dict[str, str]], looks: list[audit.Loo
     table = pd.DataFrame({"case_id": ids, "label": labels, "group": ids, "fold": folds})
     table = table.assign(**dict.fromkeys(leaks.IDENTITY, ids))
     params = audit.Params(alpha=0.05, permutations=PERMUTATIONS, seed=0)
-    return audit.audit(table, pd.DataFrame(rows), looks, params, SEEN.intensity)
+    found, fingerprints = zip(*looks, strict=True)
+    return audit.audit(table, pd.DataFrame(rows), list(found), np.stack(fingerprints, 1), params, SEEN.intensity)
 
 
-def alike(looks: list[audit.Look]) -> np.ndarray:
+def alike(looks: list[Look]) -> np.ndarray:
     """(n, n): the correlations of leaks, -1 of a case with itself."""
-    found = leaks.correlations(*(np.stack([getattr(one, name) for one in looks]) for name in ("means", "shares")))
+    found = leaks.correlations(*np.stack([fingerprint for _, fingerprint in looks], 1))
     np.fill_diagonal(found, -1)
     return found
 
 
-def duplicates(copies: list[demo.Case], looks: list[audit.Look]) -> list[tuple[str, str, bool]]:
+def duplicates(copies: list[demo.Case], looks: list[Look]) -> list[tuple[str, str, bool]]:
     """Rows of the table on near-duplicates: POOL different cases, then their copies, then four real patients."""
     found = alike(looks)
     clean = found[:POOL, :POOL]

@@ -1,6 +1,6 @@
 """What a case costs in cohorts of many sizes: seconds, and the memory of the process that holds the tables.
 
-python bench/scale.py [--cases 100 1000 5000] [--json bench/results/scale.json] > bench/results/scale.txt
+python bench/scale.py [--json bench/results/scale.json] > bench/results/scale.txt
 
 The cases are small (12 slices of 32 x 32 voxels), so that what grows with their number shows. The stages up to export
 run as `dvc repro` runs them, without the store.
@@ -10,22 +10,23 @@ import argparse
 import itertools
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import header
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("ingest", "normalize", "select_slices", "balance", "split", "audit", "export")
+COHORTS = (100, 1000, 5000)
+FEW, MANY = 20, 200  # between which memory is to grow by less than 1.3
 SLICES, EDGE = 12, 32
 SMALL: dict[str, Any] = {"select_slices.count": 8, "select_slices.size": 16, "audit.permutations": 100}
 
@@ -88,34 +89,36 @@ def run(stage: str, folder: Path) -> tuple[float, float]:
 def main() -> None:
     """Prints the table, and writes it as JSON where --json says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, nargs="*", default=[100, 1000, 5000])
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
-    print(f"scale: {datetime.now(UTC):%Y-%m-%d}, {machine}\n")
+    machine = f"{header(('numpy', 'SimpleITK', 'pydicom'))}, {len(os.sched_getaffinity(0))} cores"
+    print(f"{machine}\n")
     found: dict[str, dict[int, tuple[float, float]]] = {stage: {} for stage in STAGES}
-    for cases in arguments.cases:
+    for cases in sorted({FEW, MANY, *COHORTS}):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             prepare(folder, cases)
             for stage in STAGES:
                 found[stage][cases] = run(stage, folder)
-    show(found, arguments.cases)
+    show(found)
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": machine, "stages": found}, indent=2) + "\n")
 
 
-def show(found: dict[str, dict[int, tuple[float, float]]], counts: list[int]) -> None:
+def show(found: dict[str, dict[int, tuple[float, float]]]) -> None:
     """The two tables. A case costs what a larger cohort took longer than a smaller one: the start is left out."""
-    steps = list(itertools.pairwise(counts))
-    print(f"{'ms a case':14}" + "".join(f"{f'{few} to {many}':>14}" for few, many in steps) + f"{'last/first':>12}")
+    steps = list(itertools.pairwise(COHORTS))
+    print(f"{'ms a case':14}" + "".join(f"{f'{few} to {many}':>14}" for few, many in steps) + f"{'ratio':>8}")
+    rows = {stage: [1000 * (cells[b][0] - cells[a][0]) / (b - a) for a, b in steps] for stage, cells in found.items()}
+    for stage, each in (rows | {"all": [sum(column) for column in zip(*rows.values(), strict=True)]}).items():
+        print(f"{stage:14}" + "".join(f"{value:14.2f}" for value in each) + f"{each[-1] / each[0]:8.2f}")
+    counts = sorted({FEW, MANY, *COHORTS})
+    ratios = ((FEW, MANY), (COHORTS[0], COHORTS[-1]))
+    titles = "".join(f"{count:>8}" for count in counts) + "".join(f"{f'{many} over {few}':>16}" for few, many in ratios)
+    print(f"\n{'peak, MB':14}{titles}")
     for stage, cells in found.items():
-        each = [1000 * (cells[many][0] - cells[few][0]) / (many - few) for few, many in steps]
-        print(f"{stage:14}" + "".join(f"{value:14.2f}" for value in each) + f"{each[-1] / each[0]:12.2f}")
-    print(f"\n{'peak, MB':14}" + "".join(f"{count:>14}" for count in counts) + f"{'last/first':>12}")
-    for stage, cells in found.items():
-        row = "".join(f"{cells[count][1]:14.0f}" for count in counts)
-        print(f"{stage:14}{row}{cells[counts[-1]][1] / cells[counts[0]][1]:12.2f}")
+        row = "".join(f"{cells[count][1]:8.0f}" for count in counts)
+        print(f"{stage:14}{row}" + "".join(f"{cells[many][1] / cells[few][1]:16.2f}" for few, many in ratios))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ import argparse
 import contextlib
 import json
 import math
-import platform
 import shutil
 import subprocess
 import sys
@@ -29,7 +28,6 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from datetime import UTC, datetime
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
@@ -40,6 +38,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pydicom
 import SimpleITK as sitk
+from machine import header
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from scipy.ndimage import gaussian_filter
@@ -530,9 +529,7 @@ def main() -> None:
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     start = time.monotonic()
     report: dict[str, Any] = {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}",
-        "packages": {name: found for name in PACKAGES if (found := installed(name))},
+        "machine": f"{header([name for name in PACKAGES if installed(name)])}, {len(os.sched_getaffinity(0))} cores",
         "cases": arguments.cases,
         "rounds": arguments.rounds,
     }
@@ -561,8 +558,7 @@ def main() -> None:
 
 def show(report: dict[str, Any]) -> None:
     """The report as text."""
-    print(f"speed: {report['date']}, {report['machine']}, {report['cases']} cases, {report['rounds']} rounds")
-    print(", ".join(f"{name} {found}" for name, found in report["packages"].items()))
+    print(f"{report['machine']}\n{report['cases']} cases, {report['rounds']} rounds")
     table = ""
     for row in report["speed"]:
         if row["table"] != table:

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import phantoms
 import pytest
-from workspace import contents, write_params
+from workspace import contents, in_this_process, write_params
 
-from flairprep import cases, pool, program, raw, store
+from flairprep import cases, dicom, pool, program, raw, store
 from flairprep.cases import Code
 from flairprep.errors import FlairprepError
 from flairprep.stages import export, ingest, normalize, select_slices
@@ -89,11 +89,6 @@ def recomputed(printed: str) -> dict[str, int]:
 
 
 Run = Callable[[], dict[str, int]]
-
-
-def in_this_process(function: Any, items: Any, label: str, **options: Any) -> Iterator[Any]:
-    """Stands for the pool where its workers, which take a second to start, do not matter."""
-    yield from map(function, items)
 
 
 @pytest.fixture(scope="module")
@@ -426,7 +421,7 @@ def test_the_store_is_private_and_holds_no_patient(run: Run, kept: Path) -> None
     texts = [PATIENT, "1.2.424242", "Image-", *(f"{PATIENT} {case}" for case in GOOD)]
     needles = [text.encode() for text in texts]
     needles += [hashlib.new(kind, n).hexdigest().encode() for n in needles for kind in ("md5", "sha1", "sha256")]
-    volume = ingest.raw.read_series(sorted((RAW / GOOD[0] / "FLAIR").iterdir())).identity["voxels"].encode()
+    volume = dicom.read_series(sorted((RAW / GOOD[0] / "FLAIR").iterdir())).identity["voxels"].encode()
     for path in kept.rglob("*"):
         content = path.read_bytes() if path.is_file() else b""
         assert not [n for n in (*needles, volume) if n in content or n in str(path.relative_to(kept)).encode()]

@@ -41,18 +41,28 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """An empty temporary folder that becomes `path` when the block ends without an error; a former `path` is replaced.
+def scratch(name: str) -> Iterator[Path]:
+    """An empty folder for the time of the block, on the file system of the outs.
 
     What an interrupted run left behind is removed first. The name is this process's own, so that a worker that outlives
     a killed run for a moment writes nothing into the next one's.
     """
-    for left in PARTIAL.glob(f"{glob.escape(path.name)}.*"):
+    for left in PARTIAL.glob(f"{glob.escape(name)}.*"):
         shutil.rmtree(left, ignore_errors=True)
-    partial, former = PARTIAL / f"{path.name}.{os.getpid()}", PARTIAL / f"{path.name}.former"
-    partial.mkdir(parents=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = PARTIAL / f"{name}.{os.getpid()}"
+    folder.mkdir(parents=True)
     try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A `scratch` folder that becomes `path` when the block ends without an error; a former `path` is replaced."""
+    former = PARTIAL / f"{path.name}.former"
+    with scratch(path.name) as partial:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         for left in partial.rglob(".*.partial*"):  # by a worker that was killed while it wrote
             left.unlink()
@@ -62,8 +72,6 @@ def whole_folder(path: Path) -> Iterator[Path]:
             path.rename(former)
         partial.rename(path)
         _sync(path.parent)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(former, ignore_errors=True)
 
 

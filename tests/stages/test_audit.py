@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 from tables import get_json, put
-from workspace import contents, volume, write_params
+from workspace import contents, in_this_process, volume, write_params
 
-from flairprep import leaks, volumes
+from flairprep import leaks, store, volumes
 from flairprep.errors import FlairprepError
 from flairprep.stages import audit
 
@@ -201,3 +202,29 @@ def test_one_label_only_is_refused() -> None:
     with pytest.raises(FlairprepError, match="one label"):
         run(cohort().assign(label=1))
     assert not Path("reports/audit.json").exists()
+
+
+def test_a_volume_is_measured_again_only_where_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without = run(cohort())
+    measured: list[sitk.Image] = []
+    look = audit.look
+    monkeypatch.setattr(audit, "look", lambda image, normalize: (measured.append(image), look(image, normalize))[1])
+    monkeypatch.setattr(store, "map_cases", in_this_process)
+    monkeypatch.setenv("FLAIRPREP_CACHE", str(tmp_path / "store"))
+    assert run(cohort()) == without
+    assert len(measured) == N
+    assert run(cohort()) == without
+    assert len(measured) == N
+    others = [brain(place) for place in range(N)]
+    others[3] = brain(99)
+    run(cohort(), others)
+    assert len(measured) == N + 1
+
+
+def test_a_volume_that_cannot_be_measured_ends_the_audit_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = cohort()
+    run(cases)
+    Path("data/select_slices/00007.nii.gz").write_bytes(b"no volume")
+    with pytest.raises(OSError, match=r"00007\.nii\.gz: cannot be read as NIfTI"):
+        audit.main()
+    assert not list(Path(".dvc/tmp/flairprep").iterdir())

@@ -10,10 +10,10 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 from tables import put
-from workspace import PARAMS, contents, write_params
+from workspace import PARAMS, contents, in_this_process, write_params
 
 import reports
-from flairprep import params, volumes
+from flairprep import params, pictures, store, volumes
 from flairprep.errors import FlairprepError
 from flairprep.stages import balance, evaluate, report
 
@@ -226,10 +226,37 @@ def test_a_case_that_cannot_be_drawn_is_warned_of_and_the_others_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reports.write_volumes(["00001", "00002"])
-    volumes.write(sitk.Image(4, 4, sitk.sitkInt16), tmp_path / "data/ingest/volumes/00001.nii.gz")  # no z
-    shown = report.over(partial(report.acquired, out=tmp_path), report.VOLUMES, ["00001", "00002", "00003"], "drawn")
+    sitk.WriteImage(sitk.Image(4, 4, sitk.sitkInt16), "data/ingest/volumes/00001.nii.gz")  # no z
+    shown = report.over(
+        partial(report.acquired, out=tmp_path), report.VOLUMES, ["00001", "00002", "00003"], "drawn", tmp_path
+    )
     assert set(shown) == {"00002"}
     assert "warning: report: case 00001: no picture: CRASHED" in capsys.readouterr().err
+
+
+def test_a_picture_is_drawn_again_only_where_its_volume_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports.write_project(tmp_path)
+    written()
+    without = contents(Path("reports"))
+    drawn: list[str] = []
+    write = pictures.write
+    monkeypatch.setattr(pictures, "write", lambda picture, path: (drawn.append(path.stem), write(picture, path)))
+    monkeypatch.setattr(store, "map_cases", in_this_process)
+    monkeypatch.setenv("FLAIRPREP_CACHE", str(tmp_path / "store"))
+    written()
+    assert len(drawn) == 33  # three of each case
+    drawn.clear()
+    shutil.rmtree("reports/assets")
+    written()
+    assert drawn == []
+    assert contents(Path("reports")) == without
+    changed = volumes.read(Path("data/select_slices/00003.nii.gz"))
+    changed[0, 0, 0] = 2.0
+    volumes.write(changed, Path("data/select_slices/00003.nii.gz"))
+    written()
+    assert drawn == ["00003", "00003"]  # what the network sees, and all its slices
 
 
 def test_params_are_checked(tmp_path: Path) -> None:

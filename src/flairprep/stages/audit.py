@@ -10,9 +10,10 @@ import SimpleITK as sitk
 from pydantic import Field
 
 from flairprep import console, files, leaks, measures, params, shortcuts, volumes
-from flairprep.cases import OUTCOME_COLUMNS, passed_on, read_csv
+from flairprep.cases import OUTCOME_COLUMNS, CaseError, passed_on, read_csv
+from flairprep.errors import FlairprepError
 from flairprep.findings import Finding
-from flairprep.pool import map_cases
+from flairprep.store import Store
 
 SPLIT = Path("data/split/split.csv")
 INGEST = Path("data/ingest")
@@ -42,24 +43,55 @@ class Look(NamedTuple):
 
     geometry: dict[str, float]
     statistics: dict[str, float]
-    means: np.ndarray  # with `shares`, see leaks.fingerprint
-    shares: np.ndarray
 
 
-def look(image: sitk.Image, normalize: Normalize) -> Look:
-    """The measures of a volume from data/select_slices; what is not `background` is tissue."""
+def look(image: sitk.Image, normalize: Normalize) -> tuple[Look, np.ndarray]:
+    """The measures of a volume from data/select_slices, what is not `background` being tissue, and its fingerprint.
+
+    Returns:
+        And (2, z, y, x), the means and shares of leaks.fingerprint.
+    """
     values = sitk.GetArrayViewFromImage(image)
     tissue = values != normalize.background
     usual = measures.ordinary(values, tissue)
     statistics, geometry = measures.intensity_statistics(usual), measures.geometry(tissue, usual)
     if normalize.intensity == "none":  # else it was taken away; here it is the scanner's own
         statistics |= measures.level(usual)
-    return Look(geometry, statistics, *leaks.fingerprint(values, tissue))
+    return Look(geometry, statistics), np.stack(leaks.fingerprint(values, tissue))
 
 
-def look_at(case_id: str, *, normalize: Normalize) -> Look:
-    """`look` at data/select_slices/ID.nii.gz."""
-    return look(volumes.read(SLICES / f"{case_id}.nii.gz"), normalize)
+def look_at(case_id: str, *, normalize: Normalize, out: Path) -> Look:
+    """`look` at data/select_slices/ID.nii.gz; the fingerprint to out/ID.npy."""
+    found, fingerprint = look(volumes.read(SLICES / f"{case_id}.nii.gz"), normalize)
+    np.save(out / file_name(case_id), fingerprint)
+    return found
+
+
+def file_name(case_id: str) -> str:
+    """Of a case's fingerprint."""
+    return f"{case_id}.npy"
+
+
+def inputs(case_id: str) -> tuple[tuple[Path], Any]:
+    """What decides on a case's measures."""
+    return (SLICES / f"{case_id}.nii.gz",), case_id
+
+
+def lost(case_id: str, error: CaseError) -> Look:
+    """Without the measures of one case there is no audit."""
+    raise FlairprepError(f"{SLICES}/{case_id}.nii.gz: {error.code}: {error.message}")
+
+
+def looks_at(case_ids: list[str], normalize: Normalize) -> tuple[list[Look], np.ndarray]:
+    """The measures of all cases, from the store where it has them, and their fingerprints (2, n_cases, z, y, x)."""
+    store = Store("audit", __file__, normalize.model_dump())
+    with files.scratch("audit") as out:
+        work = partial(look_at, normalize=normalize, out=out)
+        looks = list(store.map(work, case_ids, name=file_name, inputs=inputs, out=out, lost=lost))
+        fingerprints = np.empty((2, len(looks), *leaks.CELLS), np.float32)
+        for number, case_id in enumerate(case_ids):
+            fingerprints[:, number] = np.load(out / file_name(case_id), allow_pickle=False)
+    return looks, fingerprints
 
 
 def fitted(intensity: str) -> Finding:
@@ -73,19 +105,25 @@ def fitted(intensity: str) -> Finding:
 
 
 def audit(
-    table: pd.DataFrame, cases: pd.DataFrame, looks: list[Look], params: Params, intensity: str
+    table: pd.DataFrame,
+    cases: pd.DataFrame,
+    looks: list[Look],
+    fingerprints: np.ndarray,
+    params: Params,
+    intensity: str,
 ) -> dict[str, Any]:
     """What reports/audit.json holds.
 
     Args:
         table: case_id, label, group, fold and the columns of same_as.csv.
         cases: the fields of data/ingest/cases.csv; a row for each of `table`, as has `looks`.
+        fingerprints: (2, n_cases, z, y, x).
         intensity: the method of normalize.
     """
     case_ids, labels, groups, folds = (table[name].to_numpy() for name in ("case_id", "label", "group", "fold"))
-    geometry, statistics, means, shares = (list(parts) for parts in zip(*looks, strict=True))
+    geometry, statistics = (list(parts) for parts in zip(*looks, strict=True))
     found = [leaks.shared(table, name) for name in leaks.IDENTITY]
-    found += [leaks.near(case_ids.tolist(), folds, np.stack(means), np.stack(shares)), fitted(intensity)]
+    found += [leaks.near(case_ids.tolist(), folds, *fingerprints), fitted(intensity)]
     header = shortcuts.columns(cases)
     sources = {
         "header fields": header,
@@ -126,8 +164,8 @@ def main() -> None:
     same_as = read_csv(INGEST / "same_as.csv", ("case_id", *leaks.IDENTITY))
     table = split[split["case_id"].isin(usable["case_id"])].merge(same_as, on="case_id").sort_values("case_id")
     fields = cases.loc[table["case_id"]].drop(columns=["status", "message"])
-    looks = list(map_cases(partial(look_at, normalize=normalize), table["case_id"].tolist(), "audit"))
-    report = audit(table.reset_index(drop=True), fields, looks, section, normalize.intensity)
+    looks, fingerprints = looks_at(table["case_id"].tolist(), normalize)
+    report = audit(table.reset_index(drop=True), fields, looks, fingerprints, section, normalize.intensity)
     tests = sum(item["p"] is not None for item in report["items"])
     if tests >= section.alpha * (1 + section.permutations):
         console.warn(

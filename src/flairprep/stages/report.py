@@ -4,10 +4,11 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+import SimpleITK as sitk
 
 from flairprep import (
     charts,
@@ -27,7 +28,7 @@ from flairprep import (
 )
 from flairprep.cases import CaseError, Status, read_csv
 from flairprep.pictures import Shown
-from flairprep.pool import map_cases
+from flairprep.store import Store
 
 DATA = Path("data")
 REPORTS = Path("reports")
@@ -37,6 +38,7 @@ LOCK = Path("dvc.lock")
 LATER = ("normalize", "select_slices", "export")  # what may lose a case after ingest
 VOLUMES, SLICES = DATA / "ingest/volumes", DATA / "select_slices"
 Window = tuple[float, float]
+T = TypeVar("T")
 
 
 class Params(params.Section):
@@ -72,42 +74,66 @@ def acquired(case_id: str, *, out: Path) -> Shown:
     volume = pictures.upright(volumes.read(VOLUMES / f"{case_id}.nii.gz"))
     values = pictures.tissue(volume.values)
     strip, bar = pictures.planes(volume, window := pictures.window(values))
-    pictures.write(strip, out / f"before/{case_id}{pictures.SUFFIX}")
+    pictures.write(strip, out / file_name(case_id))
     return Shown(window, bar, pictures.histogram(values))
 
 
-def seen(case_id: str, *, out: Path, background: float, window: Window | None) -> Shown:
-    """Draws data/select_slices/ID.nii.gz, what the network sees, in `window`; only looks at it where that is None."""
+def windowed(case_id: str, *, background: float) -> Window:
+    """The window that data/select_slices/ID.nii.gz would have of its own."""
+    volume = volumes.read(SLICES / f"{case_id}.nii.gz")
+    return pictures.window(pictures.tissue(sitk.GetArrayViewFromImage(volume), background))
+
+
+def seen(case_id: str, *, out: Path, background: float, window: Window) -> Shown:
+    """Draws data/select_slices/ID.nii.gz, what the network sees, in `window`."""
     volume = pictures.upright(volumes.read(SLICES / f"{case_id}.nii.gz"))
-    values = pictures.tissue(volume.values, background)
-    if window is None:
-        return Shown(pictures.window(values), 0, pictures.histogram(values))
     strip, bar = pictures.planes(volume, window)
-    pictures.write(strip, out / f"after/{case_id}{pictures.SUFFIX}")
-    pictures.write(pictures.montage(volume, window)[0], out / f"slices/{case_id}{pictures.SUFFIX}")
-    return Shown(window, bar, pictures.histogram(values))
+    pictures.write(strip, out / file_name(case_id))
+    return Shown(window, bar, pictures.histogram(pictures.tissue(volume.values, background)))
 
 
-def over(function: Callable[[str], Shown], folder: Path, cases: list[str], label: str) -> dict[str, Shown]:
-    """`function` of the cases that have a volume in `folder`; a case that cannot be drawn is warned of and left out."""
+def all_slices(case_id: str, *, out: Path, window: Window) -> int:
+    """Draws every slice of data/select_slices/ID.nii.gz in `window`; the bar's length in mm."""
+    sheet, bar = pictures.montage(pictures.upright(volumes.read(SLICES / f"{case_id}.nii.gz")), window)
+    pictures.write(sheet, out / file_name(case_id))
+    return bar
+
+
+def file_name(case_id: str) -> str:
+    """Of a picture."""
+    return f"{case_id}{pictures.SUFFIX}"
+
+
+def over(work: Callable[..., T], folder: Path, cases: list[str], label: str, out: Path, **given: Any) -> dict[str, T]:
+    """`work` with `given` of the cases that have a volume in `folder`, from the store where it has them.
+
+    A case that cannot be drawn is warned of and left out. out: the folder of the picture, if `work` draws one.
+    """
+
+    def inputs(case_id: str) -> tuple[tuple[Path], str]:
+        return (folder / f"{case_id}.nii.gz",), case_id
 
     def lost(case_id: str, error: CaseError) -> None:
         console.warn(f"report: case {case_id}: no picture: {error.code}: {error.message}")
 
+    out.mkdir(parents=True, exist_ok=True)
     there = [case for case in cases if (folder / f"{case}.nii.gz").is_file()]
-    results = map_cases(function, there, f"report, {label}", lost=lost)
-    return {case: shown for case, shown in zip(there, results, strict=True) if shown is not None}
+    store = Store(f"report, {label}", __file__, given)
+    results = store.map(partial(work, **given), there, name=file_name, inputs=inputs, out=out, lost=lost)
+    return {case: found for case, found in zip(there, results, strict=True) if found is not None}
 
 
 def draw(cases: list[str], out: Path, background: float) -> tuple[dict[str, Shown], dict[str, Shown]]:
     """The pictures of `cases` into `out`, as acquired and as the network sees them, the latter all in one window."""
-    look = partial(seen, out=out, background=background)
-    windows = [shown.window for shown in over(partial(look, window=None), SLICES, cases, "windows").values()]
-    low, high = np.median(windows, axis=0).tolist() if windows else (0.0, 1.0)
-    return (
-        over(partial(acquired, out=out), VOLUMES, cases, "as acquired"),
-        over(partial(look, window=(low, high)), SLICES, cases, "as the network sees it"),
-    )
+    before, after, sheets = (out / name for name in ("before", "after", "slices"))
+    windows = list(over(windowed, SLICES, cases, "windows", out, background=background).values())
+    # Rounded, so that one case more seldom draws all anew.
+    window = tuple(float(f"{edge:.2g}") for edge in np.median(windows, axis=0)) if windows else (0.0, 1.0)
+    look = partial(seen, out=after)
+    shown = over(look, SLICES, cases, "what the network sees", after, background=background, window=window)
+    whole = over(partial(all_slices, out=sheets), SLICES, cases, "all slices", sheets, window=window)
+    acquisitions = over(partial(acquired, out=before), VOLUMES, cases, "as acquired", before)
+    return acquisitions, {case: one for case, one in shown.items() if case in whole}
 
 
 def results(section: Evaluate, monitor: stats.Metric, split: pd.DataFrame | None) -> dict[str, Any]:

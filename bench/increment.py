@@ -1,0 +1,140 @@
+"""What one case more costs, and what DVC costs: 200 cases through `dvc repro`, then 201, then nothing new.
+
+python bench/increment.py [--cases 200] > bench/results/increment.txt
+
+The series are those of bench/speed.py, in a clone of the project with a store of its own. DVC calls each stage through
+a script that notes its time, so that what the stages took and what DVC did besides (hashing, linking) stand apart. A
+`dvc repro` with nothing to do is compared, in turns, with one of a dvc.yaml of the same outs and data, without code and
+params.
+"""
+
+import argparse
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from machine import header
+from ruamel.yaml import YAML
+from speed import write_case
+
+ROOT = Path(__file__).resolve().parents[1]
+TARGETS = ("balance", "audit", "export")  # the last stages without training
+TURNS = 5
+SHIM = """#!/bin/sh
+start=$(date +%s.%N)
+{python} "$@"
+status=$?
+echo "$2 $start $(date +%s.%N)" >> {log}
+exit $status
+"""
+
+
+class Project:
+    """A clone of the project in `folder`/project, run with a PATH on which python is the script that notes times."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root, self.log = folder / "project", folder / "log"
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(self.root)], check=True)
+        shim = folder / "bin/python"
+        shim.parent.mkdir()
+        shim.write_text(SHIM.format(python=shlex.quote(sys.executable), log=shlex.quote(str(self.log))))
+        shim.chmod(0o755)
+        path = f"{shim.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        self._environment = os.environ | {"PATH": path, "FLAIRPREP_CACHE": str(folder / "cache")}
+
+    def run(self, *command: str) -> float:
+        """Seconds of `command`."""
+        start = time.perf_counter()
+        done = subprocess.run(command, cwd=self.root, env=self._environment, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"{shlex.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+        return time.perf_counter() - start
+
+    def repro(self) -> tuple[float, dict[str, float]]:
+        """Seconds of `dvc repro` of TARGETS, and of each stage that it ran."""
+        self.log.write_text("")
+        spent = self.run("dvc", "repro", "--quiet", *TARGETS)
+        found = {}
+        for line in self.log.read_text().splitlines():
+            module, start, end = line.split()
+            found[module.rpartition(".")[2]] = float(end) - float(start)
+        return spent, found
+
+    def add(self, cases: range) -> float:
+        """Seconds that DVC takes to track these cases, too; they are made first."""
+        raw = self.root / "data/raw"
+        with ProcessPoolExecutor() as workers:
+            list(workers.map(partial(write_case, raw / "train", stripped=True), cases))
+        table = raw / "train_labels.csv"
+        rows = [] if table.exists() else ["BraTS21ID,MGMT_value"]
+        with table.open("a") as file:
+            file.writelines(f"{row}\n" for row in [*rows, *(f"{number:05d},{number % 2}" for number in cases)])
+        return self.run("dvc", "add", "--quiet", "data/raw/train")
+
+    def bare(self) -> None:
+        """Makes dvc.yaml one of the same outs and data, without code and params, as if it had been run."""
+        yaml = YAML()
+        stages = yaml.load(self.root / "dvc.yaml")["stages"]
+        names = {"${ingest.dicom_dir}": "data/raw/train", "${labels.table}": "data/raw/train_labels.csv"}
+        kept: dict[str, Any] = {}
+        for name in ("ingest", "normalize", "select_slices", "balance", "split", "audit", "export"):
+            deps = [names.get(dep, dep) for dep in stages[name]["deps"] if not dep.startswith("src/")]
+            kept[name] = {"cmd": "true", "deps": deps, "outs": list(stages[name]["outs"])}
+        (self.root / "dvc.lock").unlink()
+        yaml.dump({"stages": kept}, self.root / "dvc.yaml")
+        self.run("dvc", "commit", "--force", "--quiet", *kept)
+
+
+def main() -> None:
+    """Prints the three tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, default=200)
+    count = parser.parse_args().cases
+    print(header(("SimpleITK", "pydicom", "dvc", "zlib-ng")))
+    with tempfile.TemporaryDirectory() as name:
+        project = Project(Path(name))
+        rows = {}
+        for label, cases in ((f"{count} cases", range(count)), ("one more", range(count, count + 1))):
+            adding = project.add(cases)
+            whole, stages = project.repro()
+            rows[label] = {
+                **stages,
+                "all stages": sum(stages.values()),
+                "dvc repro besides": whole - sum(stages.values()),
+            }
+            rows[label]["dvc add"] = adding
+        show(rows)
+        copy = Project(Path(tempfile.mkdtemp(dir=name)))
+        shutil.rmtree(copy.root)
+        subprocess.run(["cp", "-al", str(project.root), str(copy.root)], check=True)
+        for file in ("dvc.yaml", "dvc.lock"):  # a file of its own, not a second name of the same
+            content = (copy.root / file).read_bytes()
+            (copy.root / file).unlink()
+            (copy.root / file).write_bytes(content)
+        copy.bare()
+        pairs = [(project.repro()[0], copy.repro()[0]) for _ in range(TURNS)]
+    ours, bare = (median(values) for values in zip(*pairs, strict=True))
+    ratio = median(one / other for one, other in pairs)
+    print(f"\nnothing to do: {ours:.2f} s, with a bare dvc.yaml {bare:.2f} s, ratio {ratio:.2f} ({TURNS} turns)")
+
+
+def show(rows: dict[str, dict[str, float]]) -> None:
+    """Seconds of each stage, side by side, and their ratio."""
+    (first, many), (second, more) = rows.items()
+    print(f"\n{'seconds':20}{first:>12}{second:>12}{'ratio':>9}")
+    for name, spent in many.items():
+        again = more.get(name)
+        print(f"{name:20}{spent:12.2f}" + ("" if again is None else f"{again:12.2f}{again / spent:9.3f}"))
+
+
+if __name__ == "__main__":
+    main()
