@@ -216,7 +216,9 @@ def _torchio() -> Any:
 
 def dcm2niix(compression: str, case: Path, out: Path) -> Path:
     """The volume as dcm2niix writes it; compression: y or n."""
-    command = ["dcm2niix", "-z", compression, "-b", "n", "-f", "volume", "-o", str(out), str(case / "FLAIR")]
+    from dcm2niix import bin
+
+    command = [bin, "-z", compression, "-b", "n", "-f", "volume", "-o", str(out), str(case / "FLAIR")]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return out / ("volume.nii.gz" if compression == "y" else "volume.nii")
 
