@@ -43,8 +43,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from scipy.ndimage import gaussian_filter
 
-from flairprep import params, raw, shards, volumes
-from flairprep.pool import map_cases
+from flairprep import params, pool, raw, shards, volumes
 from flairprep.stages import export, ingest, normalize, select_slices
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -156,6 +155,7 @@ def every_intermediate(case: Path, out: Path) -> None:
 
 def in_memory(case: Path, out: Path) -> bytes:
     """The record of the case's shard, and no other file."""
+    pool.keep_memory()
     found = raw.in_folder(case.name, case, "FLAIR", case.parent)
     best, _ = raw.choose(found, raw.survey(found), "FLAIR")
     image = raw.read(best).image
@@ -166,6 +166,7 @@ def in_memory(case: Path, out: Path) -> bytes:
 
 def to_volume(case: Path, out: Path) -> bool:
     """ingest alone: one .nii.gz; whether it is skull-stripped."""
+    pool.keep_memory()  # as in flairprep's workers
     found = raw.in_folder(case.name, case, "FLAIR", case.parent)
     folder = ingest.OUT / "volumes"
     folder.mkdir(parents=True)
@@ -216,9 +217,9 @@ def _torchio() -> Any:
 
 def dcm2niix(compression: str, case: Path, out: Path) -> Path:
     """The volume as dcm2niix writes it; compression: y or n."""
-    from dcm2niix import bin
+    from dcm2niix import bin as binary
 
-    command = [bin, "-z", compression, "-b", "n", "-f", "volume", "-o", str(out), str(case / "FLAIR")]
+    command = [binary, "-z", compression, "-b", "n", "-f", "volume", "-o", str(out), str(case / "FLAIR")]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return out / ("volume.nii.gz" if compression == "y" else "volume.nii")
 
@@ -397,7 +398,7 @@ def two_workers(cases: list[Path], rounds: int) -> float:
         spent = {}
         for count in ("1", "2"):
             os.environ["FLAIRPREP_WORKERS"] = count
-            found = map_cases(_whole_case, [*cases[:2], *many], f"{count} workers", lost=_lost)
+            found = pool.map_cases(_whole_case, [*cases[:2], *many], f"{count} workers", lost=_lost)
             next(found), next(found)
             start = time.perf_counter()
             list(found)
