@@ -480,6 +480,24 @@ def reading(directory: Path) -> float:
     return median(rates[1:])
 
 
+def waiting(directory: Path) -> float:
+    """The share of an epoch of the default network, augmented as by default, in which it waits for the next batch."""
+    from flairprep import training
+
+    network, _ = _ours(directory, "resnet3d")
+    batches = training.training_batches(directory, [0], "flip_shift", batch_size=BATCH["resnet3d"], seed=0)
+    network.train_on_batch(*next(iter(batches)))
+    waited, start = 0.0, time.perf_counter()
+    source = iter(batches)
+    while True:
+        asked = time.perf_counter()
+        batch = next(source, None)
+        waited += time.perf_counter() - asked
+        if batch is None:
+            return waited / (time.perf_counter() - start)
+        network.train_on_batch(*batch)
+
+
 def write_shards(directory: Path, count: int) -> None:
     """A fold of `count` cases of the network's shape."""
     rng = np.random.default_rng(0)
@@ -497,13 +515,14 @@ def train_bench(folder: Path, rounds: int) -> dict[str, float]:
     """What a training step costs, and whether the shards can feed it; the processes take all cores."""
     few, many = folder / "few", folder / "many"
     write_shards(few, TRAINED)
-    write_shards(many, 64)
+    write_shards(many, 192)
     for name in ONE:
         os.environ.pop(name, None)
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # as flairprep sets it: without, plain Keras takes three times as long
     context = get_context("spawn")
     with ProcessPoolExecutor(1, context) as ours, ProcessPoolExecutor(1, context) as bare:
         rate = ours.submit(reading, many).result()
+        waited = median(ours.submit(waiting, many).result() for _ in range(rounds))
         default = [ours.submit(epoch_of_ours, few, "resnet3d").result() for _ in range(rounds + 1)][1:]
         pairs = []
         for number in range(rounds + 1):
@@ -514,6 +533,7 @@ def train_bench(folder: Path, rounds: int) -> dict[str, float]:
         "cases_a_second_read": rate,
         "cases_a_second_trained": consumed,
         "read_over_trained": rate / consumed,
+        "waiting": waited,
         "question_cnn_step": median(one for one, _ in pairs),
         "bare_keras_step": median(other for _, other in pairs),
         "question_cnn_over_bare": median(one / other for one, other in pairs),
@@ -577,7 +597,7 @@ def show(report: dict[str, Any]) -> None:
         print(
             f"shards to batches: {found['cases_a_second_read']:.0f} cases a second, "
             f"{found['read_over_trained']:.1f} times what a training step of resnet3d takes "
-            f"({found['cases_a_second_trained']:.1f})"
+            f"({found['cases_a_second_trained']:.1f}); of an epoch it waits {found['waiting']:.1%} for data"
         )
         print(
             f"a step of question_cnn from shards: {found['question_cnn_step']:.2f} s, in bare Keras from memory "

@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 from records import Case, write_fold, write_records
 
 from flairprep import shards
+from flairprep.errors import FlairprepError
 
 SHAPE = (2, 3, 4, 1)
 FOLDS = {0: 5, 1: 4, 3: 1}  # cases a fold; the numbers need not follow one another
@@ -238,6 +239,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from flairprep import shards
+from flairprep.errors import FlairprepError
 out, record = Path(sys.argv[2]), Path(sys.argv[2], "record")
 record.write_bytes(shards.record(np.zeros((1, 1, 1, 1), np.float16), 0, "0"))
 shards.write_info(out, [shards.write_fold(out, 0, [record], 1, 1)], (1, 1, 1, 1))
@@ -248,3 +250,22 @@ print(*sorted(sys.modules))
     modules = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert "flairprep.shards" in modules
     assert not {name.split(".")[0] for name in modules} & {"tensorflow", "keras", "google", "pandas", "scipy"}
+
+
+def test_each_place_holds_the_example_that_tensorflow_reads(folder: Path) -> None:
+    for path in sorted(folder.glob("*.tfrecord-*")):
+        expected = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+        assert [shards.example(place) for place in shards.places(path)] == expected
+
+
+def test_a_damaged_or_cut_shard_is_named_with_the_remedy(folder: Path, tmp_path: Path) -> None:
+    whole = next(iter(sorted(folder.glob("*.tfrecord-*"))))
+    damaged, cut = tmp_path / "damaged", tmp_path / "cut"
+    content = bytearray(whole.read_bytes())
+    content[40] ^= 1
+    damaged.write_bytes(content)
+    with pytest.raises(FlairprepError, match=r"damaged: damaged; .dvc checkout"):
+        shards.example(shards.places(damaged)[0])
+    cut.write_bytes(content[:-1])
+    with pytest.raises(FlairprepError, match=r"cut: ends inside a record"):
+        shards.places(cut)

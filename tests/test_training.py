@@ -119,7 +119,7 @@ def test_an_epoch_has_every_training_case_once_with_its_label(project: Path) -> 
     pairs = (pair for batch in epoch for pair in zip(*batch, strict=True))
     found = sorted((image.tobytes(), int(label)) for image, label in pairs)
     expected = [
-        (element["image"].astype(np.float32).tobytes(), int(element["label"]))
+        (element["image"].tobytes(), int(element["label"]))
         for element in tfrecord.dataset(EXPORT, [1, 2]).as_numpy_iterator()
     ]
     assert found == sorted(expected)

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from flairprep.errors import FlairprepError
 from flairprep.files import write_json
 
 NAME = "flairprep"
@@ -32,6 +33,14 @@ class Info:
     image_shape: tuple[int, int, int, int]
     cases: dict[int, int]
     shards: dict[int, tuple[Path, ...]]
+
+
+class Place(NamedTuple):
+    """The bytes of an example in a shard."""
+
+    path: Path
+    start: int
+    length: int
 
 
 def record(image: npt.NDArray[np.float16], label: int, case_id: str) -> bytes:
@@ -68,6 +77,38 @@ def _checksum(parts: Sequence[bytes]) -> bytes:
     """The CRC32C of `parts` in a row, masked as TFRecord does it."""
     crc = reduce(google_crc32c.extend, parts, 0)
     return (((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF).to_bytes(4, "little")
+
+
+def places(path: Path) -> list[Place]:
+    """Where each record of a shard has its example, in order; only the frames are read.
+
+    Raises:
+        FlairprepError: the file ends inside a record.
+    """
+    found, position, end = [], 0, path.stat().st_size
+    with path.open("rb") as file:
+        while position < end:
+            file.seek(position)
+            length = int.from_bytes(file.read(8), "little")
+            found.append(Place(path, position + 12, length))
+            position += FRAME + length
+    if position > end:
+        raise FlairprepError(f"{path}: ends inside a record; `dvc checkout` or `dvc repro -f export` brings it back")
+    return found
+
+
+def example(place: Place) -> bytes:
+    """The serialised tf.train.Example at `place`.
+
+    Raises:
+        FlairprepError: its checksum is another.
+    """
+    with place.path.open("rb") as file:
+        file.seek(place.start)
+        found, checksum = file.read(place.length), file.read(4)
+    if _checksum([found]) != checksum:
+        raise FlairprepError(f"{place.path}: damaged; `dvc checkout` or `dvc repro -f export` brings it back")
+    return found
 
 
 def shard_names(fold: int, shards: int) -> list[str]:

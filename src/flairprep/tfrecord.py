@@ -5,14 +5,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from flairprep.errors import FlairprepError
-from flairprep.shards import Info, read_info
+from flairprep.shards import Info, Place, example, places, read_info
 
 __all__ = ["Info", "dataset", "read_info"]
 
-SHUFFLE_BUFFER = 512  # serialised cases; a fold of 2 MB cases takes 1 GB at most
+
+def _shuffled(found: Sequence[Place], seed: int) -> Any:
+    """The examples at `found` in an order that is drawn anew in every epoch.
+
+    The places are shuffled, not the records: a buffer of these would have to be read before the first is out, in every
+    epoch, and one of less than all cases shuffles less.
+    """
+
+    def read(number: Any) -> Any:
+        answer = tf.numpy_function(lambda n: np.array(example(found[n]), object), [number], tf.string, stateful=False)
+        return tf.ensure_shape(answer, ())
+
+    order = tf.data.Dataset.range(len(found)).shuffle(len(found), seed=seed, reshuffle_each_iteration=True)
+    return order.map(read, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def dataset(directory: Path | str, folds: Sequence[int] | None = None, *, shuffle_seed: int | None = None) -> Any:
@@ -30,11 +44,11 @@ def dataset(directory: Path | str, folds: Sequence[int] | None = None, *, shuffl
         raise FlairprepError(
             f"{directory}: no fold {min(unknown)}; it holds the folds {', '.join(map(str, info.cases))}"
         )
-    files = [str(path) for fold in folds for path in info.shards[fold]]
-    records = tf.data.TFRecordDataset(files, buffer_size=1 << 20)
-    if shuffle_seed is not None:
-        total = sum(info.cases[fold] for fold in folds)
-        records = records.shuffle(min(total, SHUFFLE_BUFFER), seed=shuffle_seed, reshuffle_each_iteration=True)
+    files = [path for fold in folds for path in info.shards[fold]]
+    if shuffle_seed is None:
+        records = tf.data.TFRecordDataset(list(map(str, files)), buffer_size=1 << 20)
+    else:
+        records = _shuffled([place for path in files for place in places(path)], shuffle_seed)
     spec = {
         "image": tf.io.FixedLenFeature([], tf.string),
         "label": tf.io.FixedLenFeature([], tf.int64),

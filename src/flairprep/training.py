@@ -25,12 +25,7 @@ class Cases:
         names = list(elements.map(lambda e: (e["case_id"], e["label"])).as_numpy_iterator())
         self.case_ids = [case_id.decode() for case_id, _ in names]
         self.labels = np.array([label for _, label in names])
-        self.images = elements.map(image).batch(batch_size).prefetch(2)
-
-
-def image(element: dict[str, Any]) -> Any:
-    """The float32 image of an element of tfrecord.dataset."""
-    return tf.cast(element["image"], tf.float32)
+        self.images = elements.map(lambda e: tf.cast(e["image"], tf.float32)).batch(batch_size).prefetch(2)
 
 
 def augmented(volume: Any, seed: Any, kind: str) -> Any:
@@ -53,13 +48,16 @@ def augmented(volume: Any, seed: Any, kind: str) -> Any:
 def training_batches(
     directory: Path, folds: list[int], augment: str, *, batch_size: int, seed: int, whole: bool = False
 ) -> Any:
-    """Shuffled, augmented batches (image, label); the last one of an epoch may be smaller, or left out if `whole`."""
+    """Shuffled, augmented batches (image, label); the last one of an epoch may be smaller, or left out if `whole`.
+
+    The images are float16, as exported: the network makes float32 of them, and half as much is copied on the way.
+    """
     cases = tfrecord.dataset(directory, folds, shuffle_seed=seed)
     seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
     seeds = seeds.map(lambda value: tf.stack([value, tf.constant(seed, tf.int64)]))
 
     def prepare(element: dict[str, Any], drawn: Any) -> tuple[Any, Any]:
-        return augmented(image(element), drawn, augment), element["label"]
+        return augmented(element["image"], drawn, augment), element["label"]
 
     pairs = tf.data.Dataset.zip((cases, seeds))
     return pairs.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size, whole).prefetch(2)
