@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+import scipy  # whose parts come when they are first used
 
 from flairprep import answer, console, experiments, files, params, plan, predictions, selection, stats
 from flairprep.cases import write_csv
@@ -235,7 +235,7 @@ def for_folds(p: float, k: int, folds: int) -> float:
 
     Without it, two settings that had each learned a noise of its own "differed" in 9 % of 1,000 trials over 5 folds.
     """
-    return float(2 * norm.sf(norm.isf(p / 2) / math.sqrt(correlated(k, folds))))
+    return float(2 * scipy.stats.norm.sf(scipy.stats.norm.isf(p / 2) / math.sqrt(correlated(k, folds))))
 
 
 def of_repeats(p: float, rows: pd.DataFrame) -> float:
@@ -261,7 +261,9 @@ def of_draws(found: Sequence[float], p: float, k: int, folds: int) -> float:
     estimate, low, high = found
     if k == 1 or low == high or math.isnan(p):
         return for_folds(p, k, folds)
-    return for_folds(float(2 * norm.sf(abs(estimate) * 2 * norm.isf(0.025) / (high - low))), k, folds)
+    return for_folds(
+        float(2 * scipy.stats.norm.sf(abs(estimate) * 2 * scipy.stats.norm.isf(0.025) / (high - low))), k, folds
+    )
 
 
 # ---- the whole sweep ----
@@ -354,8 +356,8 @@ def stouffer(p_values: Sequence[float], folds: int) -> float:
     """
     if len(p_values) == 1:
         return p_values[0]
-    z = norm.isf(np.minimum(p_values, MOST_P))
-    return float(norm.sf(z.sum() / math.sqrt(len(z) * correlated(len(z), folds))))
+    z = scipy.stats.norm.isf(np.minimum(p_values, MOST_P))
+    return float(scipy.stats.norm.sf(z.sum() / math.sqrt(len(z) * correlated(len(z), folds))))
 
 
 def correlated(k: int, folds: int) -> float:
@@ -597,7 +599,7 @@ def cases_needed(difference: float, discordant: float, alpha: float) -> int | No
     """About how many cases a paired difference of accuracies takes at POWER (Connor 1987); None for no difference."""
     if not difference:
         return None
-    z_alpha, z_power = norm.isf(alpha / 2), norm.ppf(POWER)
+    z_alpha, z_power = scipy.stats.norm.isf(alpha / 2), scipy.stats.norm.ppf(POWER)
     spread = z_alpha * math.sqrt(discordant) + z_power * math.sqrt(discordant - difference**2)
     return math.ceil((spread / difference) ** 2)
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import kendalltau
+import scipy  # whose parts come when they are first used
 
 from flairprep import predictions
 from flairprep.networks import Network
@@ -160,7 +160,7 @@ def still_improves(val_loss: np.ndarray) -> bool:
     half, fifth = val_loss[len(val_loss) // 2 :], max(1, len(val_loss) // 5)
     if len(half) < 4:  # the test cannot reach its level
         return False
-    falls = kendalltau(np.arange(len(half)), half, alternative="less").pvalue < TREND
+    falls = scipy.stats.kendalltau(np.arange(len(half)), half, alternative="less").pvalue < TREND
     return bool(falls and val_loss[-2 * fifth : -fifth].mean() - val_loss[-fifth:].mean() > IMPROVED)
 
 

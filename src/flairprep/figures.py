@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
-from sklearn.metrics import roc_curve
 
 from flairprep import charts, selection, stats, words
 from flairprep.predictions import Predictions
@@ -120,6 +119,8 @@ def declared(found: Predictions, metrics: dict[str, Any], histogram: pd.DataFram
 
 def roc_band(y_true: np.ndarray, y_prob: np.ndarray) -> pd.DataFrame:
     """fpr, tpr and, as low and high, the exact 95 % interval of tpr at each threshold."""
+    from sklearn.metrics import roc_curve  # takes a second
+
     fpr, tpr, _ = roc_curve(y_true, y_prob)
     ones = int(y_true.sum())
     band = np.array([stats.clopper_pearson(round(share * ones), ones) for share in tpr])

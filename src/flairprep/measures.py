@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import binary_erosion
-from scipy.stats import kurtosis, skew
 
 from flairprep.foreground import bounds
 
@@ -86,8 +85,7 @@ def intensity_statistics(usual: Ordinary) -> dict[str, float]:
     shares = np.histogram(kept, BINS)[0] / len(kept)
     found = {f"percentile_{p}": float(v) for p, v in zip(PERCENTILES, np.percentile(kept, PERCENTILES), strict=True)}
     found |= {
-        "skewness": float(skew(kept)) if np.ptp(kept) else 0.0,
-        "kurtosis": float(kurtosis(kept)) if np.ptp(kept) else 0.0,
+        **shape(kept),
         "entropy": float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum()),
         "lowest": float((kept == kept.min()).mean()),
         "distinct": len(np.unique(kept)) / len(kept),
@@ -97,6 +95,18 @@ def intensity_statistics(usual: Ordinary) -> dict[str, float]:
         slabs = [(usual.scores.take(part, axis), usual.mask.take(part, axis)) for part in parts]
         found[f"unevenness_{name}"] = float(np.std([np.median(scores[mask]) for scores, mask in slabs if mask.any()]))
     return found
+
+
+def shape(values: Array) -> dict[str, float]:
+    """Skewness m3 / m2^1.5 and excess kurtosis m4 / m2^2 - 3 of (n,) values, m their central moments; 0 of a constant.
+
+    As scipy.stats has them, which takes longer to import than a case to measure.
+    """
+    centred = values - values.mean(dtype=np.float64)
+    m2, m3, m4 = (float((centred**power).mean()) for power in (2, 3, 4))
+    if not np.ptp(values):
+        return {"skewness": 0.0, "kurtosis": 0.0}
+    return {"skewness": m3 / m2**1.5, "kurtosis": m4 / m2**2 - 3}
 
 
 def level(usual: Ordinary) -> dict[str, float]:

@@ -15,9 +15,9 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -28,13 +28,7 @@ from flairprep.errors import FlairprepError
 T = TypeVar("T")
 R = TypeVar("R")
 
-HEAVY = (
-    "SimpleITK",
-    "numpy",
-    "pandas",
-    "pydicom",
-    "scipy",
-)  # what a worker shall find imported, where its parent has it
+HEAVY = ("SimpleITK", "numpy", "pandas", "pydantic", "pydicom", "scipy")
 STARTED = None  # what a worker says first
 START = 60  # s that a worker may take to start, on a busy machine
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
@@ -51,12 +45,13 @@ class Terms(NamedTuple):
 
 
 def terms() -> Terms:
-    """Those that the environment sets.
+    """Those that the environment sets; what a worker shall find imported is what this process has, if it is long to.
 
     Raises:
         FlairprepError: see `workers`.
     """
-    return Terms(seconds(), megabytes(), debugging(), tuple(name for name in HEAVY if name in sys.modules))
+    here = [name for name in list(sys.modules) if name in HEAVY or name.startswith("flairprep.")]
+    return Terms(seconds(), megabytes(), debugging(), () if "tensorflow" in sys.modules else tuple(here))
 
 
 def workers() -> int:
@@ -131,13 +126,37 @@ def map_cases(
         pool.close()
 
 
+def prepare() -> None:
+    """Begins to import what workers need, beside this process, which has tables to read before it needs them."""
+    if not os.environ.get("FLAIRPREP_SCHEDULER"):
+        _context(terms())
+        with _undisturbed():
+            forkserver.ensure_running()
+
+
+def _context(terms: Terms) -> Any:
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the workers: the cases are the parallelism
+    context = multiprocessing.get_context("forkserver")  # forking this process, which may have threads, can hang
+    context.set_forkserver_preload(list(terms.modules))
+    return context
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C is this process's to handle, once; what it starts inherits that, so that there is no moment without."""
+    resource_tracker.ensure_running()  # which would let SIGINT through again
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
 class Pool(Generic[T, R]):
     """`count` worker processes of this machine."""
 
     def __init__(self, function: Callable[[T], R], count: int, terms: Terms) -> None:
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the workers: the cases are the parallelism
-        context = multiprocessing.get_context("forkserver")  # forking this process, which may have threads, can hang
-        context.set_forkserver_preload(list(terms.modules))
+        context = _context(terms)
         self._terms = terms
         self._start = partial(_Worker, context, function, terms)
         self._workers = [self._start() for _ in range(count)]
@@ -211,13 +230,8 @@ class _Worker:
         self._seconds = terms.seconds
         self.connection, other = context.Pipe()
         self._process = context.Process(target=_serve, args=(other, function, terms), daemon=True)
-        resource_tracker.ensure_running()  # which would let SIGINT through again
-        # Ctrl-C is this process's to handle, once; what it starts inherits that, so that there is no moment without.
-        former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with _undisturbed():
             self._process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, former)
         other.close()
 
     def give(self, index: int, item: Any) -> bool:

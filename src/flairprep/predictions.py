@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import roc_curve
 
 from flairprep import stats
 
@@ -167,6 +166,8 @@ def by_group(found: Predictions, cases: pd.DataFrame, names: Sequence[str]) -> p
 
 def charts(y_true: np.ndarray, y_prob: np.ndarray) -> dict[str, pd.DataFrame]:
     """What the plots of the declared predictions show: roc, confusion, probability."""
+    from sklearn.metrics import roc_curve  # takes a second
+
     both = len(np.unique(y_true)) == 2
     fpr, tpr, _ = roc_curve(y_true, y_prob, drop_intermediate=False) if both else ([], [], [])
     edges = np.linspace(0, 1, BINS + 1)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
+import scipy  # whose parts come when they are first used
 
 from flairprep.stats import EPSILON, Array, Metric
 
@@ -102,7 +102,7 @@ def step_down_min_p(reached: Array) -> Array:
     Returns:
         (n_tests,), in the order given.
     """
-    p = rankdata(-reached, method="max", axis=1)  # times 1 + B, so that ties are ties
+    p = scipy.stats.rankdata(-reached, method="max", axis=1)  # times 1 + B, so that ties are ties
     order = p[:, 0].argsort(kind="stable")
     smallest = np.minimum.accumulate(p[order][::-1])[::-1]  # among this row and the later ones
     adjusted = np.empty(len(order))
@@ -140,7 +140,9 @@ def _scores(labels: Array, y_prob: Array, metric: Metric) -> Array:
             likelihood = (np.log(p) - np.log1p(-p)) @ labels + np.log1p(-p).sum(axis=1)[:, None]
             return likelihood.round(9)  # equal epochs stay equal: BLAS may sum two equal rows in different orders
         case "val_auc":
-            return rankdata(y_prob, axis=1) @ labels  # permuting keeps the number of ones, so the rank sum orders AUCs
+            return (
+                scipy.stats.rankdata(y_prob, axis=1) @ labels
+            )  # permuting keeps the number of ones, so the rank sum orders AUCs
 
 
 def _accuracies(labels: Array, y_prob: Array) -> Array:

@@ -14,11 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import rankdata
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+import scipy  # whose parts come when they are first used
 
 from flairprep import stats
 from flairprep.errors import FlairprepError
@@ -133,6 +129,11 @@ def out_of_fold(features: Array, folds: Array, labelings: Array) -> Array:
     the labels, so all labelings of a fold are one system of equations with many right sides, where a forest or a
     logistic regression would take hours. What it imputes and scales by comes from the training folds alone.
     """
+    from sklearn.impute import SimpleImputer  # takes a second
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     scores = np.empty(labelings.shape)
     model = make_pipeline(
         SimpleImputer(strategy="median", keep_empty_features=True),
@@ -151,7 +152,7 @@ def fold_auc(scores: Array, labelings: Array, folds: Array) -> Array:
     for fold in np.unique(folds):
         here = folds == fold
         ones = labelings[here].sum(axis=0)
-        above += (rankdata(scores[here], axis=0) * labelings[here]).sum(axis=0) - ones * (ones + 1) / 2
+        above += (scipy.stats.rankdata(scores[here], axis=0) * labelings[here]).sum(axis=0) - ones * (ones + 1) / 2
         pairs += ones * (here.sum() - ones)
     return np.divide(above, pairs, out=np.full(len(above), 0.5), where=pairs > 0)
 
@@ -164,7 +165,7 @@ def thirds(scores: Array, folds: Array) -> tuple[str, ...]:
     names = np.full(len(scores), "none", object)
     for fold in np.unique(folds):
         here = (folds == fold) & ~np.isnan(scores)
-        places = (rankdata(scores[here]) - 0.5) * len(BANDS) // max(1, here.sum())
+        places = (scipy.stats.rankdata(scores[here]) - 0.5) * len(BANDS) // max(1, here.sum())
         names[here] = [BANDS[int(place)] for place in places]
     return tuple(names.tolist())
 

@@ -5,8 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
-from scipy.stats import binom, binomtest, norm, rankdata, t
+import scipy  # whose parts come when they are first used
 
 from flairprep.errors import FlairprepError
 
@@ -45,7 +44,7 @@ def binomial_p_value(correct: int, n: int, rate: float) -> float:
 
     caret's confusionMatrix calls it "P-Value [Acc > NIR]".
     """
-    return float(binom.sf(correct - 1, n, rate))
+    return float(scipy.stats.binom.sf(correct - 1, n, rate))
 
 
 def grouped_p_value(correct: int, groups: Array, rate: float) -> float:
@@ -67,13 +66,13 @@ def grouped_p_value(correct: int, groups: Array, rate: float) -> float:
 
 def clopper_pearson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Exact interval of a share (Clopper and Pearson 1934)."""
-    interval = binomtest(correct, n).proportion_ci(confidence, method="exact")
+    interval = scipy.stats.binomtest(correct, n).proportion_ci(confidence, method="exact")
     return float(interval.low), float(interval.high)
 
 
 def auc(y_true: Array, y_prob: Array) -> float:
     """Area under the ROC curve: P(a case of class 1 scores above one of class 0), ties half; NaN for one class."""
-    ranks = rankdata(y_prob)
+    ranks = scipy.stats.rankdata(y_prob)
     ones = np.asarray(y_true) > 0.5
     n1, n0 = int(ones.sum()), int((~ones).sum())
     return float((ranks[ones].sum() - n1 * (n1 + 1) / 2) / (n1 * n0)) if n1 and n0 else float("nan")
@@ -89,9 +88,9 @@ def delong_variance(y_true: Array, y_prob: Array) -> float:
     n1, n0 = int(ones.sum()), int((~ones).sum())
     if n1 < 2 or n0 < 2:
         return float("nan")
-    ranks = rankdata(y_prob)
-    of_ones = (ranks[ones] - rankdata(y_prob[ones])) / n0
-    of_zeros = 1 - (ranks[~ones] - rankdata(y_prob[~ones])) / n1
+    ranks = scipy.stats.rankdata(y_prob)
+    of_ones = (ranks[ones] - scipy.stats.rankdata(y_prob[ones])) / n0
+    of_zeros = 1 - (ranks[~ones] - scipy.stats.rankdata(y_prob[~ones])) / n1
     return float(of_ones.var(ddof=1) / n1 + of_zeros.var(ddof=1) / n0)
 
 
@@ -125,7 +124,7 @@ def pooled_auc(folds: Sequence[tuple[Array, Array]], confidence: float = 0.95) -
     estimate = float(pairs @ [auc(*fold) for fold in paired] / pairs.sum())
     weights = pairs / pairs.sum()
     variance = float(weights**2 @ [delong_variance(*fold) for fold in paired])
-    z = float(norm.ppf((1 + confidence) / 2))
+    z = float(scipy.stats.norm.ppf((1 + confidence) / 2))
     if variance > 0 or np.isnan(variance):
         half = z * float(np.sqrt(variance))
         return estimate, float(np.clip(estimate - half, 0, 1)), float(np.clip(estimate + half, 0, 1))
@@ -138,7 +137,7 @@ def pooled_auc(folds: Sequence[tuple[Array, Array]], confidence: float = 0.95) -
         ]
         return distance - z * float(np.sqrt(weights**2 @ of_folds))
 
-    far = float(brentq(outside, 1e-12, 1))
+    far = float(scipy.optimize.brentq(outside, 1e-12, 1))
     return (1.0, 1 - far, 1.0) if estimate == 1 else (0.0, 0.0, far) if estimate == 0 else (estimate, np.nan, np.nan)
 
 
@@ -154,10 +153,10 @@ def detectable_accuracy(n: int, rate: float, alpha: float = 0.05, power: float =
 
     The test rejects from the smallest k with P(X >= k | rate) <= alpha; the accuracy p solves P(X >= k | p) = power.
     """
-    critical = int(binom.isf(alpha, n, rate)) + 1
+    critical = int(scipy.stats.binom.isf(alpha, n, rate)) + 1
     if critical > n:
         return float("nan")
-    return float(brentq(lambda p: binom.sf(critical - 1, n, p) - power, rate, 1))
+    return float(scipy.optimize.brentq(lambda p: scipy.stats.binom.sf(critical - 1, n, p) - power, rate, 1))
 
 
 def detectable_auc(n1: int, n0: int, alpha: float = 0.05, power: float = 0.8) -> float:
@@ -167,10 +166,10 @@ def detectable_auc(n1: int, n0: int, alpha: float = 0.05, power: float = 0.8) ->
     """
 
     def excess(area: float) -> float:
-        null = norm.isf(alpha) * np.sqrt(hanley_mcneil_variance(0.5, n1, n0))
-        return area - 0.5 - null - norm.ppf(power) * np.sqrt(hanley_mcneil_variance(area, n1, n0))
+        null = scipy.stats.norm.isf(alpha) * np.sqrt(hanley_mcneil_variance(0.5, n1, n0))
+        return area - 0.5 - null - scipy.stats.norm.ppf(power) * np.sqrt(hanley_mcneil_variance(area, n1, n0))
 
-    return float(brentq(excess, 0.5, 1)) if n1 and n0 and excess(1.0) > 0 else float("nan")
+    return float(scipy.optimize.brentq(excess, 0.5, 1)) if n1 and n0 and excess(1.0) > 0 else float("nan")
 
 
 def detectable_difference(n: int, discordant: float, alpha: float = 0.05, power: float = 0.8) -> float:
@@ -186,15 +185,15 @@ def detectable_difference(n: int, discordant: float, alpha: float = 0.05, power:
         The difference; NaN where even `discordant` itself would not be found.
     """
     m = np.arange(n + 1)
-    k = binom.ppf(alpha / 2, m, 0.5)
-    k = np.where(binom.cdf(k, m, 0.5) > alpha / 2, k - 1, k)  # the largest that is rare enough, -1 if none
+    k = scipy.stats.binom.ppf(alpha / 2, m, 0.5)
+    k = np.where(scipy.stats.binom.cdf(k, m, 0.5) > alpha / 2, k - 1, k)  # the largest that is rare enough, -1 if none
 
     def excess(difference: float) -> float:
         share = (1 + difference / discordant) / 2
-        found = binom.cdf(k, m, share) + binom.sf(m - k - 1, m, share)
-        return float(binom.pmf(m, n, discordant) @ found) - power
+        found = scipy.stats.binom.cdf(k, m, share) + scipy.stats.binom.sf(m - k - 1, m, share)
+        return float(scipy.stats.binom.pmf(m, n, discordant) @ found) - power
 
-    return float(brentq(excess, 0, discordant)) if excess(discordant) > 0 else float("nan")
+    return float(scipy.optimize.brentq(excess, 0, discordant)) if excess(discordant) > 0 else float("nan")
 
 
 def mcnemar_p_value(correct_a: Array, correct_b: Array) -> float:
@@ -206,7 +205,7 @@ def mcnemar_p_value(correct_a: Array, correct_b: Array) -> float:
     """
     only_a = int(np.sum(np.asarray(correct_a, bool) & ~np.asarray(correct_b, bool)))
     only_b = int(np.sum(np.asarray(correct_b, bool) & ~np.asarray(correct_a, bool)))
-    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+    return float(scipy.stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
 
 def holm(p_values: Array) -> Array:
@@ -345,8 +344,8 @@ def nadeau_bengio(
         )
     mean = float(differences.mean())
     error = float(np.sqrt(differences.var(ddof=1) * (1 / n + test_share / (1 - test_share))))
-    half = error * float(t.ppf((1 + confidence) / 2, n - 1))
-    p = 2 * float(t.sf(abs(mean) / error, n - 1)) if error > 0 else float(mean == 0)
+    half = error * float(scipy.stats.t.ppf((1 + confidence) / 2, n - 1))
+    p = 2 * float(scipy.stats.t.sf(abs(mean) / error, n - 1)) if error > 0 else float(mean == 0)
     return mean, mean - half, mean + half, p
 
 

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from flairprep import console, program, vault
 from flairprep.cases import CaseError
-from flairprep.pool import map_cases
+from flairprep.pool import map_cases, prepare
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -31,6 +31,7 @@ class Store:
     """
 
     def __init__(self, stage: str, module_file: Path | str, given: dict[str, Any]) -> None:
+        prepare()
         self.reused = 0
         self.secret = secrets.token_bytes(vault.SECRET)
         self._stage = stage

@@ -82,9 +82,8 @@ def lost(case_id: str, error: CaseError) -> Look:
     raise FlairprepError(f"{SLICES}/{case_id}.nii.gz: {error.code}: {error.message}")
 
 
-def looks_at(case_ids: list[str], normalize: Normalize) -> tuple[list[Look], np.ndarray]:
+def looks_at(case_ids: list[str], normalize: Normalize, store: Store) -> tuple[list[Look], np.ndarray]:
     """The measures of all cases, from the store where it has them, and their fingerprints (2, n_cases, z, y, x)."""
-    store = Store("audit", __file__, normalize.model_dump())
     with files.scratch("audit") as out:
         work = partial(look_at, normalize=normalize, out=out)
         looks = list(store.map(work, case_ids, name=file_name, inputs=inputs, out=out, lost=lost))
@@ -158,13 +157,14 @@ def summarise(report: dict[str, Any]) -> None:
 def main() -> None:
     """Reads split.csv, data/ingest's tables and data/select_slices, writes reports/audit.json."""
     section, normalize = params.load(Params, "audit"), params.load(Normalize, "normalize")
+    store = Store("audit", __file__, normalize.model_dump())
     split = read_csv(SPLIT, ("case_id", "label", "group", "fold")).astype({"label": int, "fold": int})
     _, usable = passed_on(read_csv(SLICES / "cases.csv", ("case_id", "status")))
     cases = read_csv(INGEST / "cases.csv", (*OUTCOME_COLUMNS, *LEFT_OUT)).set_index("case_id")
     same_as = read_csv(INGEST / "same_as.csv", ("case_id", *leaks.IDENTITY))
     table = split[split["case_id"].isin(usable["case_id"])].merge(same_as, on="case_id").sort_values("case_id")
     fields = cases.loc[table["case_id"]].drop(columns=["status", "message"])
-    looks, fingerprints = looks_at(table["case_id"].tolist(), normalize)
+    looks, fingerprints = looks_at(table["case_id"].tolist(), normalize, store)
     report = audit(table.reset_index(drop=True), fields, looks, fingerprints, section, normalize.intensity)
     tests = sum(item["p"] is not None for item in report["items"])
     if tests >= section.alpha * (1 + section.permutations):

@@ -98,12 +98,12 @@ def export(going: pd.DataFrame, out: Path, per_shard: int, store: Store) -> list
 def main() -> None:
     """Reads data/split/split.csv and data/select_slices, writes data/export."""
     section = params.load(Params, "export")
+    store = Store("export", __file__, {})
     split = read_csv(SPLIT, ("case_id", "label", "fold"))
     failed, usable = passed_on(read_csv(SLICES / "cases.csv", ("case_id", "status")))
     going = split[split["case_id"].isin(usable["case_id"])]
     with files.whole_folder(OUT) as out:
         check_folds(split, going["case_id"].tolist())
-        store = Store("export", __file__, {})
         outcomes = export(going, out, section.cases_per_shard, store)
         console.summarise("export", outcomes, passed_on=len(failed), reused=store.reused)
         check_folds(split, [outcome.case_id for outcome in outcomes if outcome.status is Status.OK])

@@ -76,11 +76,11 @@ def inputs(case: tuple[str, bool]) -> tuple[tuple[Path], Any]:
 def main() -> None:
     """Reads data/ingest, writes data/normalize."""
     section = params.load(Params, "normalize")
+    store = Store("normalize", __file__, section.model_dump())
     rows = read_csv(INGEST / "cases.csv", ("case_id", "status", "skull_stripped"))
     failed, going = passed_on(rows)
     cases = list(zip(going["case_id"], going["skull_stripped"] == "yes", strict=True))
     with files.whole_folder(OUT) as out:
-        store = Store("normalize", __file__, section.model_dump())
         work = partial(normalize_case, params=section, out=out)
         found = store.map(work, cases, name=file_name, inputs=inputs, out=out, lost=lambda case, e: failure(case[0], e))
         outcomes = list(found)

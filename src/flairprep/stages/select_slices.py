@@ -62,8 +62,8 @@ def main() -> None:
     """Reads data/normalize, writes data/select_slices."""
     section = params.load(Params, "select_slices")
     background = params.load(Background, "normalize").background
-    failed, going = passed_on(read_csv(NORMALIZE / "cases.csv", ("case_id", "status")))
     store = Store("select_slices", __file__, {**section.model_dump(), "background": background})
+    failed, going = passed_on(read_csv(NORMALIZE / "cases.csv", ("case_id", "status")))
     with files.whole_folder(OUT) as out:
         work, cases = partial(select_case, params=section, background=background, out=out), going["case_id"].tolist()
         outcomes = list(store.map(work, cases, name=file_name, inputs=inputs, out=out, lost=failure))
