@@ -116,10 +116,13 @@ def test_demo_refuses_what_makes_no_cohort(project: Path, capsys: pytest.Capture
     assert "data/raw/train" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["demo", "check", "inspect", "key", "who", "verdict"])
+COMMANDS = ("", "demo", "check", "inspect", "key", "who", "compare", "plan", "verdict", "cache")
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "cache info", "cache prune", "cache clear"])
 def test_the_help_of_a_command_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        cli.main([command, "--help"])
+        cli.main([*command.split(), "--help"])
     assert end.value.code == 0
     assert f"example: flairprep {command}" in capsys.readouterr().out
 

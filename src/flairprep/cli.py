@@ -18,7 +18,11 @@ DIAGNOSIS = Path("reports/evaluate/diagnosis.json")
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs one subcommand; exit status 1 where something is to be mended."""
-    parser = argparse.ArgumentParser(prog="flairprep", description="FLAIR scans to a verdict; the stages run by dvc.")
+    parser = argparse.ArgumentParser(
+        prog="flairprep",
+        description="FLAIR scans to a verdict; the stages run by dvc.",
+        epilog="example: flairprep demo, then dvc repro; flairprep COMMAND --help shows one for each",
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     demo = _add(commands, "demo", "write a synthetic cohort as DICOM", "flairprep demo --cases 80 --out data/raw")
@@ -59,10 +63,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     cache = _add(commands, "cache", "tell or shrink what is kept of cases", "flairprep cache prune --max-size 20GB")
     actions = cache.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("info", help="how many results lie where, and their size")
-    prune = actions.add_parser("prune", help="remove what was not used for longest")
+    _add(actions, "info", "how many results lie where, and their size", "flairprep cache info")
+    prune = _add(actions, "prune", "remove what was not used for longest", "flairprep cache prune --max-size 20GB")
     prune.add_argument("--max-size", required=True, metavar="SIZE", help="what may stay, e.g. 500MB or 20GB")
-    actions.add_parser("clear", help="remove all")
+    _add(actions, "clear", "remove all", "flairprep cache clear")
 
     _add(commands, "verdict", "print the verdict of the last run", "flairprep verdict")
 
