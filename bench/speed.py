@@ -543,7 +543,7 @@ def train_bench(folder: Path, rounds: int) -> dict[str, float]:
 def main() -> None:
     """Prints the tables, and writes them as JSON where --json says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=4)
+    parser.add_argument("--cases", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="*", default=[], help="words that the names of the tools hold")
     parser.add_argument("--no-train", action="store_true", help="leave the workers and the training out")

@@ -329,12 +329,14 @@ def start(root: Path, **environment: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, cwd=root, env=own, text=True, **further)
 
 
-def ingest(root: Path, **environment: str) -> dict[str, str]:
-    """The hashes of what the stage makes."""
+def ingest(root: Path, reused: int = 0, **environment: str) -> dict[str, str]:
+    """The hashes of what the stage makes; `reused` cases are to come from the store."""
     program = start(root, **environment)
     told, errors = program.communicate(timeout=PATIENCE)
     assert program.returncode == 0, errors
     assert "6 cases in, 5 out" in told
+    assert ("reused" in told) == bool(reused)
+    assert not reused or f"{reused} reused" in told
     assert not list((root / ".dvc/tmp/flairprep").iterdir())
     return contents(root / "data/ingest")
 
@@ -344,6 +346,18 @@ def test_a_stage_makes_the_same_bytes_on_the_cluster_as_here(started: Dask, coho
     assert len([name for name in one if name.startswith("volumes/")]) == 5
     assert ingest(cohort, FLAIRPREP_WORKERS="3") == one
     assert ingest(cohort, FLAIRPREP_SCHEDULER=started.address) == one
+
+
+def test_the_store_serves_a_cluster_as_it_serves_this_machine(started: Dask, cohort: Path, tmp_path: Path) -> None:
+    without = ingest(cohort, FLAIRPREP_WORKERS="1")
+    store = {"FLAIRPREP_CACHE": str(tmp_path / "store")}
+    there = {**store, "FLAIRPREP_SCHEDULER": started.address}
+    assert ingest(cohort, **there) == without
+    assert ingest(cohort, reused=6, **there) == without
+    assert ingest(cohort, reused=6, **store) == without
+    kept = next((tmp_path / "store").glob("v1/??/*/file"))
+    kept.write_bytes(kept.read_bytes()[:-1])
+    assert ingest(cohort, reused=5, **there) == without
 
 
 def test_ctrl_c_ends_the_program_at_once_and_what_the_workers_do_for_it(dask: Dask, tmp_path: Path) -> None:

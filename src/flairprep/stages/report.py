@@ -104,14 +104,16 @@ def file_name(case_id: str) -> str:
     return f"{case_id}{pictures.SUFFIX}"
 
 
+def inputs(case_id: str, *, folder: Path) -> tuple[tuple[Path], str]:
+    """What decides on what is drawn of a case."""
+    return (folder / f"{case_id}.nii.gz",), case_id
+
+
 def over(work: Callable[..., T], folder: Path, cases: list[str], label: str, out: Path, **given: Any) -> dict[str, T]:
     """`work` with `given` of the cases that have a volume in `folder`, from the store where it has them.
 
     A case that cannot be drawn is warned of and left out. out: the folder of the picture, if `work` draws one.
     """
-
-    def inputs(case_id: str) -> tuple[tuple[Path], str]:
-        return (folder / f"{case_id}.nii.gz",), case_id
 
     def lost(case_id: str, error: CaseError) -> None:
         console.warn(f"report: case {case_id}: no picture: {error.code}: {error.message}")
@@ -119,7 +121,8 @@ def over(work: Callable[..., T], folder: Path, cases: list[str], label: str, out
     out.mkdir(parents=True, exist_ok=True)
     there = [case for case in cases if (folder / f"{case}.nii.gz").is_file()]
     store = Store(f"report, {label}", __file__, given)
-    results = store.map(partial(work, **given), there, name=file_name, inputs=inputs, out=out, lost=lost)
+    decides = partial(inputs, folder=folder)
+    results = store.map(partial(work, **given), there, name=file_name, inputs=decides, out=out, lost=lost)
     return {case: found for case, found in zip(there, results, strict=True) if found is not None}
 
 

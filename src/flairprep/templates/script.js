@@ -32,7 +32,8 @@ if (list && form) {
       const difference = key === "probability" || key === "wrong" ? one - other : collator.compare(one, other);
       return sign * difference || collator.compare(a.dataset.id, b.dataset.id);
     };
-    list.append(...[...rows].sort(compare));
+    const sorted = [...rows].sort(compare);
+    if (sorted.some((row, place) => row !== list.children[place])) list.append(...sorted); // which loses focus and place
   };
 
   const reveal = () => {
@@ -42,6 +43,7 @@ if (list && form) {
     if (target.hidden) {
       form.reset();
       show();
+      order();
     }
     if (target.matches(".case, tr")) {
       target.scrollIntoView();
