@@ -308,6 +308,14 @@ def test_every_number_that_was_measured_stands_in_the_results() -> None:
     assert not [n for n in numbers if n not in printed]
 
 
+def test_every_measured_time_and_ratio_stands_in_the_results() -> None:
+    printed = "".join(path.read_text() for path in (ROOT / "bench/results").glob("*.txt"))
+    told = DOCS["speed"].partition("## A plan")[0]
+    numbers = [n for n in re.findall(r"\d+\.\d\d+", told) if n != "0.9375"]
+    assert len(numbers) > 10
+    assert not [n for n in numbers if n not in printed]
+
+
 def test_every_reference_is_given_and_used() -> None:
     given = [int(n) for n in re.findall(r"^(\d+)\. ", section(DOCS["statistics"], "## References"), re.MULTILINE)]
     used = {int(n) for n in re.findall(r"\[(\d+)\](?!\()", DOCS["statistics"])}
