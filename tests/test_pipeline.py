@@ -90,7 +90,7 @@ def test_temporary_and_queued_runs_know_the_cases_and_execute_the_code_that_was_
     """
     monkeypatch.setenv("FLAIRPREP_CACHE", str(tmp_path / "store"))
     assert "reused" not in project.run("dvc", "repro", "--force", "--single-item", "ingest")
-    project.run("git", "commit", "-q", "-a", "-m", "before the queue")
+    project.run("git", "commit", "-q", "-a", "--allow-empty", "-m", "before the queue")
     assert "18 reused" in project.run("dvc", "exp", "run", "--temp", "-S", "ingest.max_failed=0.4")
     project.run("dvc", "exp", "run", "--queue", "--name", "queued", "-S", "lr=1e-5", "-S", "ingest.max_failed=0.3")
     source = project.root / "src/flairprep/stages/train.py"
