@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -270,6 +271,10 @@ def test_a_folder_that_the_worker_does_not_share_is_refused(dask: Dask, monkeypa
     monkeypatch.setattr(cluster.os.path, "relpath", lambda path: "no-such-file")
     with pytest.raises(FlairprepError, match=r"not the same folder on .*a file system that all of them share$"):
         list(map_cases(square, [1], "test"))
+
+
+def test_what_compresses_the_volumes_is_compared_too() -> None:
+    assert dict(cluster.versions())["zlib_ng"] == version("zlib-ng")
 
 
 def test_other_packages_at_the_worker_are_refused(dask: Dask, monkeypatch: pytest.MonkeyPatch) -> None:

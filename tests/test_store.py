@@ -95,7 +95,7 @@ def test_code_enters_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     run()
     real = store.program.describe
     with monkeypatch.context() as patch:
-        patch.setattr(store.program, "describe", lambda path: {**real(path), "zlib": "another"})
+        patch.setattr(store.program, "describe", lambda path: {**real(path), "python": "another"})
         assert run()[1] == "abc"
     assert run()[1] == ""
 

@@ -15,7 +15,6 @@ import platform
 import socket
 import sys
 import threading
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -56,16 +55,18 @@ class Run(NamedTuple):
 
 
 def versions() -> Versions:
-    """(name, version) of what the bytes of outs depend on: code, Python, zlib and packages."""
+    """(name, version) of what the bytes of outs depend on: code, Python and packages."""
     root, code = Path(__file__).parent, hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         code.update(f"{path.relative_to(root)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     found = [
         ("code", code.hexdigest()[:12]),
         ("Python", platform.python_version()),
-        ("zlib", zlib.ZLIB_RUNTIME_VERSION),
     ]
-    return (*found, *((name, " ".join(version or "-" for version in program.versions(name))) for name in HEAVY))
+    return (
+        *found,
+        *((name, " ".join(version or "-" for version in program.versions(name))) for name in (*HEAVY, "zlib_ng")),
+    )
 
 
 class Cluster(Generic[T, R]):

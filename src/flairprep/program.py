@@ -4,7 +4,6 @@ import ast
 import hashlib
 import platform
 import sys
-import zlib
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,6 @@ def describe(module_file: Path) -> dict[str, Any]:
     packages -= sys.stdlib_module_names
     return {
         "python": [platform.python_implementation(), platform.python_version(), platform.machine()],
-        "zlib": zlib.ZLIB_RUNTIME_VERSION,
         "files": dict(sorted(files.items())),
         "packages": {name: versions(name) for name in sorted(packages)},
     }

@@ -78,7 +78,11 @@ def inputs(case_id: str) -> tuple[tuple[Path], Any]:
 
 
 def lost(case_id: str, error: CaseError) -> Look:
-    """Without the measures of one case there is no audit."""
+    """Without the measures of one case there is no audit.
+
+    Raises:
+        FlairprepError: always; it names the volume.
+    """
     raise FlairprepError(f"{SLICES}/{case_id}.nii.gz: {error.code}: {error.message}")
 
 
