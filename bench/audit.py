@@ -13,6 +13,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -98,14 +99,20 @@ def audited(labels: list[int], rows: list[dict[str, str]], looks: list[Look]) ->
     table = table.assign(**dict.fromkeys(leaks.IDENTITY, ids))
     params = audit.Params(alpha=0.05, permutations=PERMUTATIONS, seed=0)
     found, fingerprints = zip(*looks, strict=True)
-    return audit.audit(table, pd.DataFrame(rows), list(found), np.stack(fingerprints, 1), params, SEEN.intensity)
+    with TemporaryDirectory() as scratch:
+        read = np.stack(fingerprints).__getitem__
+        return audit.audit(table, pd.DataFrame(rows), list(found), read, params, SEEN.intensity, Path(scratch))
 
 
 def alike(looks: list[Look]) -> np.ndarray:
     """(n, n): the correlations of leaks, -1 of a case with itself."""
-    found = leaks.correlations(*np.stack([fingerprint for _, fingerprint in looks], 1))
-    np.fill_diagonal(found, -1)
-    return found
+    found = np.full((len(looks), len(looks)), -1.0)
+    with TemporaryDirectory() as scratch:
+        read = np.stack([fingerprint for _, fingerprint in looks]).__getitem__
+        for row, column, correlation in leaks.alike(read, len(looks), Path(scratch)):
+            found[row : row + len(correlation), column : column + correlation.shape[1]] = correlation
+    upper = np.triu(found, 1)
+    return upper + upper.T + np.tril(np.triu(np.full_like(found, -1)))
 
 
 def duplicates(copies: list[demo.Case], looks: list[Look]) -> list[tuple[str, str, bool]]:

@@ -1,6 +1,7 @@
 """Leaks between folds: shared identities by enumeration, near-duplicates against numpy's own correlation."""
 
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,9 +22,14 @@ def head(seed: int, lean: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
     return (common + own / own.std()).astype(np.float32), tissue
 
 
-def prints(heads: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    means, shares = zip(*(leaks.fingerprint(*one) for one in heads), strict=True)
-    return np.stack(means), np.stack(shares)
+def lacking_a_corner(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    values, tissue = head(seed)
+    tissue[:10, :18, 25:] = False
+    return values, tissue
+
+
+def prints(heads: list[tuple[np.ndarray, np.ndarray]]) -> leaks.Fingerprints:
+    return np.stack([np.stack(leaks.fingerprint(*one)) for one in heads]).__getitem__
 
 
 def table(values: list[str], folds: list[int]) -> pd.DataFrame:
@@ -79,8 +85,13 @@ def test_a_volume_of_a_single_voxel_has_a_fingerprint() -> None:
     np.testing.assert_allclose(shares, 1, rtol=1e-6)
 
 
-def test_correlations_equal_those_of_numpy_pair_by_pair() -> None:
-    means, shares = prints([head(seed) for seed in range(5)])
+@pytest.mark.parametrize("block", [2, 3, 5, 256])
+def test_correlations_equal_those_of_numpy_pair_by_pair(
+    block: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(leaks, "BLOCK", block)
+    fingerprints = prints([*map(head, range(4)), lacking_a_corner(4)])
+    means, shares = fingerprints(np.s_[:]).swapaxes(0, 1)
     masks = shares > 0.5
     common = np.where(masks.any(axis=0), (means * masks).sum(axis=0) / np.maximum(masks.sum(axis=0), 1), 0)
     ways = [axes for count in range(4) for axes in combinations((0, 1, 2), count)]
@@ -90,54 +101,70 @@ def test_correlations_equal_those_of_numpy_pair_by_pair() -> None:
         inside = regressors[mask.ravel()]
         fit = np.linalg.lstsq(inside, means[index][mask], rcond=None)[0]
         rest[index][mask] = means[index][mask] - inside @ fit
-    found = leaks.correlations(means, shares)
+    found = np.full((5, 5), np.nan)
+    for row, column, correlation in leaks.alike(fingerprints, 5, tmp_path):
+        found[row : row + len(correlation), column : column + correlation.shape[1]] = correlation
     for i, j in combinations(range(5), 2):
         expected = -1.0
         for axes in ways:
             both = masks[i] & np.flip(masks[j], axes)
             expected = max(expected, np.corrcoef(rest[i][both], np.flip(rest[j], axes)[both])[0, 1])
         assert found[i, j] == pytest.approx(expected, abs=2e-3)
-        assert found[j, i] == pytest.approx(found[i, j], abs=1e-3)
+
+
+@pytest.mark.parametrize("block", [4, 256])
+def test_every_pair_of_two_folds_counts_once_whatever_the_blocks(
+    block: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(leaks, "BLOCK", block)
+    heads = [head(seed) for seed in range(12)]
+    heads += [heads[1], heads[1], heads[6]]
+    ids, folds = [f"{index:05d}" for index in range(15)], np.array([0, 1, 2] * 4 + [0, 1, 2])
+    found = leaks.near(ids, folds, prints(heads), tmp_path)
+    assert found.text.startswith("3 pairs of scans in different folds are almost equal: ")  # 1 and 13 are in one fold
+    for pair in ("00001 and 00012", "00012 and 00013", "00006 and 00014"):
+        assert pair in found.text
+    assert found.cases == ("00001", "00006", "00012", "00013", "00014")
 
 
 @pytest.mark.parametrize(
     ("turned", "noise"), [((), 0.0), ((), 0.3), ((0,), 0.3), ((1,), 0.0), ((2,), 0.3), ((0, 2), 0.3)]
 )
-def test_a_copy_is_found_whatever_way_it_is_turned(turned: tuple[int, ...], noise: float) -> None:
+def test_a_copy_is_found_whatever_way_it_is_turned(turned: tuple[int, ...], noise: float, tmp_path: Path) -> None:
     heads = [head(seed) for seed in range(14)]
     values, tissue = heads[3]
     values = values * 1.7 + 20 + noise * np.random.default_rng(9).normal(size=SHAPE).astype(np.float32)
     heads.append((np.flip(values, turned), np.flip(tissue, turned)))
     ids, folds = [f"{index:05d}" for index in range(15)], np.arange(15) % 2
-    found = leaks.near(ids, folds, *prints(heads))
+    found = leaks.near(ids, folds, prints(heads), tmp_path)
     assert (found.verdict, found.cases) == ("leak", ("00003", "00014"))
     assert found.effect is not None
     assert found.effect > 0.98
     assert "00003 and 00014" in found.text
-    same_fold = leaks.near(ids, np.where(np.arange(15) == 14, folds[3], folds), *prints(heads))
+    same_fold = leaks.near(ids, np.where(np.arange(15) == 14, folds[3], folds), prints(heads), tmp_path)
     assert (same_fold.verdict, same_fold.cases) == ("clean", ())
 
 
-def test_different_heads_are_no_copies_even_where_two_of_them_lie_upside_down() -> None:
+def test_different_heads_are_no_copies_even_where_two_of_them_lie_upside_down(tmp_path: Path) -> None:
     heads = [head(seed) for seed in range(14)]
     raw = np.corrcoef(*(values[tissue] for values, tissue in heads[:2]))[0, 1]
     assert raw > 0.4  # a head is a head
     heads[2:4] = [(np.flip(values, (0, 1)), np.flip(tissue, (0, 1))) for values, tissue in heads[2:4]]
-    found = leaks.near([str(index) for index in range(14)], np.arange(14) % 2, *prints(heads))
+    found = leaks.near([str(index) for index in range(14)], np.arange(14) % 2, prints(heads), tmp_path)
     assert found.verdict == "clean"
     assert found.effect is not None
     assert found.effect < 0.5
 
 
-def test_a_few_cases_do_not_show_what_all_have_in_common() -> None:
+def test_a_few_cases_do_not_show_what_all_have_in_common(tmp_path: Path) -> None:
     heads = [head(seed) for seed in range(leaks.FEWEST - 1)]
-    found = leaks.near([str(index) for index in range(len(heads))], np.arange(len(heads)) % 2, *prints(heads))
+    found = leaks.near([str(index) for index in range(len(heads))], np.arange(len(heads)) % 2, prints(heads), tmp_path)
     assert (found.verdict, found.effect) == ("not testable", None)
 
 
-def test_equal_volumes_without_any_pattern_do_not_divide_by_zero() -> None:
+def test_equal_volumes_without_any_pattern_do_not_divide_by_zero(tmp_path: Path) -> None:
     tissue = np.ones(SHAPE, bool)
     heads = [(np.ones(SHAPE), tissue)] * 12
     with np.errstate(all="raise"):
-        found = leaks.near([str(index) for index in range(12)], np.arange(12) % 2, *prints(heads))
+        found = leaks.near([str(index) for index in range(12)], np.arange(12) % 2, prints(heads), tmp_path)
     assert found.verdict == "clean"

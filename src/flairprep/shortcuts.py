@@ -7,7 +7,7 @@ column is (n_cases,): of float where it holds numbers (NaN: none), else of text.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ Array = npt.NDArray[Any]
 Columns = dict[str, Array]
 
 NUMBER = re.compile(r"([+-]?\d+\.?\d*(?:e[+-]?\d+)?)(?:-\d+|\+)?", re.ASCII | re.IGNORECASE)  # 1.5, or 60-69, 90+
+TOGETHER = 500  # labelings that are worked on at a time
 LARGEST = 1e100  # beyond, the squares that a variance sums are no numbers
 BANDS = ("low", "middle", "high")
 NOTES = {"intensity statistics": "; it may be the disease itself as well as the scanner"}
@@ -46,9 +47,16 @@ class Test(NamedTuple):
 
 
 def labelings(labels: Array, groups: Array, count: int, seed: int, within: Array | None = None) -> Array:
-    """(n_cases, 1 + count): the labels, and permutations of them over groups of equal size that agree in `within`."""
-    permuted = permuted_labels(labels.astype(float), groups, within, count, np.random.default_rng(seed))
-    return np.column_stack([labels, permuted])
+    """(n_cases, 1 + count), int8: the labels, and permutations over groups of equal size that agree in `within`."""
+    rng, small = np.random.default_rng(seed), labels.astype(np.int8)
+    counts = [min(TOGETHER, count - start) for start in range(0, count, TOGETHER)]
+    return np.column_stack([small, *(permuted_labels(small, groups, within, some, rng) for some in counts)])
+
+
+def _for_each(labelings: Array, statistic: Callable[[Array], Array]) -> Array:
+    """(1 + B,): the statistic of each labeling, of TOGETHER at a time, as numbers of eight bytes."""
+    parts = [labelings[:, start : start + TOGETHER] for start in range(0, labelings.shape[1], TOGETHER)]
+    return np.concatenate([statistic(part.astype(float)) for part in parts])
 
 
 def column(values: Sequence[str]) -> Array:
@@ -86,14 +94,14 @@ def association(values: Array, labelings: Array) -> Test:
     """
     if values.dtype.kind == "f":
         given = ~np.isnan(values)
-        areas = fold_auc(values[given, None], labelings[given], np.zeros(given.sum()))
+        scores, nowhere = values[given, None], np.zeros(given.sum())
+        areas = _for_each(labelings[given], lambda some: fold_auc(scores, some, nowhere))
         least = least_p(labelings[given], two_sided=True)
         return Test("auc", float(areas[0]), p_value(np.abs(areas - 0.5)), least, int(given.sum()))
     rows = (np.unique(values)[:, None] == values).astype(float)  # (n_categories, n_cases)
-    n, ones = len(values), labelings.sum(axis=0)
-    expected = rows.sum(axis=1)[:, None] * ones / n
-    chi2 = ((rows @ labelings - expected) ** 2 / expected).sum(axis=0) * n / (n - ones)
-    v = np.sqrt(chi2 / n)
+    n, ones = len(values), labelings[:, 0].sum()
+    expected = rows.sum(axis=1)[:, None] * (ones / n)
+    v = _for_each(labelings, lambda some: np.sqrt(((rows @ some - expected) ** 2 / expected).sum(axis=0) / (n - ones)))
     return Test("cramers_v", float(v[0]), p_value(v), least_p(labelings, two_sided=True), n)
 
 
@@ -123,7 +131,7 @@ def features(columns: Columns) -> Array:
 
 
 def out_of_fold(features: Array, folds: Array, labelings: Array) -> Array:
-    """Scores of cases that the classifier was not fitted on, (n_cases, 1 + B), refitted for every labeling.
+    """Scores of cases that the classifier was not fitted on, as `labelings` (n_cases, m), refitted for every labeling.
 
     A ridge classifier: least squares on the labels, with the number of features as the penalty. Its fit is linear in
     the labels, so all labelings of a fold are one system of equations with many right sides, where a forest or a
@@ -142,7 +150,7 @@ def out_of_fold(features: Array, folds: Array, labelings: Array) -> Array:
     )
     for fold in np.unique(folds):
         test = folds == fold
-        scores[test] = model.fit(features[~test], labelings[~test]).predict(features[test])
+        scores[test] = model.fit(features[~test], labelings[~test]).predict(features[test]).reshape(test.sum(), -1)
     return scores.round(9)  # equal cases stay equal
 
 
@@ -313,13 +321,13 @@ def _classifier(
     both = [fold for fold in np.unique(folds) if 0 < within[folds == fold, 0].mean() < 1]
     if len(both) < 2:
         return Candidate(name, source, False, why="both labels are in fewer than two of the parts"), None
-    scores = out_of_fold(features, folds, within)
-    areas = fold_auc(scores, within, folds)
+    scores = out_of_fold(features, folds, within[:, :1])[:, 0]
+    areas = _for_each(within, lambda some: fold_auc(out_of_fold(features, folds, some), some, folds))
     paired = np.isin(folds, both)  # no other fold has a pair
     test = Test("auc", float(areas[0]), p_value(areas), least_p(within[paired], two_sided=False), int(paired.sum()))
-    area, low, high = stats.pooled_auc([(within[folds == fold, 0], scores[folds == fold, 0]) for fold in both])
+    area, low, high = stats.pooled_auc([(within[folds == fold, 0], scores[folds == fold]) for fold in both])
     bar = {"name": source, "auc": number(area), "auc_low": number(low), "auc_high": number(high), "p": number(test.p)}
-    return Candidate(name, source, False, test, thirds(scores[:, 0], folds)), bar
+    return Candidate(name, source, False, test, thirds(scores, folds)), bar
 
 
 def _judged(

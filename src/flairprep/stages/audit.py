@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 
 from flairprep import console, files, leaks, measures, params, shortcuts, volumes
 from flairprep.cases import OUTCOME_COLUMNS, CaseError, passed_on, read_csv
@@ -86,15 +87,10 @@ def lost(case_id: str, error: CaseError) -> Look:
     raise FlairprepError(f"{SLICES}/{case_id}.nii.gz: {error.code}: {error.message}")
 
 
-def looks_at(case_ids: list[str], normalize: Normalize, store: Store) -> tuple[list[Look], np.ndarray]:
-    """The measures of all cases, from the store where it has them, and their fingerprints (2, n_cases, z, y, x)."""
-    with files.scratch("audit") as out:
-        work = partial(look_at, normalize=normalize, out=out)
-        looks = list(store.map(work, case_ids, name=file_name, inputs=inputs, out=out, lost=lost))
-        fingerprints = np.empty((2, len(looks), *leaks.CELLS), np.float32)
-        for number, case_id in enumerate(case_ids):
-            fingerprints[:, number] = np.load(out / file_name(case_id), allow_pickle=False)
-    return looks, fingerprints
+def looks_at(case_ids: list[str], normalize: Normalize, store: Store, out: Path) -> list[Look]:
+    """The measures of all cases, from the store where it has them, and their fingerprints to out/ID.npy."""
+    work = partial(look_at, normalize=normalize, out=out)
+    return list(store.map(work, case_ids, name=file_name, inputs=inputs, out=out, lost=lost))
 
 
 def fitted(intensity: str) -> Finding:
@@ -111,22 +107,24 @@ def audit(
     table: pd.DataFrame,
     cases: pd.DataFrame,
     looks: list[Look],
-    fingerprints: np.ndarray,
+    fingerprints: leaks.Fingerprints,
     params: Params,
     intensity: str,
+    scratch: Path,
 ) -> dict[str, Any]:
     """What reports/audit.json holds.
 
     Args:
         table: case_id, label, group, fold and the columns of same_as.csv.
         cases: the fields of data/ingest/cases.csv; a row for each of `table`, as has `looks`.
-        fingerprints: (2, n_cases, z, y, x).
+        fingerprints: see leaks.alike, in the order of `table`.
         intensity: the method of normalize.
+        scratch: a folder for what is compared.
     """
     case_ids, labels, groups, folds = (table[name].to_numpy() for name in ("case_id", "label", "group", "fold"))
     geometry, statistics = (list(parts) for parts in zip(*looks, strict=True))
     found = [leaks.shared(table, name) for name in leaks.IDENTITY]
-    found += [leaks.near(case_ids.tolist(), folds, *fingerprints), fitted(intensity)]
+    found += [leaks.near(case_ids.tolist(), folds, fingerprints, scratch), fitted(intensity)]
     header = shortcuts.columns(cases)
     sources = {
         "header fields": header,
@@ -168,8 +166,17 @@ def main() -> None:
     same_as = read_csv(INGEST / "same_as.csv", ("case_id", *leaks.IDENTITY))
     table = split[split["case_id"].isin(usable["case_id"])].merge(same_as, on="case_id").sort_values("case_id")
     fields = cases.loc[table["case_id"]].drop(columns=["status", "message"])
-    looks, fingerprints = looks_at(table["case_id"].tolist(), normalize, store)
-    report = audit(table.reset_index(drop=True), fields, looks, fingerprints, section, normalize.intensity)
+    case_ids = table["case_id"].tolist()
+    with files.scratch("audit") as out:
+        looks = looks_at(case_ids, normalize, store, out)
+
+        def fingerprints(cases: slice) -> np.ndarray:
+            return np.stack([np.load(out / file_name(case_id), allow_pickle=False) for case_id in case_ids[cases]])
+
+        with threadpool_limits(
+            1
+        ):  # on a machine that is shared, threads that wait for one another take 5 times as long
+            report = audit(table.reset_index(drop=True), fields, looks, fingerprints, section, normalize.intensity, out)
     tests = sum(item["p"] is not None for item in report["items"])
     if tests >= section.alpha * (1 + section.permutations):
         console.warn(
