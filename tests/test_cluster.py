@@ -38,7 +38,7 @@ from flairprep.cases import CaseError, Code
 from flairprep.errors import FlairprepError
 from flairprep.pool import AHEAD, map_cases
 
-pytest.importorskip("distributed", reason="needs dask.distributed: pip install 'flairprep[dask]'")
+distributed = pytest.importorskip("distributed", reason="needs dask.distributed: pip install 'flairprep[dask]'")
 
 SRC = Path(cluster.__file__).parents[1]
 TESTS = Path(__file__).parent
@@ -49,17 +49,17 @@ WORKERS = 2
 class Dask:
     """A scheduler and two `dask worker`s of one thread on 127.0.0.1, in process groups of their own."""
 
-    def __init__(self, folder: Path, src: Path = SRC) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, src: Path = SRC, protocol: str = "tcp", **environment: str) -> None:
+        self._folder, self._protocol = folder, protocol
         paths = os.pathsep.join(map(str, (src, TESTS)))
         allowed = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
-        self._environment = {**os.environ, "PYTHONPATH": paths, **allowed}
+        self._environment = {**os.environ, "PYTHONPATH": paths, **allowed, **environment}
         self._started: list[subprocess.Popen[bytes]] = []
         self.address = ""
 
     def __enter__(self) -> "Dask":
         try:
-            self._start("scheduler", "--port", "0")
+            self._start("scheduler", "--port", "0", "--protocol", self._protocol)
             self._start("worker", "--nworkers", str(WORKERS), "--nthreads", "1", "--local-directory", "scratch")
             until(lambda: self.log().count("Registered to:") >= WORKERS)
         except BaseException:
@@ -258,6 +258,42 @@ def test_an_address_where_no_scheduler_answers_is_refused(address: str, monkeypa
     monkeypatch.setattr(cluster, "PATIENCE", 1)
     with pytest.raises(FlairprepError, match=rf"^FLAIRPREP_SCHEDULER={address}: no dask scheduler answers; start one"):
         list(map_cases(square, [1], "test"))
+
+
+def test_a_scheduler_that_asks_for_certificates_gets_those_of_dasks_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = distributed.Security.temporary()
+    files = {"ca-file": made.tls_ca_file, "cert": made.tls_client_cert, "key": made.tls_client_key}
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    roles = {
+        role: {name: str(tmp_path / name) for name in ("cert", "key")} for role in ("scheduler", "worker", "client")
+    }
+    config = {"distributed": {"comm": {"tls": {"ca-file": str(tmp_path / "ca-file"), **roles}}}}
+    (tmp_path / "dask.yaml").write_text(json.dumps(config))
+    with Dask(tmp_path, protocol="tls", DASK_CONFIG=str(tmp_path / "dask.yaml")) as own:
+        assert own.address.startswith("tls://")
+        monkeypatch.setenv("FLAIRPREP_SCHEDULER", own.address)
+        monkeypatch.chdir(tmp_path)
+        with monkeypatch.context() as patch:
+            patch.setattr(cluster, "PATIENCE", 1)
+            with pytest.raises(FlairprepError, match=r"certificates: set them in dask's"):
+                list(map_cases(square, [1], "test"))
+        own_config = {f"distributed.comm.tls.client.{name}": str(tmp_path / name) for name in ("cert", "key")}
+        with distributed.dask.config.set({"distributed.comm.tls.ca-file": str(tmp_path / "ca-file"), **own_config}):
+            assert [number for number, _ in map_cases(square, list(range(5)), "test")] == [n * n for n in range(5)]
+
+
+def test_work_is_given_before_the_first_worker_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clusters that adapt, as dask-jobqueue's do, start workers for work that waits."""
+    monkeypatch.chdir(tmp_path)
+    with distributed.LocalCluster(
+        n_workers=0, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
+    ) as adapting:
+        adapting.adapt(minimum=0, maximum=1, interval="200ms")
+        monkeypatch.setenv("FLAIRPREP_SCHEDULER", adapting.scheduler_address)
+        assert [number for number, _ in map_cases(square, [2, 3], "test")] == [4, 9]
 
 
 def test_without_distributed_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

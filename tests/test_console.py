@@ -123,8 +123,9 @@ def test_summary_says_what_failed_earlier_and_what_was_reused(
 
 @pytest.mark.parametrize(("total", "shown"), [(0, 0), (1, 1), (7, 7), (10, 10), (585, 10)])
 def test_progress_passes_items_through_and_shows_at_most_ten_lines(
-    total: int, shown: int, capsys: pytest.CaptureFixture[str]
+    total: int, shown: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(console, "SILENT", 0)
     assert list(console.progress(iter(range(total)), total, "ingest")) == list(range(total))
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == shown
@@ -132,7 +133,18 @@ def test_progress_passes_items_through_and_shows_at_most_ten_lines(
         assert lines[-1] == f"ingest: {total} of {total} cases, about 0 s left"
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_is_soon_done_shows_no_progress(
+    terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "SILENT", 3600)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    assert list(console.progress(iter("abc"), 3, "ingest")) == ["a", "b", "c"]
+    assert not capsys.readouterr().err
+
+
 def test_progress_is_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "SILENT", 0)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert list(console.progress(iter("abc"), 3, "ingest")) == ["a", "b", "c"]
     shown = capsys.readouterr().err

@@ -383,6 +383,53 @@ def test_damage_behind_the_pixels_stops_no_more_than_the_case(damage: str, tmp_p
         assert error.code is Code.DECODE_FAILED  # noqa: PT017
 
 
+KINDS = [
+    "AE",
+    "AS",
+    "AT",
+    "CS",
+    "DA",
+    "DS",
+    "DT",
+    "FD",
+    "FL",
+    "IS",
+    "LO",
+    "LT",
+    "PN",
+    "SH",
+    "SL",
+    "SS",
+    "ST",
+    "TM",
+    "UL",
+    "US",
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, UID("1.2.3.4")], ids=str)
+def test_transfer_syntax_of_another_kind_is_taken_as_it_reads_or_fails_the_case(
+    kind: str, syntax: UID, tmp_path: Path
+) -> None:
+    paths = saved(tmp_path)
+    for path in paths:
+        patched(path, b"\x02\x00\x10\x00UI", b"\x02\x00\x10\x00" + kind.encode())
+        if syntax != ExplicitVRLittleEndian:  # of other pixels than there are
+            old = ExplicitVRLittleEndian.encode()
+            patched(path, struct.pack("<H", len(old) + 1) + old + b"\0", struct.pack("<H", len(old) + 1) + b"1.2.3.4")
+    try:
+        found = [header for path in paths if (header := headers.header(path))]
+        if fault := found[0].fault:
+            raise fault
+        after = read_surveyed(found).image
+    except CaseError as error:
+        assert error.code in (Code.DECODE_FAILED, Code.UNSUPPORTED_TRANSFER_SYNTAX)  # noqa: PT017
+    else:
+        assert syntax == ExplicitVRLittleEndian
+        assert_equal(after, read_series(saved(tmp_path / "sound")).image)
+
+
 @pytest.mark.parametrize("value", [b"", b"\x00", b"S", b"\xff"])  # b"": the file ends there
 def test_damaged_byte_never_raises_anything_but_a_case_error(value: bytes, tmp_path: Path) -> None:
     original = saved(tmp_path, random((1, 4, 5)), PatientAge="061Y", EchoTime=90.0)[0].read_bytes()

@@ -44,11 +44,12 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three items in the current folder, a store, and no worker processes."""
 
     def in_this_process(function: Any, items: Any, label: str, **options: Any) -> Iterator[Any]:
-        return map(function, items)
+        yield from map(function, items)
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FLAIRPREP_CACHE", str(tmp_path / "store"))
-    monkeypatch.setattr(store, "map_cases", in_this_process)
+    for name in ("map_cases", "run_cases"):
+        monkeypatch.setattr(store, name, in_this_process)
     for item, value in (("a", 2), ("b", 0), ("c", 3)):
         Path(item).write_text(str(value))
     Path("out").mkdir()

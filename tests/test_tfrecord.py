@@ -1,6 +1,8 @@
 """Reading gives back every case of the shards once and exactly, in an order that can be had again."""
 
+from itertools import chain
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from records import write_fold
 from flairprep import shards, tfrecord
 from flairprep.errors import FlairprepError
 
+tf = tfrecord.tf
 SHAPE = (2, 3, 4, 1)
 FOLDS = {0: 5, 1: 4, 3: 1}  # cases a fold; the numbers need not follow one another
 PER_SHARD = 2
@@ -94,3 +97,32 @@ def test_a_seed_shuffles_anew_in_every_epoch_and_alike_in_every_run(folder: Path
 def test_an_unknown_fold_is_refused_with_those_that_there_are(folder: Path) -> None:
     with pytest.raises(FlairprepError, match=r"no fold 2; it holds the folds 0, 1, 3"):
         tfrecord.dataset(folder, [0, 2])
+
+
+@pytest.mark.parametrize("seed", [None, 0])
+def test_a_damaged_record_is_named_with_its_file(folder: Path, seed: int | None, tmp_path: Path) -> None:
+    copytree(folder, tmp_path / "copy")
+    [shard, *_] = sorted((tmp_path / "copy").glob("*fold1*"))
+    content = bytearray(shard.read_bytes())
+    content[60] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(FlairprepError, match=rf"^{shard}: damaged; .*export` brings it back$"):
+        _read_all(tmp_path / "copy", seed)
+    assert len(names(tfrecord.dataset(tmp_path / "copy", [0, 3], shuffle_seed=seed))) == 6
+
+
+def _read_all(directory: Path, seed: int | None) -> None:
+    with tfrecord.faults(directory):
+        names(tfrecord.dataset(directory, shuffle_seed=seed))
+
+
+@pytest.mark.parametrize("kind", [tf.errors.DataLossError, tf.errors.InvalidArgumentError])
+def test_an_error_that_is_not_of_a_record_stays_one(kind: Any, folder: Path) -> None:
+    with pytest.raises(kind), tfrecord.faults(folder):
+        raise kind(None, None, "of something else")
+
+
+def test_a_repeated_data_set_is_epoch_after_epoch(folder: Path) -> None:
+    dataset = tfrecord.dataset(folder, shuffle_seed=0)
+    epochs = [names(dataset) for _ in range(3)]
+    assert names(tfrecord.dataset(folder, shuffle_seed=0).repeat(3)) == list(chain.from_iterable(epochs))

@@ -87,6 +87,8 @@ class Cluster(Generic[T, R]):
             self._client = Client(address, timeout=PATIENCE, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
             remedy = "start one with `dask scheduler`, or unset the variable"
+            if address.startswith("tls://"):
+                remedy = "or not to this program's certificates: set them in dask's configuration, see docs/clusters.md"
             raise FlairprepError(f"FLAIRPREP_SCHEDULER={address}: no dask scheduler answers; {remedy}") from error
         if not terms.debug:  # what it would tell of a lost connection in 40 lines, `run` does in one
             logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
@@ -115,8 +117,7 @@ class Cluster(Generic[T, R]):
     def _threads(self) -> int:
         if not (count := sum(self._client.nthreads().values())):
             console.warn(f"{self._address}: no dask worker is there; waiting for one")
-            self._client.wait_for_workers(1)
-        return max(count, 1)
+        return max(count, 1)  # a cluster that adapts starts workers once there is work for them
 
     def _submit(self, items: Sequence[T]) -> Any:
         return self._client.submit(work, self._run, [_dumps(item) for item in items], key=f"case-{uuid4()}")

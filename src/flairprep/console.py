@@ -13,6 +13,7 @@ from flairprep.errors import FlairprepError
 
 T = TypeVar("T")
 
+SILENT = 2  # s
 SHOWN = 5  # cases of one code that are told one by one
 
 
@@ -32,18 +33,22 @@ def debugging() -> bool:
 
 
 def progress(items: Iterable[T], total: int, label: str, unit: str = "case") -> Iterator[T]:
-    """Passes `items` through and shows the count and the time left: a bar on a terminal, else a line every 10 %."""
+    """Passes `items` through and shows the count and the time left: a bar on a terminal, else a line every 10 %.
+
+    Nothing is shown in the first SILENT seconds.
+    """
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        yield from tqdm(items, total=total, desc=label, unit=unit, file=sys.stderr)
+        yield from tqdm(items, total=total, desc=label, unit=unit, file=sys.stderr, delay=SILENT)
         return
     start, shown = time.monotonic(), 0
     for done, item in enumerate(items, 1):
         yield item
-        if done * 10 // total > shown:
+        spent = time.monotonic() - start
+        if done * 10 // total > shown and spent >= SILENT:
             shown = done * 10 // total
-            left = (time.monotonic() - start) / done * (total - done)
+            left = spent / done * (total - done)
             print(f"{label}: {done} of {total} {unit}s, about {left:.0f} s left", file=sys.stderr, flush=True)
 
 

@@ -6,10 +6,12 @@ import math
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+SYNCS = 16  # files at a time
 PARTIAL = Path(".dvc/tmp/flairprep")  # inside what DVC's own .gitignore hides, on the outs' file system
 
 
@@ -66,8 +68,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
         yield partial
         for left in partial.rglob(".*.partial*"):  # by a worker that was killed while it wrote
             left.unlink()
-        for file in sorted(partial.rglob("*")):
-            _sync(file)
+        with ThreadPoolExecutor(SYNCS) as threads:  # a disk takes what waits together at once
+            list(threads.map(_sync, partial.rglob("*")))
         if path.exists():
             path.rename(former)
         partial.rename(path)

@@ -22,6 +22,7 @@ from pydicom.filereader import read_dataset, read_partial
 from pydicom.pixels import get_decoder
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -164,12 +165,20 @@ def _open(path: Path, *, pixels: bool) -> Opened | None:
             if bare:
                 return None
             raise CaseError(Code.DECODE_FAILED, "a file ends too early")
-        meta = dataset.file_meta
-        if "TransferSyntaxUID" not in meta:
-            implicit, little = dataset.original_encoding
-            explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-            meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+        _settle_syntax(dataset)
         return Opened(dataset, end)
+
+
+def _settle_syntax(dataset: Dataset) -> None:
+    """Makes the transfer syntax an UID also where it is none, or stands in the file as another kind of value."""
+    meta = dataset.file_meta
+    said = meta.get("TransferSyntaxUID")
+    if isinstance(said, UID) and said:
+        return
+    implicit, little = dataset.original_encoding
+    explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+    meta.pop("TransferSyntaxUID", None)  # with its kind, which a new value would keep
+    meta.TransferSyntaxUID = UID(str(said)) if said else ImplicitVRLittleEndian if implicit else explicit
 
 
 def _limit(pixels: bool) -> Callable[[BaseTag, str | None, int], bool]:

@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import layers
 
 from flairprep.errors import FlairprepError
@@ -76,7 +77,7 @@ def _block(x: Any, filters: int, number: int, network: Network) -> Any:
     if not network.strided:
         x = layers.MaxPooling3D(2, name=f"pool{number}")(x)
     if network.norm == "after_pool":
-        x = layers.BatchNormalization(momentum=network.norm_momentum, name=f"norm{number}")(x)
+        x = _batch_norm(x, f"norm{number}", network)
     return x
 
 
@@ -106,10 +107,16 @@ def _conv(x: Any, filters: int, name: str, network: Network, *, kernel_size: int
         name=name,
     )(x)
     if network.norm == "after_conv":
-        x = layers.BatchNormalization(momentum=network.norm_momentum, name=f"{name}_norm")(x)
+        x = _batch_norm(x, f"{name}_norm", network)
     if network.norm == "group":
         x = layers.GroupNormalization(math.gcd(8, filters), name=f"{name}_norm")(x)
     return layers.ReLU(name=f"{name}_relu")(x) if relu and normalized else x
+
+
+def _batch_norm(x: Any, name: str, network: Network) -> Any:
+    """Over the whole batch where several devices share it: else the averages would be those of a part of it."""
+    shared = tf.distribute.get_strategy().num_replicas_in_sync > 1
+    return layers.BatchNormalization(momentum=network.norm_momentum, synchronized=shared, name=name)(x)
 
 
 def _output(x: Any, network: Network, prior: float) -> Any:

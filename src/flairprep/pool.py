@@ -14,8 +14,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -108,6 +108,16 @@ def map_cases(
     Raises:
         FlairprepError: an item was lost and there is no `lost`; or what `function` raised; or see `Cluster`.
     """
+    with closing(run_cases(function, items, label, lost=lost)) as results:
+        yield from progress(results, len(items), label, unit)
+
+
+def run_cases(
+    function: Callable[[T], R], items: Sequence[T], label: str, *, lost: Callable[[T, CaseError], R] | None = None
+) -> Generator[R, None, None]:
+    """`map_cases` without progress."""
+    if not items:
+        return
     if address := os.environ.get("FLAIRPREP_SCHEDULER"):
         from flairprep.cluster import Cluster
 
@@ -115,7 +125,7 @@ def map_cases(
     else:
         pool = Pool(function, min(workers(), len(items)), terms())
     try:
-        for index, result in progress(pool.run(items), len(items), label, unit):
+        for index, result in pool.run(items):
             if not isinstance(result, CaseError):
                 yield result
             elif lost is None:

@@ -23,6 +23,7 @@ from flairprep.files import write_json
 
 NAME = "flairprep"
 VERSION = "1.0.0"
+HEAD = 12  # bytes of a record before its example: the length and its checksum
 FRAME = 16  # bytes that a record takes beside its example: the length and two checksums
 
 
@@ -90,7 +91,7 @@ def places(path: Path) -> list[Place]:
         while position < end:
             file.seek(position)
             length = int.from_bytes(file.read(8), "little")
-            found.append(Place(path, position + 12, length))
+            found.append(Place(path, position + HEAD, length))
             position += FRAME + length
     if position > end:
         raise FlairprepError(f"{path}: ends inside a record; `dvc checkout` or `dvc repro -f export` brings it back")

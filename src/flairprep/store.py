@@ -7,7 +7,10 @@ never a byte of an out.
 
 import json
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -17,8 +20,10 @@ from pydantic import TypeAdapter
 
 from flairprep import console, program, vault
 from flairprep.cases import CaseError
-from flairprep.pool import map_cases, prepare
+from flairprep.console import progress
+from flairprep.pool import AHEAD, map_cases, prepare, run_cases, workers
 
+S = TypeVar("S")
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -31,7 +36,6 @@ class Store:
     """
 
     def __init__(self, stage: str, module_file: Path | str, given: dict[str, Any]) -> None:
-        prepare()
         self.reused = 0
         self.secret = secrets.token_bytes(vault.SECRET)
         self._stage = stage
@@ -65,15 +69,33 @@ class Store:
             yield from map_cases(function, items, self._stage, lost=lost, unit=unit)
             return
         work = _Work(self._vault, self._base, function, name, inputs, out)
+        with closing(self._found(work, items, lost)) as results:
+            for found in progress(results, len(items), self._stage, unit):
+                self.reused += found.reused
+                if found.fault:
+                    self._warn(found.fault)
+                yield found.result
+
+    def _found(
+        self, work: "_Work[T, R]", items: Sequence[T], lost: Callable[[T, CaseError], R]
+    ) -> Generator["_Found[R]", None, None]:
+        """What is known comes from the store by threads of this process, all else from workers, in the items' order."""
 
         def gone(item: T, error: CaseError) -> _Found[R]:
             return _Found(lost(item, error))
 
-        for found in map_cases(work, items, self._stage, lost=gone, unit=unit):
-            self.reused += found.reused
-            if found.fault:
-                self._warn(found.fault)
-            yield found.result
+        with ThreadPoolExecutor(workers()) as threads:
+            keys = list(threads.map(work.known, items))
+            unknown = [item for item, key in zip(items, keys, strict=True) if key is None]
+            if unknown:
+                prepare()
+            computed = run_cases(work, unknown, self._stage, lost=gone)
+            known = [(item, key) for item, key in zip(items, keys, strict=True) if key is not None]
+            restored = _in_order(threads, work.restored, known)
+            with closing(computed), closing(restored):
+                for item, key in zip(items, keys, strict=True):
+                    found = next(computed if key is None else restored)
+                    yield found or next(run_cases(work, [item], self._stage, lost=gone))  # None: it is damaged
 
     def _warn(self, reason: str | None) -> None:
         if not self._warned:
@@ -101,6 +123,20 @@ class _Work(Generic[T, R]):
     inputs: Callable[[T], tuple[Sequence[Path], Any]]
     out: Path
 
+    def known(self, item: T) -> str | None:
+        """The key of an item, where there is an entry and no input need be read to tell."""
+        paths, rest = self.inputs(item)
+        if (digest := self.vault.known_digest_of(paths)) is None:
+            return None
+        key = self.vault.digest(self.base, digest, json.dumps(rest))
+        return key if self.vault.has(key) else None
+
+    def restored(self, item_and_key: tuple[T, str]) -> _Found[R] | None:
+        """What the store holds of an item under its key; None where that is damaged."""
+        item, key = item_and_key
+        kept = self.vault.restore(key, _adapter(self.function), self.out / self.name(item))
+        return None if kept is None else _Found(kept, reused=True)
+
     def __call__(self, item: T) -> _Found[R]:
         file = self.out / self.name(item)
         adapter = _adapter(self.function)
@@ -121,6 +157,20 @@ class _Work(Generic[T, R]):
     def _key(self, item: T) -> str:
         paths, rest = self.inputs(item)
         return self.vault.digest(self.base, self.vault.digest_of(paths), json.dumps(rest))
+
+
+def _in_order(threads: ThreadPoolExecutor, function: Callable[[S], R], items: Sequence[S]) -> Generator[R, None, None]:
+    """`function` of each item, in their order; at most AHEAD a worker are begun before they are asked for."""
+    begun: deque[Future[R]] = deque()
+    try:
+        for number in range(len(items) + AHEAD * workers()):
+            if number < len(items):
+                begun.append(threads.submit(function, items[number]))
+            if number >= AHEAD * workers() and begun:
+                yield begun.popleft().result()
+    finally:
+        for future in begun:
+            future.cancel()
 
 
 def _adapter(function: Callable[..., Any]) -> TypeAdapter[Any]:

@@ -1,32 +1,58 @@
 """The shards of flairprep.shards as a tf.data.Dataset."""
 
 import flairprep.backend  # noqa: F401, I001  (before tensorflow)
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from flairprep.errors import FlairprepError
-from flairprep.shards import Info, Place, example, places, read_info
+from flairprep.shards import HEAD, Info, Place, example, places, read_info
+
+BUFFER = 1 << 20  # bytes
 
 __all__ = ["Info", "dataset", "read_info"]
 
 
-def _shuffled(found: Sequence[Place], seed: int) -> Any:
-    """The examples at `found` in an order that is drawn anew in every epoch.
+def _records(found: Sequence[Place], seed: int | None) -> Any:
+    """The examples at `found`: in that order, or with a seed in one that is drawn anew in every epoch.
 
     The places are shuffled, not the records: a buffer of these would have to be read before the first is out, in every
-    epoch, and one of less than all cases shuffles less.
+    epoch, and one of less than all cases shuffles less. tensorflow alone reads: a function of Python's among the
+    threads of tf.data can wait for the interpreter for ever when a run ends in the middle of an epoch.
     """
+    paths, offsets = [str(place.path) for place in found], [place.start - HEAD for place in found]
+    order = tf.data.Dataset.from_tensor_slices((tf.constant(paths, tf.string), tf.constant(offsets, tf.int64)))
+    if seed is not None:
+        order = order.shuffle(len(found), seed=seed, reshuffle_each_iteration=True)
 
-    def read(number: Any) -> Any:
-        answer = tf.numpy_function(lambda n: np.array(example(found[n]), object), [number], tf.string, stateful=False)
-        return tf.ensure_shape(answer, ())
+    def read(path: Any, offset: Any) -> Any:
+        # tf.data.TFRecordDataset lacks byte_offsets, which its operation has.
+        shard = tf.raw_ops.TFRecordDatasetV2(
+            filenames=[path], compression_type="", buffer_size=BUFFER, byte_offsets=[offset]
+        )
+        return tf.data.experimental.from_variant(shard, tf.TensorSpec((), tf.string)).take(1)
 
-    order = tf.data.Dataset.range(len(found)).shuffle(len(found), seed=seed, reshuffle_each_iteration=True)
-    return order.map(read, num_parallel_calls=tf.data.AUTOTUNE)
+    records = order.interleave(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return records.apply(tf.data.experimental.assert_cardinality(len(found)))
+
+
+@contextmanager
+def faults(directory: Path) -> Iterator[None]:
+    """Raises what `shards.example` does of a damaged record in `directory`; tensorflow does not say which file it is.
+
+    Raises:
+        FlairprepError: see `shards.example`.
+    """
+    try:
+        yield
+    except tf.errors.DataLossError:
+        for paths in read_info(directory).shards.values():
+            for place in (place for path in paths for place in places(path)):
+                example(place)
+        raise
 
 
 def dataset(directory: Path | str, folds: Sequence[int] | None = None, *, shuffle_seed: int | None = None) -> Any:
@@ -36,7 +62,8 @@ def dataset(directory: Path | str, folds: Sequence[int] | None = None, *, shuffl
     shards (by fold, then by case_id), or shuffled anew in every epoch, reproducibly, where `shuffle_seed` is given.
 
     Raises:
-        FlairprepError: a fold that the folder does not hold.
+        FlairprepError: a fold that the folder does not hold, or a shard that ends too early; of a damaged record see
+            `faults`.
     """
     info = read_info(Path(directory))
     folds = sorted(info.cases) if folds is None else folds
@@ -44,11 +71,7 @@ def dataset(directory: Path | str, folds: Sequence[int] | None = None, *, shuffl
         raise FlairprepError(
             f"{directory}: no fold {min(unknown)}; it holds the folds {', '.join(map(str, info.cases))}"
         )
-    files = [path for fold in folds for path in info.shards[fold]]
-    if shuffle_seed is None:
-        records = tf.data.TFRecordDataset(list(map(str, files)), buffer_size=1 << 20)
-    else:
-        records = _shuffled([place for path in files for place in places(path)], shuffle_seed)
+    found = [place for fold in folds for path in info.shards[fold] for place in places(path)]
     spec = {
         "image": tf.io.FixedLenFeature([], tf.string),
         "label": tf.io.FixedLenFeature([], tf.int64),
@@ -60,5 +83,4 @@ def dataset(directory: Path | str, folds: Sequence[int] | None = None, *, shuffl
         image = tf.reshape(tf.io.decode_raw(example["image"], tf.float16), info.image_shape)
         return {**example, "image": image}
 
-    counted = tf.data.experimental.assert_cardinality(sum(info.cases[fold] for fold in folds))
-    return records.map(decode, num_parallel_calls=tf.data.AUTOTUNE).apply(counted)
+    return _records(found, shuffle_seed).map(decode, num_parallel_calls=tf.data.AUTOTUNE)

@@ -27,6 +27,7 @@ SECRET = 32  # bytes
 RACY = 2_000_000_000  # ns: as in git, a file this young may change again without its time changing
 LEFTOVER = 86_400  # s after which a temporary file belongs to no living run
 SPARE = 0.05  # the share of the disk that is left free, for the outs
+PART = 1 << 20  # bytes that are read at a time
 FICLONE = 0x40049409  # linux/fs.h
 
 
@@ -42,18 +43,33 @@ class Vault:
         return hmac.new(self.secret, json.dumps(parts).encode(), "sha256").hexdigest()
 
     def digest_of(self, paths: Sequence[Path]) -> str:
-        """Of the files' bytes in order; remembered for as long as device, inode, size and time of each stay."""
-        stats = [path.stat() for path in paths]
-        name, now = self._seen(stats), time.time_ns()
+        """Of the files' bytes in order; remembered for as long as device, inode, size and time of each stay.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        stats, now = [path.stat() for path in paths], time.time_ns()
+        if (known := self._remembered(stats)) is not None:
+            return known
+        found = self.digest(*map(_sha256, paths))
+        if all(now - stat.st_mtime_ns >= RACY for stat in stats):
+            self._remember(self._seen(stats), found)
+        return found
+
+    def known_digest_of(self, paths: Sequence[Path]) -> str | None:
+        """`digest_of` without reading the files; None where that cannot be."""
+        with suppress(OSError):
+            return self._remembered([path.stat() for path in paths])
+        return None
+
+    def _remembered(self, stats: Sequence[os.stat_result]) -> str | None:
+        name = self._seen(stats)
         place = self.root / "seen" / name[:2] / name
         with suppress(OSError, ValueError):
             known = self._unseal(name, place.read_text())
             _use(place)
             return known
-        found = self.digest(*map(_sha256, paths))
-        if all(now - stat.st_mtime_ns >= RACY for stat in stats):
-            self._remember(name, found)
-        return found
+        return None
 
     def _seen(self, stats: Sequence[os.stat_result]) -> str:
         return self.digest("seen", *(f"{s.st_dev} {s.st_ino} {s.st_size} {s.st_mtime_ns}" for s in stats))
@@ -75,6 +91,12 @@ class Vault:
             os.utime(file, ns=(past, past))
             self._remember(self._seen([file.stat()]), self.digest(sha256))
 
+    def has(self, key: str) -> bool:
+        """Whether there is an entry; only `restore` can tell whether it is sound."""
+        with suppress(OSError):  # it may not be looked for
+            return self._entry(key).exists()
+        return False
+
     def restore(self, key: str, adapter: TypeAdapter[Any], file: Path) -> Any:
         """The result kept under `key`, its file put to `file`; None where there is none, or a damaged one, removed."""
         entry = self._entry(key)
@@ -83,8 +105,7 @@ class Vault:
             record = json.loads(self._unseal(key, (entry / "record").read_text()))
             result = adapter.validate_python(record["result"])
             if record["sha256"]:
-                _copy(entry / "file", partial)
-                if _sha256(partial) != record["sha256"]:
+                if _copy(entry / "file", partial) != record["sha256"]:
                     raise ValueError(f"{entry}: another file than was kept")
                 partial.replace(file)
                 self._remember_own(file, record["sha256"])
@@ -103,12 +124,9 @@ class Vault:
             OSError: they cannot be written, or the disk is nearly full.
             ValueError: JSON would give another result back.
         """
-        sha256 = _sha256(file) if file.is_file() else None
-        record = json.dumps({"sha256": sha256, "result": adapter.dump_python(result, mode="json")}, allow_nan=False)
-        if adapter.validate_python(json.loads(record)["result"]) != result:
+        dumped = json.dumps(adapter.dump_python(result, mode="json"), allow_nan=False)
+        if adapter.validate_python(json.loads(dumped)) != result:
             raise ValueError("JSON gives another result back")
-        if sha256:
-            self._remember_own(file, sha256)
         disk = shutil.disk_usage(self.root)
         if disk.free < disk.total * SPARE:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -116,9 +134,11 @@ class Vault:
         with self._temporary() as made:
             new = Path(made, key)
             new.mkdir(mode=0o700)
+            sha256 = _copy(file, new / "file") if file.is_file() else None
+            record = json.dumps({"sha256": sha256, "result": json.loads(dumped)})
             (new / "record").write_text(self._seal(key, record))
             if sha256:
-                _copy(file, new / "file")
+                self._remember_own(file, sha256)
             entry.parent.mkdir(mode=0o700, exist_ok=True)
             try:
                 new.rename(entry)
@@ -147,12 +167,18 @@ def _sha256(path: Path) -> str:  # where the CPU has instructions for it, twice 
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path) -> str:
+    """The SHA-256 of what it copies, in hex."""
     with source.open("rb") as old, target.open("wb") as new:
         try:
             fcntl.ioctl(new.fileno(), FICLONE, old.fileno())
         except OSError:  # another file system, or one that shares no blocks
-            shutil.copyfileobj(old, new, 1 << 20)
+            found = hashlib.sha256()
+            while part := old.read(PART):
+                found.update(part)
+                new.write(part)
+            return found.hexdigest()
+    return _sha256(target)
 
 
 def _use(path: Path) -> None:

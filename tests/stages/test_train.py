@@ -175,9 +175,8 @@ def test_a_loss_that_is_not_a_number_ends_the_run_and_names_lr(project: Path) ->
     assert not (project / "data/train").exists()
 
 
-def test_several_devices_share_the_batches_and_every_case_is_predicted_once(project: Path) -> None:
-    """The last batches of 14 training and of 7 validation cases cannot be shared evenly."""
-    write_params(project, **merged({"epochs": 2}))
+def on_two_devices() -> subprocess.CompletedProcess[str]:
+    """The stage in a process that has two logical devices."""
     script = (
         "import flairprep.backend, tensorflow as tf\n"
         "tf.config.set_visible_devices([], 'GPU')\n"
@@ -191,6 +190,26 @@ def test_several_devices_share_the_batches_and_every_case_is_predicted_once(proj
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_several_devices_train_what_one_does(project: Path) -> None:
+    """Batch normalisation, too, is over all of a batch, here of all cases: several devices have another order."""
+    network = {"name": "resnet3d", "filters": [4], "norm": "after_conv"}
+    changed = {"epochs": 4, "batch_size": 14, "lr": 1e-2, "model": network, "train": {"augment": "none"}}
+    alone = table(trained(project, "alone", **changed) / "val_predictions.csv")
+    write_params(project, **merged(changed))
+    on_two_devices()
+    shared = table(project / "data/train/val_predictions.csv")
+    assert list(alone["case_id"]) == list(shared["case_id"])
+    np.testing.assert_allclose(shared["probability"], alone["probability"], atol=1e-4)
+    assert alone["probability"].std() > 1e-3
+
+
+def test_several_devices_share_the_batches_and_every_case_is_predicted_once(project: Path) -> None:
+    """The last batches of 14 training and of 7 validation cases cannot be shared evenly."""
+    write_params(project, **merged({"epochs": 2}))
+    done = on_two_devices()
     assert done.stdout.startswith("MirroredStrategy 2\n")
     out = project / "data/train"
     every = table(out / "val_predictions.csv")

@@ -150,11 +150,12 @@ def report(found: Sequence[Check], band: tuple[float, float] | None) -> dict[str
 def main() -> None:
     """Reads data/export (and split.csv, where it is), writes reports/sanity.json and data/sanity/gate."""
     section, network = params.load(Params, "sanity"), params.load(model.Params, "model")
-    cases = looks(EXPORT)
-    split = read_csv(SPLIT, ("case_id", "label", "group", "fold")) if SPLIT.exists() else None
-    prior = float(np.mean([case.label for case in cases]))
-    of_model, band = of_network(network, prior, section.seed)
-    found = [*of_tensors(cases, split, section.seed), *of_model]
+    with tfrecord.faults(EXPORT):
+        cases = looks(EXPORT)
+        split = read_csv(SPLIT, ("case_id", "label", "group", "fold")) if SPLIT.exists() else None
+        prior = float(np.mean([case.label for case in cases]))
+        of_model, band = of_network(network, prior, section.seed)
+        found = [*of_tensors(cases, split, section.seed), *of_model]
     for check in found:
         console.say(f"sanity: {check.verdict}: {check.name}: {check.text}")
     files.write_json(OUT, report(found, band))

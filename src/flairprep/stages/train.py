@@ -171,7 +171,16 @@ def train(run: Run, recipe: Recipe, section: model.Params, out: Path) -> Recorde
         callbacks.append(keras.callbacks.EarlyStopping(patience=recipe.patience, **watched))
     shares = np.bincount(training.labels, minlength=2) / len(training.labels)
     weights = {label: 0.5 / share for label, share in enumerate(shares)} if recipe.class_weight == "balanced" else None
-    network.fit(batches, epochs=run.epochs, callbacks=callbacks, class_weight=weights, shuffle=False, verbose=0)
+    # Repeated, so that the next epoch's first batches are read during this one's validation.
+    network.fit(
+        batches.repeat(),
+        epochs=run.epochs,
+        steps_per_epoch=steps,
+        callbacks=callbacks,
+        class_weight=weights,
+        shuffle=False,
+        verbose=0,
+    )
     network.load_weights(best)
     best.unlink()
     network.save(out / "model.keras")
@@ -189,7 +198,7 @@ def main() -> None:
     """Reads data/export (and, for a warning, reports/sanity.json where it is), writes data/train."""
     run, section = params.load(Run), params.load(model.Params, "model")
     recipe = resolve(params.load(Params, "train"), section.name)
-    with files.whole_folder(OUT) as out:
+    with files.whole_folder(OUT) as out, tfrecord.faults(EXPORT):
         recorder = train(run, recipe, section, out)
         write_csv(out / "history.csv", pd.DataFrame(recorder.history))
         write_csv(out / "val_predictions.csv", pd.concat(recorder.predictions))
