@@ -193,28 +193,27 @@ def _files(folder: Path, dicom_dir: Path) -> tuple[list[Path], int]:
     Links to files are, where they lead to one inside `dicom_dir` or in DVC's cache; links to folders are not, so
     nothing loops.
     """
-    inside = dicom_dir.resolve()
-    paths, stray = [], int(folder.is_symlink())
-    for place, folders, names in os.walk(folder, onerror=_unlisted):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        stray += sum((Path(place) / name).is_symlink() for name in folders)
-        for name in sorted(names):
-            path = Path(place) / name
-            if name.startswith(".") or path == dicom_dir / identifiers.KEY:
-                continue
-            try:
-                if path.is_symlink() and not _may_follow(path, inside):
+    inside, key = dicom_dir.resolve(), str(dicom_dir / identifiers.KEY)
+    paths, stray, waiting = [], int(folder.is_symlink()), [folder]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as found:
+                entries = [entry for entry in found if not entry.name.startswith(".") and entry.path != key]
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+                elif entry.is_symlink() and not _may_follow(Path(entry.path), inside):
                     stray += 1
-                elif path.is_file():
-                    paths.append(path)
-            except OSError as error:
-                _unlisted(error)
-    return paths, stray
+                elif entry.is_file():
+                    paths.append(entry.path)
+        except OSError as error:
+            _unlisted(error)
+    return list(map(Path, sorted(paths))), stray
 
 
 def _may_follow(link: Path, inside: Path) -> bool:
     target = Path(os.path.realpath(link))
-    return target.exists() and (target.is_relative_to(inside) or CACHED.search(target.as_posix()) is not None)
+    return target.is_file() and (target.is_relative_to(inside) or CACHED.search(target.as_posix()) is not None)
 
 
 def _unlisted(error: OSError) -> None:
