@@ -436,6 +436,7 @@ NOT_RUN = {
     r"flairprep key": "for exports; the miniature has a folder a case. tests/test_cli.py runs it",
     r"dvc remote .*|dvc push.*|dvc pull.*|git push|dvc exp (push|pull) .*": "there is no remote",
     r"dask .*|FLAIRPREP_SCHEDULER=.*": "there is no cluster; tests/test_cluster.py makes one",
+    r"TF_CONFIG=.*": "there are no other hosts; tests/test_hosts.py runs it as two processes",
     r"flairprep cache .*": "it works on the user's own store",
 }
 # How the pass types what would take long, ask, or have nothing to do.

@@ -92,6 +92,54 @@ def test_what_enters_the_key() -> None:
     assert run({"clip": 6}, items="bc")[1] == ""
 
 
+def aged(*items: str) -> None:
+    """Old enough files for their digests to be remembered."""
+    for item in items:
+        os.utime(item, (1e9, 1e9))
+
+
+def test_known_items_need_no_worker_and_unknown_ones_get_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    aged("a", "b", "c")
+    first, _, _ = run()
+    given: list[Sequence[str]] = []
+
+    def counted(function: Any, items: Sequence[str], label: str, **options: Any) -> Iterator[Any]:
+        given.append(items)
+        yield from map(function, items)
+
+    monkeypatch.setattr(store, "run_cases", counted)
+    monkeypatch.setattr(store, "prepare", lambda: given.append("prepared"))
+    assert run() == (first, "", 3)
+    assert given == []
+    Path("b").write_text("4")
+    found, computed, reused = run()
+    assert (computed, reused) == ("b", 2)
+    assert [outcome.case_id for outcome in found] == ["a", "b", "c"]
+    assert given == ["prepared", ["b"]]
+
+
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_many_items_come_in_order_however_many_are_known(workers: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLAIRPREP_WORKERS", workers)
+    items = [f"n{number:02d}" for number in range(40)]
+    for number, item in enumerate(items):
+        Path(item).write_text(str(number + 1))
+    aged(*items)
+    run(items=[item for number, item in enumerate(items) if number % 3])
+    found, computed, reused = run(items=items)
+    assert [outcome.case_id for outcome in found] == items
+    assert (computed, reused) == ("".join(items[::3]), 26)
+
+
+def test_a_damaged_file_of_a_known_item_is_made_again(tmp_path: Path) -> None:
+    aged("a", "b", "c")
+    first, _, _ = run()
+    kept = [path for path in (tmp_path / "store").rglob("file") if path.read_text() == "9"]
+    kept[0].write_text("8")
+    assert run() == (first, "c", 2)
+    assert run() == (first, "", 3)
+
+
 def test_code_enters_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     run()
     real = store.program.describe

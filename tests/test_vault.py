@@ -195,6 +195,30 @@ def test_a_file_that_was_kept_or_restored_need_not_be_read_and_its_change_is_see
     assert opened.digest_of([tmp_path / "back"]) == found
 
 
+def test_a_digest_is_known_without_reading_or_not_at_all(
+    opened: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "scan"
+    path.write_bytes(b"voxels")
+    aged(path, DAY)
+    counted = Counted(monkeypatch)
+    assert opened.known_digest_of([path]) is None
+    assert opened.known_digest_of([tmp_path / "none"]) is None
+    assert counted.read == 0
+    found = opened.digest_of([path])
+    assert counted.read == 1
+    assert opened.known_digest_of([path]) == found
+    path.write_bytes(b"others")
+    assert opened.known_digest_of([path]) is None
+    assert counted.read == 1
+
+
+def test_an_entry_is_there_or_not(opened: Vault, tmp_path: Path) -> None:
+    assert not opened.has(KEY)
+    put(opened, tmp_path)
+    assert opened.has(KEY)
+
+
 def test_files_count_in_their_order(opened: Vault, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_text(name)
