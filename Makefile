@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3 pytho
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint types fuzz bench bench-scale bench-increment bench-verdict bench-audit bench-demo lock clean
+.PHONY: demo test lint types fuzz bench bench-training bench-scale bench-increment bench-verdict bench-audit bench-demo lock clean
 
 demo: .venv/done
 	@git config user.email >/dev/null || { git config user.name "$$(id -un)"; git config user.email "$$(id -un)@localhost"; \
@@ -33,14 +33,15 @@ fuzz: .venv/done
 	@mkdir -p bench/results
 	@python bench/fuzz.py --files 5000 --seed 0 --kills 50 >bench/results/fuzz.txt; status=$$?; cat bench/results/fuzz.txt; exit $$status
 
-# Speed beside other tools, those of the extra `bench` that are installed (15 minutes); cohorts of up to 5,000 (15).
+# Speed beside other tools, those of the extra `bench` that are installed (10 minutes); steps of training (5); cohorts of
+# up to 5,000 (15).
 bench: .venv/done
 	@mkdir -p bench/results
 	@python bench/speed.py --json bench/results/speed.json >bench/results/speed.txt; status=$$?; cat bench/results/speed.txt; exit $$status
 
-bench-scale: .venv/done
+bench-training bench-scale: bench-%: .venv/done
 	@mkdir -p bench/results
-	@python bench/scale.py --json bench/results/scale.json >bench/results/scale.txt; status=$$?; cat bench/results/scale.txt; exit $$status
+	@python bench/$*.py --json bench/results/$*.json >bench/results/$*.txt; status=$$?; cat bench/results/$*.txt; exit $$status
 
 # Verdicts on simulated runs (20 minutes), the audit on small volumes (4), 50 demo cohorts from DICOM to verdict (40), and
 # what one case more than 200 costs (10; 15 GB of disk for a while).

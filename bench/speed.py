@@ -12,7 +12,6 @@ left out: pip install flairprep[bench].
 # ruff: noqa: E402
 import os
 
-EPOCHS = 3
 ONE = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 os.environ |= dict.fromkeys(ONE, "1") | {"FLAIRPREP_CACHE": "off"}
 
@@ -54,7 +53,7 @@ HEAD = (68.0, 86.0, 64.0)  # mm, half axes left to right, front to back, up and 
 NOISE = 12.0  # standard deviation, of 350 to 850
 SHAPE = (128, 128, 64)  # of the network's input, (x, y, z)
 PLANES = {"axial": ((1, 0, 0), (0, 1, 0)), "sagittal": ((0, 1, 0), (0, 0, -1))}  # directions of rows and columns
-PACKAGES = ("numpy", "SimpleITK", "pydicom", "tensorflow-cpu", "monai", "itk", "torch", "torchio", "dcm2niix")
+PACKAGES = ("numpy", "SimpleITK", "pydicom", "monai", "itk", "torch", "torchio", "dcm2niix")
 PACKAGES = (*PACKAGES, "dicom2nifti", "opencv-python-headless", "zlib-ng")
 INPUT, VOLUME, WHOLE = "DICOM to the network's input", "DICOM to a compressed volume", "The same of whole heads"
 
@@ -412,142 +411,13 @@ def _lost(case: Path, error: Exception) -> None:
     raise error
 
 
-# Training
-
-
-BATCH = {"resnet3d": 4, "question_cnn": 2}
-TRAINED = 8  # cases an epoch
-
-
-@cache
-def _ours(directory: Path, name: str) -> Any:
-    from flairprep import training
-
-    kinds: dict[str, Any] = dict.fromkeys(("skip", "norm", "norm_momentum", "dropout", "filters", "dense", "init"))
-    training.seeded(0)
-    batches = training.training_batches(directory, [0], "none", batch_size=BATCH[name], seed=0)
-    network = training.compiled(training.model.Params(name=name, **kinds), (64, 128, 128, 1), prior=0.5, rate=1e-4)
-    return network, batches
-
-
-def epoch_of_ours(directory: Path, name: str) -> float:
-    """Seconds a training step, of a network of flairprep's fed from shards."""
-    network, batches = _ours(directory, name)
-    return _epoch(lambda: network.fit(batches, verbose=0, shuffle=False), name)
-
-
-@cache
-def _bare() -> Any:
-    import keras
-    from keras import layers
-
-    inputs = keras.Input((64, 128, 128, 1))
-    x = inputs
-    for filters in (64, 64, 128, 256):
-        x = layers.Conv3D(filters, 3, activation="relu")(x)
-        x = layers.MaxPool3D(2)(x)
-        x = layers.BatchNormalization()(x)
-    x = layers.GlobalAveragePooling3D()(x)
-    x = layers.Dense(512, activation="relu")(x)
-    x = layers.Dropout(0.3)(x)
-    network = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(x))
-    network.compile(keras.optimizers.Adam(1e-4), "binary_crossentropy", metrics=["acc"], jit_compile=False)
-    rng = np.random.default_rng(0)
-    return network, rng.standard_normal((TRAINED, 64, 128, 128, 1), np.float32), np.arange(TRAINED) % 2
-
-
-def epoch_of_bare() -> float:
-    """Seconds a training step, of the question's network in plain Keras on arrays in memory."""
-    network, images, labels = _bare()
-    return _epoch(lambda: network.fit(images, labels, batch_size=BATCH["question_cnn"], verbose=0), "question_cnn")
-
-
-def _epoch(fit: Callable[[], Any], name: str) -> float:
-    start = time.perf_counter()
-    fit()
-    return (time.perf_counter() - start) / (TRAINED // BATCH[name])
-
-
-def reading(directory: Path) -> float:
-    """Cases a second from the shards on the disk to batches, shuffled; the median epoch but the first, which traces."""
-    from flairprep import training
-
-    batches = training.training_batches(directory, [0], "none", batch_size=4, seed=0)
-    rates = []
-    for _ in range(6):
-        start = time.perf_counter()
-        count = sum(len(labels) for _, labels in batches)
-        rates.append(count / (time.perf_counter() - start))
-    return median(rates[1:])
-
-
-def waiting(directory: Path) -> float:
-    """The share of EPOCHS of the default network, augmented as by default, in which it waits for the next batch."""
-    from flairprep import training
-
-    network, _ = _ours(directory, "resnet3d")
-    batches = training.training_batches(directory, [0], "flip_shift", batch_size=BATCH["resnet3d"], seed=0)
-    network.train_on_batch(*next(iter(batches)))
-    waited, start = 0.0, time.perf_counter()
-    source = iter(batches.repeat(EPOCHS))
-    while True:
-        asked = time.perf_counter()
-        batch = next(source, None)
-        waited += time.perf_counter() - asked
-        if batch is None:
-            return waited / (time.perf_counter() - start)
-        network.train_on_batch(*batch)
-
-
-def write_shards(directory: Path, count: int) -> None:
-    """A fold of `count` cases of the network's shape."""
-    rng = np.random.default_rng(0)
-    directory.mkdir(parents=True)
-    paths = []
-    for number in range(count):
-        image = rng.standard_normal((*SHAPE[::-1], 1), np.float32).astype(np.float16)
-        paths.append(directory / f"{number}.record")
-        paths[-1].write_bytes(shards.record(image, number % 2, f"{number:05d}"))
-    entry = shards.write_fold(directory, 0, paths, count, 64)
-    shards.write_info(directory, [entry], (*SHAPE[::-1], 1))
-
-
-def train_bench(folder: Path, rounds: int) -> dict[str, float]:
-    """What a training step costs, and whether the shards can feed it; the processes take all cores."""
-    few, many = folder / "few", folder / "many"
-    write_shards(few, TRAINED)
-    write_shards(many, 192)
-    for name in ONE:
-        os.environ.pop(name, None)
-    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # as flairprep sets it: without, plain Keras takes three times as long
-    context = get_context("spawn")
-    with ProcessPoolExecutor(1, context) as ours, ProcessPoolExecutor(1, context) as bare:
-        rate = ours.submit(reading, many).result()
-        waited = median(ours.submit(waiting, many).result() for _ in range(rounds))
-        default = [ours.submit(epoch_of_ours, few, "resnet3d").result() for _ in range(rounds + 1)][1:]
-        pairs = []
-        for number in range(rounds + 1):
-            pair = ours.submit(epoch_of_ours, few, "question_cnn").result(), bare.submit(epoch_of_bare).result()
-            pairs += [pair] if number else []
-    consumed = BATCH["resnet3d"] / median(default)
-    return {
-        "cases_a_second_read": rate,
-        "cases_a_second_trained": consumed,
-        "read_over_trained": rate / consumed,
-        "waiting": waited,
-        "question_cnn_step": median(one for one, _ in pairs),
-        "bare_keras_step": median(other for _, other in pairs),
-        "question_cnn_over_bare": median(one / other for one, other in pairs),
-    }
-
-
 def main() -> None:
     """Prints the tables, and writes them as JSON where --json says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="*", default=[], help="words that the names of the tools hold")
-    parser.add_argument("--no-train", action="store_true", help="leave the workers and the training out")
+    parser.add_argument("--one", action="store_true", help="leave the comparison of two workers with one out")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
@@ -571,9 +441,8 @@ def main() -> None:
                 check_equal(case)
         report["bytes"] = {kind: sizes(case) for kind, case in (("stripped", stripped[0]), ("whole", whole[0]))}
         report["speed"] = lines(timed(tools, {INPUT: stripped, VOLUME: stripped, WHOLE: whole}, arguments.rounds))
-        if not arguments.no_train:
+        if not arguments.one:
             report["two_workers_over_one"] = two_workers(stripped, 3)
-            report["training"] = train_bench(folder, arguments.rounds)
     report["minutes"] = round((time.monotonic() - start) / 60, 1)
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n")
@@ -592,18 +461,8 @@ def show(report: dict[str, Any]) -> None:
     print()
     for kind, found in report["bytes"].items():
         print(f"{kind} heads, MB a case: " + ", ".join(f"{name} {size / 1e6:.1f}" for name, size in found.items()))
-    if "training" in report:
-        found = report["training"]
+    if "two_workers_over_one" in report:
         print(f"\n2 workers over 1: {report['two_workers_over_one']:.2f}")
-        print(
-            f"shards to batches: {found['cases_a_second_read']:.0f} cases a second, "
-            f"{found['read_over_trained']:.1f} times what a training step of resnet3d takes "
-            f"({found['cases_a_second_trained']:.1f}); of its epochs it waits {found['waiting']:.1%} for data"
-        )
-        print(
-            f"a step of question_cnn from shards: {found['question_cnn_step']:.2f} s, in bare Keras from memory "
-            f"{found['bare_keras_step']:.2f} s, ratio {found['question_cnn_over_bare']:.3f}"
-        )
     print(f"\n{report['minutes']} minutes", file=sys.stderr)
 
 
