@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import scipy  # whose parts come when they are first used
 import SimpleITK as sitk
-from scipy.ndimage import correlate1d
 
 from flairprep.foreground import bounds, region
 
@@ -99,7 +99,7 @@ def _smoothed(image: sitk.Image, kernels: Sequence[np.ndarray], background: floa
     values = sitk.GetArrayViewFromImage(part)
     for axis, kernel in enumerate(reversed(kernels)):
         if len(kernel) > 1:
-            values = correlate1d(values, kernel, axis, output=np.float32, mode="nearest")
+            values = scipy.ndimage.correlate1d(values, kernel, axis, output=np.float32, mode="nearest")
     smoothed = sitk.GetImageFromArray(values)
     smoothed.CopyInformation(part)
     return smoothed

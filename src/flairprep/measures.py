@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import binary_erosion
+import scipy  # whose parts come when they are first used
 
 from flairprep.foreground import bounds
 
@@ -41,7 +41,7 @@ def ordinary(values: Array, tissue: Array) -> Ordinary:
     rim = max(1, tissue.shape[-1] // RIM)
     box = tuple(slice(low, high + 1) for low, high in bounds(tissue))
     values, tissue = values[box].astype(np.float32), np.ascontiguousarray(tissue[box])
-    inner = binary_erosion(tissue, iterations=rim)
+    inner = scipy.ndimage.binary_erosion(tissue, iterations=rim)
     inner = inner if inner.any() else tissue
     median, spread = _location(values[inner])
     bright = values > median + BRIGHT * spread
