@@ -209,7 +209,7 @@ def test_a_volume_is_measured_again_only_where_it_changed(tmp_path: Path, monkey
     measured: list[sitk.Image] = []
     look = audit.look
     monkeypatch.setattr(audit, "look", lambda image, normalize: (measured.append(image), look(image, normalize))[1])
-    monkeypatch.setattr(store, "map_cases", in_this_process)
+    monkeypatch.setattr(store, "run_cases", in_this_process)
     monkeypatch.setenv("FLAIRPREP_CACHE", str(tmp_path / "store"))
     assert run(cohort()) == without
     assert len(measured) == N

@@ -246,7 +246,7 @@ def test_a_picture_is_drawn_again_only_where_its_volume_changed(
     drawn: list[str] = []
     write = pictures.write
     monkeypatch.setattr(pictures, "write", lambda picture, path: (drawn.append(path.stem), write(picture, path)))
-    monkeypatch.setattr(store, "map_cases", in_this_process)
+    monkeypatch.setattr(store, "run_cases", in_this_process)
     shutil.rmtree("reports/assets")
     written()
     assert drawn == []
