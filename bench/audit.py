@@ -106,13 +106,13 @@ def audited(labels: list[int], rows: list[dict[str, str]], looks: list[Look]) ->
 
 def alike(looks: list[Look]) -> np.ndarray:
     """(n, n): the correlations of leaks, -1 of a case with itself."""
-    found = np.full((len(looks), len(looks)), -1.0)
+    found = np.empty((len(looks), len(looks)))
     with TemporaryDirectory() as scratch:
         read = np.stack([fingerprint for _, fingerprint in looks]).__getitem__
         for row, column, correlation in leaks.alike(read, len(looks), Path(scratch)):
             found[row : row + len(correlation), column : column + correlation.shape[1]] = correlation
     upper = np.triu(found, 1)
-    return upper + upper.T + np.tril(np.triu(np.full_like(found, -1)))
+    return upper + upper.T - np.eye(len(found))
 
 
 def duplicates(copies: list[demo.Case], looks: list[Look]) -> list[tuple[str, str, bool]]:

@@ -278,7 +278,7 @@ def test_a_scheduler_that_asks_for_certificates_gets_those_of_dasks_configuratio
         monkeypatch.chdir(tmp_path)
         with monkeypatch.context() as patch:
             patch.setattr(cluster, "PATIENCE", 1)
-            with pytest.raises(FlairprepError, match=r"certificates: set them in dask's"):
+            with pytest.raises(FlairprepError, match=r"certificates in dask's configuration"):
                 list(map_cases(square, [1], "test"))
         own_config = {f"distributed.comm.tls.client.{name}": str(tmp_path / name) for name in ("cert", "key")}
         with distributed.dask.config.set({"distributed.comm.tls.ca-file": str(tmp_path / "ca-file"), **own_config}):

@@ -99,7 +99,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("FLAIRPREP_CACHE", str(folder / "store"))
-        patch.setattr(store, "map_cases", in_this_process)
+        patch.setattr(store, "run_cases", in_this_process)
         patch.setattr(program, "describe", DESCRIBED)
         make(folder / "project")
         for module in STAGES.values():
@@ -123,7 +123,7 @@ def run(
     shutil.copytree(begun / "project", tmp_path / "project")
     monkeypatch.chdir(tmp_path / "project")
     monkeypatch.setenv("FLAIRPREP_WORKERS", "1")
-    monkeypatch.setattr(store, "map_cases", in_this_process)
+    monkeypatch.setattr(store, "run_cases", in_this_process)
     monkeypatch.setattr(program, "describe", DESCRIBED)
 
     def run() -> dict[str, int]:
@@ -335,7 +335,7 @@ def test_two_runs_at_once_give_the_bytes_of_one_and_leave_a_sound_store(
 @pytest.fixture
 def workers(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on with worker processes."""
-    monkeypatch.setattr(store, "map_cases", pool.map_cases)
+    monkeypatch.setattr(store, "run_cases", pool.run_cases)
 
 
 def test_workers_find_what_this_process_kept_and_the_other_way_round(
@@ -348,7 +348,7 @@ def test_workers_find_what_this_process_kept_and_the_other_way_round(
     shutil.rmtree(kept)
     assert sum(run().values()) == 6 + 3 * 5
     assert outs() == expected
-    monkeypatch.setattr(store, "map_cases", in_this_process)
+    monkeypatch.setattr(store, "run_cases", in_this_process)
     assert run() == NOTHING
     assert outs() == expected
 

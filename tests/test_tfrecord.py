@@ -111,6 +111,16 @@ def test_a_damaged_record_is_named_with_its_file(folder: Path, seed: int | None,
     assert len(names(tfrecord.dataset(tmp_path / "copy", [0, 3], shuffle_seed=seed))) == 6
 
 
+@pytest.mark.parametrize("seed", [None, 0])
+def test_a_shard_that_lacks_its_last_cases_is_refused(folder: Path, seed: int | None, tmp_path: Path) -> None:
+    copytree(folder, tmp_path / "copy")
+    [shard, *_] = sorted((tmp_path / "copy").glob("*fold1*"))
+    last = shards.places(shard)[-1]
+    shard.write_bytes(shard.read_bytes()[: last.start - shards.HEAD])
+    with pytest.raises(FlairprepError, match=r"copy: fold 1 holds 3 cases, its description says 4; "):
+        tfrecord.dataset(tmp_path / "copy", shuffle_seed=seed)
+
+
 def _read_all(directory: Path, seed: int | None) -> None:
     with tfrecord.faults(directory):
         names(tfrecord.dataset(directory, shuffle_seed=seed))

@@ -88,7 +88,7 @@ class Cluster(Generic[T, R]):
         except (OSError, ValueError, TypeError) as error:
             remedy = "start one with `dask scheduler`, or unset the variable"
             if address.startswith("tls://"):
-                remedy = "or not to this program's certificates: set them in dask's configuration, see docs/clusters.md"
+                remedy += "; name this program's certificates in dask's configuration, see docs/clusters.md"
             raise FlairprepError(f"FLAIRPREP_SCHEDULER={address}: no dask scheduler answers; {remedy}") from error
         if not terms.debug:  # what it would tell of a lost connection in 40 lines, `run` does in one
             logging.getLogger("distributed.client").setLevel(logging.CRITICAL)

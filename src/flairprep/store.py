@@ -95,7 +95,10 @@ class Store:
             with closing(computed), closing(restored):
                 for item, key in zip(items, keys, strict=True):
                     found = next(computed if key is None else restored)
-                    yield found or next(run_cases(work, [item], self._stage, lost=gone))  # None: it is damaged
+                    if found is None:  # it is damaged
+                        yield from run_cases(work, [item], self._stage, lost=gone)
+                    else:
+                        yield found
 
     def _warn(self, reason: str | None) -> None:
         if not self._warned:
@@ -125,11 +128,8 @@ class _Work(Generic[T, R]):
 
     def known(self, item: T) -> str | None:
         """The key of an item, where there is an entry and no input need be read to tell."""
-        paths, rest = self.inputs(item)
-        if (digest := self.vault.known_digest_of(paths)) is None:
-            return None
-        key = self.vault.digest(self.base, digest, json.dumps(rest))
-        return key if self.vault.has(key) else None
+        key = self._key(item, self.vault.known_digest_of)
+        return key if key and self.vault.has(key) else None
 
     def restored(self, item_and_key: tuple[T, str]) -> _Found[R] | None:
         """What the store holds of an item under its key; None where that is damaged."""
@@ -138,25 +138,26 @@ class _Work(Generic[T, R]):
         return None if kept is None else _Found(kept, reused=True)
 
     def __call__(self, item: T) -> _Found[R]:
-        file = self.out / self.name(item)
-        adapter = _adapter(self.function)
         try:
-            key = self._key(item)
+            key = self._key(item, self.vault.digest_of)
         except OSError:  # of an input; the function says it better
+            key = None
+        if key is None:
             return _Found(self.function(item))
-        if (kept := self.vault.restore(key, adapter, file)) is not None:
-            return _Found(kept, reused=True)
+        if found := self.restored((item, key)):
+            return found
         result = self.function(item)
         try:
-            if self._key(item) == key:  # else an input has changed since it was hashed
-                self.vault.keep(key, adapter, result, file)
+            if self._key(item, self.vault.digest_of) == key:  # else an input has changed since it was hashed
+                self.vault.keep(key, _adapter(self.function), result, self.out / self.name(item))
         except (OSError, ValueError) as error:
             return _Found(result, fault=getattr(error, "strerror", None) or type(error).__name__)
         return _Found(result)
 
-    def _key(self, item: T) -> str:
+    def _key(self, item: T, digest_of: Callable[[Sequence[Path]], str | None]) -> str | None:
         paths, rest = self.inputs(item)
-        return self.vault.digest(self.base, self.vault.digest_of(paths), json.dumps(rest))
+        digest = digest_of(paths)
+        return None if digest is None else self.vault.digest(self.base, digest, json.dumps(rest))
 
 
 def _in_order(threads: ThreadPoolExecutor, function: Callable[[S], R], items: Sequence[S]) -> Generator[R, None, None]:

@@ -11,9 +11,9 @@ import tensorflow as tf
 from flairprep.errors import FlairprepError
 from flairprep.shards import HEAD, Info, Place, example, places, read_info
 
-BUFFER = 1 << 20  # bytes
+__all__ = ["Info", "dataset", "faults", "read_info"]
 
-__all__ = ["Info", "dataset", "read_info"]
+BUFFER = 1 << 20  # bytes
 
 
 def _records(found: Sequence[Place], seed: int | None) -> Any:
@@ -39,6 +39,22 @@ def _records(found: Sequence[Place], seed: int | None) -> Any:
     return records.apply(tf.data.experimental.assert_cardinality(len(found)))
 
 
+def _places(info: Info, folds: Sequence[int]) -> list[Place]:
+    """Those of all cases of `folds`.
+
+    Raises:
+        FlairprepError: a fold holds another number of them than its description says, or see `shards.places`.
+    """
+    found = {fold: [place for path in info.shards[fold] for place in places(path)] for fold in folds}
+    for fold, there in found.items():
+        if len(there) != info.cases[fold]:
+            raise FlairprepError(
+                f"{info.shards[fold][0].parent}: fold {fold} holds {len(there)} cases, its description says "
+                f"{info.cases[fold]}; `dvc checkout` or `dvc repro -f export` brings it back"
+            )
+    return [place for there in found.values() for place in there]
+
+
 @contextmanager
 def faults(directory: Path) -> Iterator[None]:
     """Raises what `shards.example` does of a damaged record in `directory`; tensorflow does not say which file it is.
@@ -49,9 +65,9 @@ def faults(directory: Path) -> Iterator[None]:
     try:
         yield
     except tf.errors.DataLossError:
-        for paths in read_info(directory).shards.values():
-            for place in (place for path in paths for place in places(path)):
-                example(place)
+        info = read_info(directory)
+        for place in _places(info, list(info.shards)):
+            example(place)
         raise
 
 
@@ -62,8 +78,8 @@ def dataset(directory: Path | str, folds: Sequence[int] | None = None, *, shuffl
     shards (by fold, then by case_id), or shuffled anew in every epoch, reproducibly, where `shuffle_seed` is given.
 
     Raises:
-        FlairprepError: a fold that the folder does not hold, or a shard that ends too early; of a damaged record see
-            `faults`.
+        FlairprepError: a fold that the folder does not hold, or a shard that lacks some of its cases; of a damaged
+            record see `faults`.
     """
     info = read_info(Path(directory))
     folds = sorted(info.cases) if folds is None else folds
@@ -71,7 +87,6 @@ def dataset(directory: Path | str, folds: Sequence[int] | None = None, *, shuffl
         raise FlairprepError(
             f"{directory}: no fold {min(unknown)}; it holds the folds {', '.join(map(str, info.cases))}"
         )
-    found = [place for fold in folds for path in info.shards[fold] for place in places(path)]
     spec = {
         "image": tf.io.FixedLenFeature([], tf.string),
         "label": tf.io.FixedLenFeature([], tf.int64),
@@ -83,4 +98,4 @@ def dataset(directory: Path | str, folds: Sequence[int] | None = None, *, shuffl
         image = tf.reshape(tf.io.decode_raw(example["image"], tf.float16), info.image_shape)
         return {**example, "image": image}
 
-    return _records(found, shuffle_seed).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+    return _records(_places(info, folds), shuffle_seed).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
