@@ -173,9 +173,7 @@ def main() -> None:
         def fingerprints(cases: slice) -> np.ndarray:
             return np.stack([np.load(out / file_name(case_id), allow_pickle=False) for case_id in case_ids[cases]])
 
-        with threadpool_limits(
-            1
-        ):  # on a machine that is shared, threads that wait for one another take 5 times as long
+        with threadpool_limits(1):  # several, on cores that others use too, take five times as long
             report = audit(table.reset_index(drop=True), fields, looks, fingerprints, section, normalize.intensity, out)
     tests = sum(item["p"] is not None for item in report["items"])
     if tests >= section.alpha * (1 + section.permutations):
