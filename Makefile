@@ -20,7 +20,7 @@ demo: .venv/done
 	@echo '           flairprep compare'
 
 test: .venv/done
-	@pytest -q -n 2 --dist loadfile tests
+	@pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests
 
 lint: .venv/done
 	@ruff check . && ruff format --check .
