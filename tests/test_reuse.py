@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,8 +18,8 @@ import phantoms
 import pytest
 from workspace import contents, in_this_process, write_params
 
-from flairprep import cases, dicom, pool, program, raw, store
-from flairprep.cases import Code
+from flairprep import cases, dicom, headers, identifiers, pool, program, raw, store
+from flairprep.cases import CaseError, Code
 from flairprep.errors import FlairprepError
 from flairprep.stages import export, ingest, normalize, select_slices
 
@@ -366,6 +366,109 @@ def dies_at_three(case: raw.Case, *, params: ingest.Params, volumes_dir: Path) -
     if case.case_id == GOOD[3]:
         os.kill(os.getpid(), signal.SIGKILL)
     return REAL(case, params=params, volumes_dir=volumes_dir)
+
+
+@pytest.fixture
+def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[set[str], list[raw.Case]]]:
+    """Finds the cases of an export with three patients, one of them in two folders; whose folders' headers it read."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FLAIRPREP_CACHE", str(tmp_path / "store"))
+    for module, name in ((store, "run_cases"), (raw, "map_cases")):
+        monkeypatch.setattr(module, name, in_this_process)
+    monkeypatch.setattr(program, "describe", DESCRIBED)
+    for number in range(3):
+        export_of(number)
+    export_of(0, "again")
+    identifiers.make_key(RAW)
+    asked: set[str] = set()
+    header = headers.header
+
+    def noted(path: Path) -> headers.Header | None:
+        asked.add(path.parent.relative_to(RAW).as_posix())
+        return header(path)
+
+    monkeypatch.setattr(headers, "header", noted)
+
+    def read() -> tuple[set[str], list[raw.Case]]:
+        asked.clear()
+        cases = raw.find_cases(RAW, "FLAIR")
+        return set(asked), cases
+
+    return read
+
+
+def export_of(number: int, name: str = "0") -> None:
+    """A patient's files, as archives put them."""
+    rng = np.random.default_rng([number, len(name)])  # files of the same bytes are read once
+    values = rng.integers(1, 99, (4, 5, 5)).astype(np.int16)
+    phantoms.save(phantoms.slices(values, PatientID=f"{PATIENT} {number}"), RAW / f"P{number}/{name}", seed=number)
+
+
+Read = Callable[[], tuple[set[str], list[raw.Case]]]
+
+
+def test_of_an_export_the_headers_of_new_and_changed_folders_are_read(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders, cases = read()
+    assert folders == {"P0/0", "P0/again", "P1/0", "P2/0"}
+    assert sorted(len(case.paths) for case in cases) == [4, 4, 8]
+    assert read() == (set(), cases)
+    export_of(3)
+    folders, more = read()
+    assert folders == {"P3/0"}
+    assert {case.case_id for case in more} > {case.case_id for case in cases}
+    path = next((RAW / "P1/0").iterdir())
+    path.write_bytes(path.read_bytes().replace(f"{PATIENT} 1".encode(), f"{PATIENT} 2".encode()))
+    folders, moved = read()
+    assert folders == {"P1/0"}
+    assert sorted(len(case.paths) for case in moved) == [3, 4, 5, 8]
+    monkeypatch.setenv("FLAIRPREP_CACHE", "off")
+    assert read()[1] == moved
+    shutil.rmtree(RAW / "P3")
+    assert len(read()[1]) == 3
+
+
+def test_another_key_gives_other_ids_to_what_the_store_knows(read: Read) -> None:
+    folders, cases = read()
+    (RAW / identifiers.KEY).unlink()
+    identifiers.make_key(RAW)
+    again, others = read()
+    assert again == folders
+    assert not {case.case_id for case in others} & {case.case_id for case in cases}
+    assert sorted(case.paths for case in others) == sorted(case.paths for case in cases)
+
+
+def test_a_large_folder_is_read_and_kept_in_pieces(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, cases = read()
+    monkeypatch.setattr(raw, "PIECE", 3)
+    assert read() == ({"P0/0", "P0/again", "P1/0", "P2/0"}, cases)
+    assert read() == (set(), cases)
+
+
+def test_the_store_holds_no_patient_of_an_export(read: Read, tmp_path: Path) -> None:
+    read()
+    kept = [path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file()]
+    assert kept
+    assert not any(b"Jane" in content or b"Doe" in content for content in kept)
+    assert not any((RAW / identifiers.KEY).read_bytes().strip() in content for content in kept)
+
+
+def test_of_a_folder_that_breaks_its_process_one_file_at_a_time_is_read(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, cases = read()
+    shutil.rmtree(os.environ["FLAIRPREP_CACHE"])
+
+    def breaks_on_one(function: Any, items: Any, label: str, *, lost: Any) -> Iterator[Any]:
+        for item in items:
+            crash = item[0].parent == RAW / "P2/0"
+            yield lost(item, CaseError(Code.CRASHED, "")) if crash else function(item)
+
+    monkeypatch.setattr(store, "run_cases", breaks_on_one)
+    assert read() == ({"P0/0", "P0/again", "P1/0", "P2/0"}, cases)
+    monkeypatch.setattr(store, "run_cases", in_this_process)
+    assert read() == ({"P2/0"}, cases)  # what was lost is not kept
 
 
 def test_an_interrupted_stage_goes_on_where_it_was(run: Run, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ LONGEST_NAME = 200  # characters of a description that are looked at; the standa
 MAX_INFLATED = 2**29  # bytes that a deflated file may become
 MAX_ELEMENTS = 100_000  # of one data set, those of its sequences aside
 UNDEFINED = 0xFFFFFFFF  # a length that is not told, PS3.5 7.1.1
-PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # of floats, doubles, integers
+PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})  # of floats, doubles, integers
 MAX_LENGTH = 32767  # voxels along one axis: NIfTI-1 counts them in 16 bits
 MAX_TIME = 1e5  # ms, and whatever other unit; a larger number may be a date
 MAX_META = 2**10  # bytes in which a file names its transfer syntax
@@ -347,7 +347,7 @@ def levels(dataset: Dataset) -> tuple[Dataset, ...]:
 def value(dataset: Dataset, keyword: str) -> Any:
     """The value of an element, None where there is none; what is missing, decimals and ASCII quicker than pydicom."""
     tag = _tag(keyword)
-    item = dataset.get_item(tag) if tag in dataset else None
+    item = dataset.get_item(tag)
     if item is None:
         return None
     if isinstance(item, RawDataElement) and item.value and item.length != UNDEFINED:

@@ -51,7 +51,7 @@ def show(
         for case, survey in zip(found, surveys, strict=True)
         for draft in plan(case, survey, sequence, excluded=case.case_id in exclude)
     ]
-    work = partial(_with_volume, min_slices=min_slices, any_modality=any_modality)
+    work = partial(_with_volume, min_slices=min_slices)
     lines = list(map_cases(work, drafts, "inspect", lost=_lost, unit="series"))
     for row in _aligned([Line(*HEADINGS), *lines]):
         console.say(row)
@@ -114,13 +114,13 @@ def _survey(case: raw.Case, *, any_modality: bool) -> raw.Survey | CaseError:
         return error
 
 
-def _with_volume(draft: Draft, *, min_slices: int, any_modality: bool) -> Line:
+def _with_volume(draft: Draft, *, min_slices: int) -> Line:
     """The line with what reading the series gave: geometry and warnings, or the code that stops it."""
     line, one, notes = draft
     if one is None:
         return line
     try:
-        series = raw.read(one, any_modality=any_modality)
+        series = raw.read(one)
         header = series.header
         size = f"{header['columns']}x{header['rows']}x{header['slices']}"
         spacing = "x".join(f"{float(header[f'spacing_{axis}']):.3g}" for axis in "xyz")

@@ -7,7 +7,9 @@ any folders and names, files grouped by what their headers say, and a case id is
 import os
 import re
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from flairprep import console, headers, identifiers, params, sequences
@@ -16,8 +18,10 @@ from flairprep.dicom import Series, read_surveyed
 from flairprep.errors import FlairprepError
 from flairprep.pool import map_cases
 from flairprep.sequences import SEQUENCES, Candidate
+from flairprep.store import Store
 
 CACHED = re.compile(r"/(files/md5|cache)/[0-9a-f]{2}/[0-9a-f]{30}$")  # where DVC's own links lead
+PIECE = 1000  # files of one folder whose patients are looked up, and kept, together
 
 
 @dataclass(frozen=True)
@@ -106,9 +110,7 @@ def by_header(dicom_dir: Path) -> list[Case]:
             f"{dicom_dir}: not CASE/FLAIR/, so the case ids come from headers and must be replaced; make the key for "
             f"that with: flairprep key, and then: dvc add {dicom_dir}"
         )
-    subjects = by_subject(dicom_dir)
-    cases = [Case(identifiers.pseudonym(subject, key), tuple(paths)) for subject, paths in subjects.items()]
-    return sorted(cases, key=lambda case: case.case_id)
+    return [Case(case_id, tuple(paths)) for case_id, paths in by_subject(dicom_dir, key).items()]
 
 
 def patients(dicom_dir: Path, sequence: str, case_id: str) -> list[str]:
@@ -135,11 +137,12 @@ def _patients(case: Case) -> list[str] | CaseError:
     return names or CaseError(Code.NOT_DICOM, "none of its files can be read")
 
 
-def by_subject(dicom_dir: Path) -> dict[str, list[Path]]:
-    """Patient id (where it is empty: study) -> files, of all the files below a folder.
+def by_subject(dicom_dir: Path, key: bytes | None = None) -> dict[str, list[Path]]:
+    """Patient id (where it is empty: study) -> files, of all the files below a folder, sorted.
 
     A damaged file counts as one of the patient whose files lie beside it, if there is just one. What belongs to no
-    patient is told on standard error, in numbers.
+    patient is told on standard error, in numbers. With a key there are case ids instead of patient ids, and of folders
+    that have not changed since an earlier run no header is read.
 
     Raises:
         FlairprepError: a link that cannot be followed: whose it was is not known.
@@ -147,7 +150,8 @@ def by_subject(dicom_dir: Path) -> dict[str, list[Path]]:
     paths, stray = _files(dicom_dir, dicom_dir)
     if stray:
         raise FlairprepError(f"{dicom_dir}: {stray} links lead to folders, out of it or to nothing; put files there")
-    found = dict(zip(paths, map_cases(_subject, paths, "headers", lost=_unreadable, unit="file"), strict=True))
+    owners = _owners(paths) if key is None else _kept_owners(paths, key)
+    found = dict(zip(paths, owners, strict=True))
     subjects: dict[str, list[Path]] = defaultdict(list)
     beside: dict[Path, set[str]] = defaultdict(set)
     for path, (subject, _) in found.items():
@@ -166,15 +170,40 @@ def by_subject(dicom_dir: Path) -> dict[str, list[Path]]:
     return {subject: sorted(subjects[subject]) for subject in sorted(subjects)}
 
 
-def _subject(path: Path) -> tuple[str, str]:
-    """(patient id or study, why it may belong to nobody) of a file; "" first where it does."""
+def _owners(paths: Sequence[Path], key: bytes | None = None) -> list[tuple[str, str]]:
+    """`_owner` of each file."""
+    return list(map_cases(partial(_owner, key=key), paths, "headers", lost=_unreadable, unit="file"))
+
+
+def _kept_owners(paths: Sequence[Path], key: bytes) -> list[tuple[str, str]]:
+    """`_owner` of each file, read folder by folder, or from the store. That holds case ids, never a patient's id."""
+    folders: dict[Path, list[Path]] = defaultdict(list)
+    for path in paths:
+        folders[path.parent].append(path)
+    pieces = [files[start : start + PIECE] for files in folders.values() for start in range(0, len(files), PIECE)]
+    work, store = partial(_owners_of, key=key), Store("headers", __file__, {"key": key.hex()})
+    kept = store.map(work, pieces, inputs=lambda piece: (piece, None), lost=lambda *_: None, unit="folder")
+    found: dict[Path, tuple[str, str]] = {}
+    for piece, owners in zip(pieces, kept, strict=True):
+        # Where reading a piece has broken its process, one file at a time loses no more than the one that did.
+        found |= zip(piece, _owners(piece, key) if owners is None else owners, strict=True)
+    return [found[path] for path in paths]
+
+
+def _owners_of(piece: Sequence[Path], *, key: bytes) -> list[tuple[str, str]]:
+    return [_owner(path, key=key) for path in piece]
+
+
+def _owner(path: Path, *, key: bytes | None) -> tuple[str, str]:
+    """(patient id or study, why it may belong to nobody) of a file, with a key the case id; "" first where it does."""
     try:
         found = headers.header(path)
     except CaseError as error:
         return "", error.code.value
     if found is None:
         return "", Code.NOT_DICOM.value
-    return (found.patient or found.study or found.series), Code.NO_SERIES.value
+    subject = found.patient or found.study or found.series
+    return (subject if key is None else identifiers.pseudonym(subject, key)), Code.NO_SERIES.value
 
 
 def _unreadable(path: Path, error: CaseError) -> tuple[str, str]:
@@ -275,7 +304,7 @@ def choose(case: Case, found: Survey, sequence: str) -> tuple[Candidate, list[tu
     return best, notes
 
 
-def read(best: Candidate, *, any_modality: bool = False) -> Series:
+def read(best: Candidate) -> Series:
     """The volume of a series, once; see `dicom.read_series`.
 
     Raises:
@@ -283,4 +312,4 @@ def read(best: Candidate, *, any_modality: bool = False) -> Series:
     """
     if best.fault:
         raise best.fault
-    return read_surveyed(best.headers, any_modality=any_modality)
+    return read_surveyed(best.headers)

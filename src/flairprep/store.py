@@ -54,15 +54,16 @@ class Store:
         function: Callable[[T], R],
         items: Sequence[T],
         *,
-        name: Callable[[T], str],
         inputs: Callable[[T], tuple[Sequence[Path], Any]],
-        out: Path,
         lost: Callable[[T, CaseError], R],
+        name: Callable[[T], str] | None = None,
+        out: Path = Path(),
         unit: str = "case",
     ) -> Iterator[R]:
         """Like `pool.map_cases`, but a case that the store knows is not computed again.
 
-        function: picklable, with its result's type as annotation; it writes at most one file, out / name(item).
+        function: picklable, with its result's type as annotation; it writes at most one file, out / name(item), and
+            none without a `name`.
         inputs: the files whose bytes count, and what else of the item does, as JSON.
         """
         if self._vault is None:
@@ -122,7 +123,7 @@ class _Work(Generic[T, R]):
     vault: vault.Vault
     base: str
     function: Callable[[T], R]
-    name: Callable[[T], str]
+    name: Callable[[T], str] | None
     inputs: Callable[[T], tuple[Sequence[Path], Any]]
     out: Path
 
@@ -134,7 +135,7 @@ class _Work(Generic[T, R]):
     def restored(self, item_and_key: tuple[T, str]) -> _Found[R] | None:
         """What the store holds of an item under its key; None where that is damaged."""
         item, key = item_and_key
-        kept = self.vault.restore(key, _adapter(self.function), self.out / self.name(item))
+        kept = self.vault.restore(key, _adapter(self.function), self._file(item))
         return None if kept is None else _Found(kept, reused=True)
 
     def __call__(self, item: T) -> _Found[R]:
@@ -149,10 +150,13 @@ class _Work(Generic[T, R]):
         result = self.function(item)
         try:
             if self._key(item, self.vault.digest_of) == key:  # else an input has changed since it was hashed
-                self.vault.keep(key, _adapter(self.function), result, self.out / self.name(item))
+                self.vault.keep(key, _adapter(self.function), result, self._file(item))
         except (OSError, ValueError) as error:
             return _Found(result, fault=getattr(error, "strerror", None) or type(error).__name__)
         return _Found(result)
+
+    def _file(self, item: T) -> Path | None:
+        return self.out / self.name(item) if self.name else None
 
     def _key(self, item: T, digest_of: Callable[[Sequence[Path]], str | None]) -> str | None:
         paths, rest = self.inputs(item)

@@ -97,27 +97,31 @@ class Vault:
             return self._entry(key).exists()
         return False
 
-    def restore(self, key: str, adapter: TypeAdapter[Any], file: Path) -> Any:
+    def restore(self, key: str, adapter: TypeAdapter[Any], file: Path | None) -> Any:
         """The result kept under `key`, its file put to `file`; None where there is none, or a damaged one, removed."""
         entry = self._entry(key)
-        partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
         try:
             record = json.loads(self._unseal(key, (entry / "record").read_text()))
             result = adapter.validate_python(record["result"])
-            if record["sha256"]:
-                if _copy(entry / "file", partial) != record["sha256"]:
-                    raise ValueError(f"{entry}: another file than was kept")
-                partial.replace(file)
-                self._remember_own(file, record["sha256"])
+            if file and record["sha256"]:
+                self._restore(entry, file, record["sha256"])
         except (OSError, ValueError):
             shutil.rmtree(entry, ignore_errors=True)
             return None
-        finally:
-            partial.unlink(missing_ok=True)
         _use(entry)
         return result
 
-    def keep(self, key: str, adapter: TypeAdapter[Any], result: Any, file: Path) -> None:
+    def _restore(self, entry: Path, file: Path, sha256: str) -> None:
+        partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+        try:
+            if _copy(entry / "file", partial) != sha256:
+                raise ValueError(f"{entry}: another file than was kept")
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
+        self._remember_own(file, sha256)
+
+    def keep(self, key: str, adapter: TypeAdapter[Any], result: Any, file: Path | None) -> None:
         """`result` and, where it is there, `file`, to be found under `key`.
 
         Raises:
@@ -134,10 +138,10 @@ class Vault:
         with self._temporary() as made:
             new = Path(made, key)
             new.mkdir(mode=0o700)
-            sha256 = _copy(file, new / "file") if file.is_file() else None
+            sha256 = _copy(file, new / "file") if file and file.is_file() else None
             record = json.dumps({"sha256": sha256, "result": json.loads(dumped)})
             (new / "record").write_text(self._seal(key, record))
-            if sha256:
+            if file and sha256:
                 self._remember_own(file, sha256)
             entry.parent.mkdir(mode=0o700, exist_ok=True)
             try:
