@@ -429,6 +429,15 @@ def test_of_an_export_the_headers_of_new_and_changed_folders_are_read(
     assert len(read()[1]) == 3
 
 
+def test_workers_find_the_cases_of_an_export(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, cases = read()
+    shutil.rmtree(os.environ["FLAIRPREP_CACHE"])
+    monkeypatch.setattr(store, "run_cases", pool.run_cases)
+    assert read() == (set(), cases)  # by workers, whose reading is not noted
+    monkeypatch.setattr(store, "run_cases", in_this_process)
+    assert read() == (set(), cases)  # from the store
+
+
 def test_another_key_gives_other_ids_to_what_the_store_knows(read: Read) -> None:
     folders, cases = read()
     (RAW / identifiers.KEY).unlink()

@@ -182,7 +182,7 @@ def _kept_owners(paths: Sequence[Path], key: bytes) -> list[tuple[str, str]]:
         folders[path.parent].append(path)
     pieces = [files[start : start + PIECE] for files in folders.values() for start in range(0, len(files), PIECE)]
     work, store = partial(_owners_of, key=key), Store("headers", __file__, {"key": key.hex()})
-    kept = store.map(work, pieces, inputs=lambda piece: (piece, None), lost=lambda *_: None, unit="folder")
+    kept = store.map(work, pieces, inputs=_bytes_alone, lost=lambda *_: None, unit="folder")
     found: dict[Path, tuple[str, str]] = {}
     for piece, owners in zip(pieces, kept, strict=True):
         # Where reading a piece has broken its process, one file at a time loses no more than the one that did.
@@ -192,6 +192,10 @@ def _kept_owners(paths: Sequence[Path], key: bytes) -> list[tuple[str, str]]:
 
 def _owners_of(piece: Sequence[Path], *, key: bytes) -> list[tuple[str, str]]:
     return [_owner(path, key=key) for path in piece]
+
+
+def _bytes_alone(piece: Sequence[Path]) -> tuple[Sequence[Path], None]:
+    return piece, None
 
 
 def _owner(path: Path, *, key: bytes | None) -> tuple[str, str]:
