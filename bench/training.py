@@ -97,14 +97,18 @@ def reading(directory: Path) -> float:
 
 
 def waiting(directory: Path) -> float:
-    """The share of EPOCHS of the default network, augmented as by default, in which it waits for the next batch."""
+    """The share of EPOCHS of the default network, augmented as by default, in which it waits for the next batch.
+
+    As in fit, the first step is traced when the reading of the first batches has begun.
+    """
     from flairprep import training
 
     network, _ = _ours(directory, "resnet3d")
     batches = training.training_batches(directory, [0], "flip_shift", batch_size=BATCH["resnet3d"], seed=0)
-    network.train_on_batch(*next(iter(batches)))
-    waited, start = 0.0, time.perf_counter()
+    first = next(iter(batches))
     source = iter(batches.repeat(EPOCHS))
+    network.train_on_batch(*first)
+    waited, start = 0.0, time.perf_counter()
     while True:
         asked = time.perf_counter()
         batch = next(source, None)

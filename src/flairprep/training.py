@@ -60,7 +60,10 @@ def training_batches(
         return augmented(element["image"], drawn, augment), element["label"]
 
     pairs = tf.data.Dataset.zip((cases, seeds))
-    return pairs.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size, whole).prefetch(2)
+    early = tf.data.Options()
+    early.experimental_warm_start = True  # reads the first batches while Keras still traces the first step
+    batches = pairs.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size, whole).prefetch(2)
+    return batches.with_options(early)
 
 
 def schedule(kind: str, rate: float, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
