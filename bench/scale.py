@@ -70,6 +70,7 @@ def prepare(folder: Path, cases: int) -> None:
     for number in range(cases):
         write_case(folder / "data/raw/train", number)
     (folder / "data/raw/train_labels.csv").write_text("\n".join(["BraTS21ID,MGMT_value", *rows]) + "\n")
+    os.sync()  # as scans that have lain there: else they are written out while the stages run
 
 
 def run(stage: str, folder: Path) -> tuple[float, float]:
