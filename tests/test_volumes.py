@@ -1,6 +1,7 @@
 """Volumes on disk: read back as they were, equal bytes for equal images, and what counts as skull-stripped."""
 
 import gzip
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -112,3 +113,18 @@ def test_volume_that_the_disk_did_not_take_whole_is_no_volume(
     with pytest.raises(OSError, match="No space left"):
         volumes.write(image(ball(9)), tmp_path / "a.nii.gz")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_volume_is_written_without_a_look_at_the_others_of_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("the more files there were, the longer it would take")
+
+    for name in ("scandir", "listdir", "fsync"):
+        monkeypatch.setattr(os, name, never)
+    written = sitk.Image(3, 4, 5, sitk.sitkInt16)
+    volumes.write(written, tmp_path / "a.nii.gz")
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nii.gz"]
+    assert volumes.read(tmp_path / "a.nii.gz").GetSize() == (3, 4, 5)

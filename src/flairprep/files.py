@@ -29,15 +29,25 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     What a killed process left behind is removed first.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial*"):
         left.unlink(missing_ok=True)
-    try:
+    with whole_part(path) as partial:
         yield partial
         _sync(partial)
+    _sync(path.parent)
+
+
+@contextmanager
+def whole_part(path: Path) -> Iterator[Path]:
+    """`whole_file` for one of many files of a `whole_folder`, which syncs them all in the end.
+
+    It does not look for what was left behind: that takes the longer the more files the folder holds.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield partial
         partial.replace(path)
-        _sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from PIL import Image, ImageDraw, ImageFont
 
-from flairprep.files import whole_file
+from flairprep.files import whole_part
 
 Array = npt.NDArray[Any]
 
@@ -153,11 +153,11 @@ def _bar(draw: ImageDraw.ImageDraw, millimetres: float, pixels: int, corner: Seq
 
 
 def write(picture: Image.Image, path: Path) -> None:
-    """`picture` as WebP, at the best of QUALITIES that needs no more than MOST, whole or not at all."""
+    """`picture` as WebP into a `whole_folder`, at the best of QUALITIES that needs no more than MOST."""
     for quality in QUALITIES:
         content = io.BytesIO()
         picture.save(content, "WEBP", quality=quality, method=4)
         if content.tell() <= MOST * picture.width * picture.height:
             break
-    with whole_file(path) as partial:
+    with whole_part(path) as partial:
         partial.write_bytes(content.getvalue())

@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 from zlib_ng import zlib_ng
 
-from flairprep.files import whole_file
+from flairprep.files import whole_part
 
 NIFTI_HEADER = 352  # bytes before the voxels of a single file without extensions
 DTYPES: dict[int, np.dtype[Any]] = {  # what ingest and the stages after it write
@@ -61,7 +61,7 @@ def _described(path: Path) -> sitk.ImageFileReader:
 
 
 def write(image: sitk.Image, path: Path) -> None:
-    """`image` (x, y, z) as .nii.gz, whole or not at all; equal images give equal bytes.
+    """`image` (x, y, z) as .nii.gz, whole or not at all, into a `whole_folder`; equal images give equal bytes.
 
     zlib-ng takes half the time of zlib's fastest level for files of the same size, and no time stamp or name goes into
     the header. ISA-L would be faster still, but now and then gives other bytes for the same input.
@@ -69,7 +69,7 @@ def write(image: sitk.Image, path: Path) -> None:
     Raises:
         OSError: the disk did not take it whole.
     """
-    with whole_file(path) as partial:
+    with whole_part(path) as partial:
         header = _header(image, partial.with_name(partial.name + ".nii"))
         partial.write_bytes(_gzip(header, np.ascontiguousarray(sitk.GetArrayViewFromImage(image))))
 
