@@ -3,18 +3,22 @@
 python bench/scale.py [--json bench/results/scale.json] > bench/results/scale.txt
 
 The cases are small (12 slices of 32 x 32 voxels), so that what grows with their number shows. The stages up to export
-run as `dvc repro` runs them, without the store.
+run as `dvc repro` runs them, without the store. The cohorts take turns, and of their times the median counts: a shared
+machine is now fast and now slow.
 """
 
 import argparse
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -26,6 +30,7 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("ingest", "normalize", "select_slices", "balance", "split", "audit", "export")
 COHORTS = (100, 1000, 5000)
+ROUNDS = 3
 FEW, MANY = 20, 200  # between which memory is to grow by less than 1.3
 SLICES, EDGE = 12, 32
 SMALL: dict[str, Any] = {"select_slices.count": 8, "select_slices.size": 16, "audit.permutations": 100}
@@ -76,6 +81,7 @@ def prepare(folder: Path, cases: int) -> None:
 def run(stage: str, folder: Path) -> tuple[float, float]:
     """Seconds of a stage, and the most memory (MB) of its main process; the workers' does not depend on the cohort."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "FLAIRPREP_CACHE": "off"}
+    shutil.rmtree(folder / "data" / stage, ignore_errors=True)  # as DVC does
     start = time.perf_counter()
     command = [sys.executable, "-m", f"flairprep.stages.{stage}"]
     with (folder / "log").open("w") as log:
@@ -94,16 +100,25 @@ def main() -> None:
     arguments = parser.parse_args()
     machine = f"{header(('numpy', 'SimpleITK', 'pydicom'))}, {len(os.sched_getaffinity(0))} cores"
     print(f"{machine}\n")
-    found: dict[str, dict[int, tuple[float, float]]] = {stage: {} for stage in STAGES}
-    for cases in sorted({FEW, MANY, *COHORTS}):
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
+    counts = sorted({FEW, MANY, *COHORTS})
+    runs: dict[tuple[str, int], list[tuple[float, float]]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as name:
+        folders = {cases: Path(name, str(cases)) for cases in counts}
+        for cases, folder in folders.items():
+            folder.mkdir()
             prepare(folder, cases)
-            for stage in STAGES:
-                found[stage][cases] = run(stage, folder)
+        for _ in range(ROUNDS):
+            for (cases, folder), stage in itertools.product(folders.items(), STAGES):
+                runs[stage, cases].append(run(stage, folder))
+    found = {stage: {cases: _medians(runs[stage, cases]) for cases in counts} for stage in STAGES}
     show(found)
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": machine, "stages": found}, indent=2) + "\n")
+
+
+def _medians(runs: list[tuple[float, float]]) -> tuple[float, float]:
+    seconds, megabytes = (median(values) for values in zip(*runs, strict=True))
+    return seconds, megabytes
 
 
 def show(found: dict[str, dict[int, tuple[float, float]]]) -> None:
