@@ -34,7 +34,7 @@ fuzz: .venv/done
 	@python bench/fuzz.py --files 5000 --seed 0 --kills 50 >bench/results/fuzz.txt; status=$$?; cat bench/results/fuzz.txt; exit $$status
 
 # Speed beside other tools, those of the extra `bench` that are installed (10 minutes); steps of training (5); cohorts of
-# up to 5,000 (15).
+# up to 5,000 (20).
 bench: .venv/done
 	@mkdir -p bench/results
 	@python bench/speed.py --json bench/results/speed.json >bench/results/speed.txt; status=$$?; cat bench/results/speed.txt; exit $$status
