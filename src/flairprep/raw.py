@@ -150,8 +150,7 @@ def by_subject(dicom_dir: Path, key: bytes | None = None) -> dict[str, list[Path
     paths, stray = _files(dicom_dir, dicom_dir)
     if stray:
         raise FlairprepError(f"{dicom_dir}: {stray} links lead to folders, out of it or to nothing; put files there")
-    owners = _owners(paths) if key is None else _kept_owners(paths, key)
-    found = dict(zip(paths, owners, strict=True))
+    found = dict(zip(paths, _subjects(paths) if key is None else _kept_subjects(paths, key), strict=True))
     subjects: dict[str, list[Path]] = defaultdict(list)
     beside: dict[Path, set[str]] = defaultdict(set)
     for path, (subject, _) in found.items():
@@ -170,35 +169,35 @@ def by_subject(dicom_dir: Path, key: bytes | None = None) -> dict[str, list[Path
     return {subject: sorted(subjects[subject]) for subject in sorted(subjects)}
 
 
-def _owners(paths: Sequence[Path], key: bytes | None = None) -> list[tuple[str, str]]:
-    """`_owner` of each file."""
-    return list(map_cases(partial(_owner, key=key), paths, "headers", lost=_unreadable, unit="file"))
+def _subjects(paths: Sequence[Path], key: bytes | None = None) -> list[tuple[str, str]]:
+    """`_subject` of each file."""
+    return list(map_cases(partial(_subject, key=key), paths, "headers", lost=_unreadable, unit="file"))
 
 
-def _kept_owners(paths: Sequence[Path], key: bytes) -> list[tuple[str, str]]:
-    """`_owner` of each file, read folder by folder, or from the store. That holds case ids, never a patient's id."""
+def _kept_subjects(paths: Sequence[Path], key: bytes) -> list[tuple[str, str]]:
+    """`_subject` of each file, read folder by folder, or from the store. That holds case ids, never a patient's id."""
     folders: dict[Path, list[Path]] = defaultdict(list)
     for path in paths:
         folders[path.parent].append(path)
     pieces = [files[start : start + PIECE] for files in folders.values() for start in range(0, len(files), PIECE)]
-    work, store = partial(_owners_of, key=key), Store("headers", __file__, {"key": key.hex()})
+    work, store = partial(_subjects_of, key=key), Store("headers", __file__, {"key": key.hex()})
     kept = store.map(work, pieces, inputs=_bytes_alone, lost=lambda *_: None, unit="folder")
     found: dict[Path, tuple[str, str]] = {}
-    for piece, owners in zip(pieces, kept, strict=True):
+    for piece, known in zip(pieces, kept, strict=True):
         # Where reading a piece has broken its process, one file at a time loses no more than the one that did.
-        found |= zip(piece, _owners(piece, key) if owners is None else owners, strict=True)
+        found |= zip(piece, _subjects(piece, key) if known is None else known, strict=True)
     return [found[path] for path in paths]
 
 
-def _owners_of(piece: Sequence[Path], *, key: bytes) -> list[tuple[str, str]]:
-    return [_owner(path, key=key) for path in piece]
+def _subjects_of(piece: Sequence[Path], *, key: bytes) -> list[tuple[str, str]]:
+    return [_subject(path, key=key) for path in piece]
 
 
 def _bytes_alone(piece: Sequence[Path]) -> tuple[Sequence[Path], None]:
     return piece, None
 
 
-def _owner(path: Path, *, key: bytes | None) -> tuple[str, str]:
+def _subject(path: Path, *, key: bytes | None) -> tuple[str, str]:
     """(patient id or study, why it may belong to nobody) of a file, with a key the case id; "" first where it does."""
     try:
         found = headers.header(path)

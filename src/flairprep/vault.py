@@ -22,6 +22,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from flairprep.files import whole_part
+
 LAYOUT = "v1"
 SECRET = 32  # bytes
 RACY = 2_000_000_000  # ns: as in git, a file this young may change again without its time changing
@@ -104,22 +106,15 @@ class Vault:
             record = json.loads(self._unseal(key, (entry / "record").read_text()))
             result = adapter.validate_python(record["result"])
             if file and record["sha256"]:
-                self._restore(entry, file, record["sha256"])
+                with whole_part(file) as partial:
+                    if _copy(entry / "file", partial) != record["sha256"]:
+                        raise ValueError(f"{entry}: another file than was kept")
+                self._remember_own(file, record["sha256"])
         except (OSError, ValueError):
             shutil.rmtree(entry, ignore_errors=True)
             return None
         _use(entry)
         return result
-
-    def _restore(self, entry: Path, file: Path, sha256: str) -> None:
-        partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-        try:
-            if _copy(entry / "file", partial) != sha256:
-                raise ValueError(f"{entry}: another file than was kept")
-            partial.replace(file)
-        finally:
-            partial.unlink(missing_ok=True)
-        self._remember_own(file, sha256)
 
     def keep(self, key: str, adapter: TypeAdapter[Any], result: Any, file: Path | None) -> None:
         """`result` and, where it is there, `file`, to be found under `key`.
