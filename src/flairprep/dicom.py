@@ -5,8 +5,9 @@ Functional groups of enhanced files, DICOM PS3.3 C.7.6.16; Modality LUT, C.11.1;
 
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,22 +52,16 @@ def read_series(paths: Sequence[Path], *, any_modality: bool = False) -> Series:
     Raises:
         CaseError: with the code that says why the files are not one volume.
     """
-    found = [headers.read(path, pixels=True) for path in paths]
-    with undamaged():
-        faults = [
-            headers.fault(one, any_modality=any_modality) for one in found if one is not None and headers.is_image(one)
-        ]
-    if error := next(filter(None, faults), None):
-        raise error
-    return _series(found)
+    datasets = [headers.read(path, pixels=True) for path in paths]
+    return _series(datasets, partial(headers.fault, any_modality=any_modality))
 
 
 def read_surveyed(found: Sequence[headers.Header]) -> Series:
     """As `read_series`, of files whose headers were read before, and hold no fault."""
-    return _series([headers.whole(one) for one in found])
+    return _series([headers.whole(one) for one in found], lambda _: None)
 
 
-def _series(found: Sequence[Dataset | None]) -> Series:
+def _series(found: Sequence[Dataset | None], fault: Callable[[Dataset], CaseError | None]) -> Series:
     datasets = [dataset for dataset in found if dataset is not None]
     notes: list[tuple[Code, str]] = []
     if not datasets:
@@ -77,7 +72,7 @@ def _series(found: Sequence[Dataset | None]) -> Series:
         images = [dataset for dataset in datasets if headers.is_image(dataset)] or datasets
         if len(images) < len(datasets):
             notes.append((Code.NO_PIXEL_DATA, f"{len(datasets) - len(images)} files hold no image, passed over"))
-        _check(images)
+        _check(images, fault)
         frames = [frame for dataset in images for frame in _frames(dataset)]
     if any(dataset.PhotometricInterpretation == "MONOCHROME1" for dataset in images):
         notes.append((Code.INVERTED, "MONOCHROME1: stored values were inverted"))
@@ -93,11 +88,13 @@ def _series(found: Sequence[Dataset | None]) -> Series:
     return Series(image, header, identity, (*notes, *stacking))
 
 
-def _check(datasets: Sequence[Dataset]) -> None:
-    """Refuses several series, files without pixels, and sizes that no series has, before a pixel is decoded."""
+def _check(datasets: Sequence[Dataset], fault: Callable[[Dataset], CaseError | None]) -> None:
+    """Refuses what is no series of MR slices, and sizes that no series has, before a pixel is decoded."""
     if (series := len({text(dataset, "SeriesInstanceUID") for dataset in datasets})) > 1:
         raise CaseError(Code.AMBIGUOUS_SERIES, f"{series} series")
     for dataset in datasets:
+        if error := fault(dataset):
+            raise error
         if "Columns" not in dataset or not any(key in dataset for key in PIXELS):
             raise CaseError(Code.NO_PIXEL_DATA, "a file has no pixel data")
     if (voxels := sum(_size(dataset) for dataset in datasets)) > MAX_VOXELS:
