@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -132,10 +132,15 @@ def passed_on(rows: pd.DataFrame) -> tuple[list[Outcome], pd.DataFrame]:
 
 def table(outcomes: list[Outcome], columns: tuple[str, ...] = OUTCOME_COLUMNS) -> pd.DataFrame:
     """The outcomes as a table of `columns`, sorted by case_id; what a case lacks is empty."""
+    rows = [{name: str(outcome.as_row().get(name, "")) for name in columns} for outcome in outcomes]
+    return frame(rows, columns).sort_values("case_id", kind="stable", ignore_index=True)
+
+
+def frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    """The rows as a table of `columns`, also where there is no row."""
     import pandas as pd
 
-    rows = [{name: str(outcome.as_row().get(name, "")) for name in columns} for outcome in outcomes]
-    return pd.DataFrame(rows, columns=list(columns)).sort_values("case_id", kind="stable", ignore_index=True)
+    return pd.DataFrame(rows, columns=list(columns))
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:

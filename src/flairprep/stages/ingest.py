@@ -4,9 +4,8 @@ import hmac
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pandas as pd
 from pydantic import Field
 
 from flairprep import console, files, params, raw, sequences, volumes
@@ -17,6 +16,7 @@ from flairprep.cases import (
     Outcome,
     Status,
     failure,
+    frame,
     remove_failed,
     success,
     table,
@@ -24,6 +24,9 @@ from flairprep.cases import (
 )
 from flairprep.errors import FlairprepError
 from flairprep.store import Store
+
+if TYPE_CHECKING:  # the workers need no pandas, and it costs each run a third of a second
+    import pandas as pd
 
 OUT = Path("data/ingest")
 COLUMNS = (
@@ -91,7 +94,7 @@ def _accounts(
     return [dict(zip(SERIES, (*cell, verdict), strict=True)) for cell, verdict in zip(cells, verdicts, strict=True)]
 
 
-def same_as(identities: dict[str, dict[str, str]]) -> pd.DataFrame:
+def same_as(identities: dict[str, dict[str, str]]) -> "pd.DataFrame":
     """For each case and each of patient, study, frame_of_reference and voxels the first case_id that shares it."""
     first: dict[tuple[str, str], str] = {}
     rows = []
@@ -99,7 +102,7 @@ def same_as(identities: dict[str, dict[str, str]]) -> pd.DataFrame:
         values = identities[case_id]
         shared = {key: first.setdefault((key, values[key]), case_id) if values[key] else case_id for key in IDENTITY}
         rows.append({"case_id": case_id, **shared})
-    return pd.DataFrame(rows, columns=["case_id", *IDENTITY])
+    return frame(rows, ("case_id", *IDENTITY))
 
 
 def too_many_failures(outcomes: list[Outcome], max_failed: float) -> str | None:
@@ -160,7 +163,7 @@ def main() -> None:
         write_csv(out / "cases.csv", table(outcomes, COLUMNS))
         write_csv(out / "same_as.csv", same_as({r.outcome.case_id: r.identity for r in results if r.identity}))
         rows = [row for result in results for row in result.series]
-        write_csv(out / "series.csv", pd.DataFrame(rows, columns=list(SERIES)))
+        write_csv(out / "series.csv", frame(rows, SERIES))
 
 
 if __name__ == "__main__":
