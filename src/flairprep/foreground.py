@@ -6,6 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 THRESHOLD = 0.5  # of Otsu's, which alone drops 6 to 17 % of the brain in FLAIR: fluid and necrosis are dark
+SAMPLED = 2  # every so manieth voxel of an axis tells the threshold as well as all do
 CLOSING = 3.0  # mm; joins what dark sulci cut apart, without growing outwards
 
 
@@ -18,15 +19,17 @@ def foreground(image: sitk.Image, *, skull_stripped: bool) -> sitk.Image:
     """
     if skull_stripped:
         return _filled(sitk.GetArrayViewFromImage(image) != 0, image)
-    values = sitk.Cast(image, sitk.sitkFloat32)
     otsu = sitk.OtsuThresholdImageFilter()
-    otsu.Execute(values)
-    mask = values > otsu.GetThreshold() * THRESHOLD
+    otsu.Execute(sitk.Cast(image[::SAMPLED, ::SAMPLED, ::SAMPLED], sitk.sitkFloat32))
+    mask = sitk.GetArrayViewFromImage(image) > otsu.GetThreshold() * THRESHOLD
+    part = region(mask)  # closing adds nothing outside of it
     radius = [max(1, round(CLOSING / spacing)) for spacing in image.GetSpacing()]
-    padded = sitk.ConstantPad(mask, radius, radius)  # else the closing would stick to the volume's faces
-    mask = sitk.Crop(sitk.BinaryMorphologicalClosing(padded, radius, sitk.sitkBall), radius, radius)
-    largest = sitk.RelabelComponent(sitk.ConnectedComponent(mask), sortByObjectSize=True) == 1
-    return _filled(sitk.GetArrayViewFromImage(largest) != 0, image)
+    some = sitk.GetImageFromArray(mask[part[::-1]].view(np.uint8))
+    padded = sitk.ConstantPad(some, radius, radius)  # else the closing would stick to the volume's faces
+    closed = sitk.Crop(sitk.BinaryMorphologicalClosing(padded, radius, sitk.sitkBall), radius, radius)
+    largest = sitk.RelabelComponent(sitk.ConnectedComponent(closed), sortByObjectSize=True) == 1
+    mask[part[::-1]] = sitk.GetArrayViewFromImage(largest)
+    return _filled(mask, image)
 
 
 def _filled(mask: np.ndarray, grid: sitk.Image) -> sitk.Image:

@@ -4,6 +4,7 @@ FLAIRPREP_CACHE/v1 holds XX/KEY/{record, file}, seen/XX/NAME (digests of files t
 secret. Everything in it may be missing, damaged, or removed by another process at any time.
 """
 
+import configparser
 import errno
 import fcntl
 import hashlib
@@ -31,14 +32,19 @@ LEFTOVER = 86_400  # s after which a temporary file belongs to no living run
 SPARE = 0.05  # the share of the disk that is left free, for the outs
 PART = 1 << 20  # bytes that are read at a time
 FICLONE = 0x40049409  # linux/fs.h
+READ_ONLY = 0o444  # as DVC leaves the files in its cache
 
 
 @dataclass(frozen=True)
 class Vault:
-    """The files of the store. All digests are keyed with its secret: nobody else can try out what they are of."""
+    """The files of the store. All digests are keyed with its secret: nobody else can try out what they are of.
+
+    objects: where DVC keeps the files of the project, if it hands out hard links to them.
+    """
 
     root: Path
     secret: bytes
+    objects: Path | None = None
 
     def digest(self, *parts: str) -> str:
         """HMAC-SHA256 of `parts` under the secret, in hex; ("ab", "c") and ("a", "bc") have different ones."""
@@ -87,10 +93,11 @@ class Vault:
                 new.unlink(missing_ok=True)
 
     def _remember_own(self, file: Path, sha256: str) -> None:
-        """For the stage that reads `file`. Its time is set back: any later change will change it."""
+        """For the stage that reads `file`. The time of a new one is set back: any later change will change it."""
         with suppress(OSError):
-            past = time.time_ns() - 5 * RACY
-            os.utime(file, ns=(past, past))
+            now = time.time_ns()
+            if now - file.stat().st_mtime_ns < RACY:
+                os.utime(file, ns=(now - 5 * RACY, now - 5 * RACY))
             self._remember(self._seen([file.stat()]), self.digest(sha256))
 
     def has(self, key: str) -> bool:
@@ -100,14 +107,18 @@ class Vault:
         return False
 
     def restore(self, key: str, adapter: TypeAdapter[Any], file: Path | None) -> Any:
-        """The result kept under `key`, its file put to `file`; None where there is none, or a damaged one, removed."""
+        """The result kept under `key`, its file put to `file`; None where there is none, or a damaged one, removed.
+
+        Where DVC has the same file in its cache and links outs to it anyway, `file` becomes such a link: nothing is
+        written, and DVC has nothing to hash.
+        """
         entry = self._entry(key)
         try:
             record = json.loads(self._unseal(key, (entry / "record").read_text()))
             result = adapter.validate_python(record["result"])
             if file and record["sha256"]:
                 with whole_part(file) as partial:
-                    if _copy(entry / "file", partial) != record["sha256"]:
+                    if not self._link(record, partial) and _copy(entry / "file", partial) != record["sha256"]:
                         raise ValueError(f"{entry}: another file than was kept")
                 self._remember_own(file, record["sha256"])
         except (OSError, ValueError):
@@ -115,6 +126,19 @@ class Vault:
             return None
         _use(entry)
         return result
+
+    def _link(self, record: dict[str, Any], target: Path) -> bool:
+        """Whether `target` could be made another name of the file of `record` in DVC's cache."""
+        if self.objects is None:
+            return False
+        kept = self.objects / record["md5"][:2] / record["md5"][2:]
+        try:
+            if kept.stat().st_mode & 0o777 == READ_ONLY and _sha256(kept) == record["sha256"]:
+                os.link(kept, target)
+                return True
+        except OSError:  # it has none, or one on another file system
+            pass
+        return False
 
     def keep(self, key: str, adapter: TypeAdapter[Any], result: Any, file: Path | None) -> None:
         """`result` and, where it is there, `file`, to be found under `key`.
@@ -134,7 +158,8 @@ class Vault:
             new = Path(made, key)
             new.mkdir(mode=0o700)
             sha256 = _copy(file, new / "file") if file and file.is_file() else None
-            record = json.dumps({"sha256": sha256, "result": json.loads(dumped)})
+            md5 = _md5(new / "file") if sha256 else None
+            record = json.dumps({"sha256": sha256, "md5": md5, "result": json.loads(dumped)})
             (new / "record").write_text(self._seal(key, record))
             if file and sha256:
                 self._remember_own(file, sha256)
@@ -164,6 +189,11 @@ class Vault:
 def _sha256(path: Path) -> str:  # where the CPU has instructions for it, twice as fast as blake2b
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _md5(path: Path) -> str:  # what DVC calls a file by
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _copy(source: Path, target: Path) -> str:
@@ -220,7 +250,17 @@ def opened() -> Vault | None:
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > LEFTOVER:
                 remove(left)
-    return Vault(root, _secret(root))
+    return Vault(root, _secret(root), _objects(Path(".dvc")))
+
+
+def _objects(project: Path) -> Path | None:
+    config = configparser.ConfigParser(interpolation=None)
+    try:
+        config.read(project / name for name in ("config", "config.local"))
+        types, folder = (config["cache"].get(*entry).strip(" '\"") for entry in (("type", ""), ("dir", "cache")))
+    except (configparser.Error, KeyError, UnicodeDecodeError):
+        return None
+    return project / folder / "files/md5" if "hardlink" in types else None
 
 
 def _secret(root: Path) -> bytes:
