@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 from workspace import points, volume
 
-from flairprep.foreground import bounds, foreground
+from flairprep.foreground import BINS, bounds, foreground, otsu
 
 
 def mask_of(image: sitk.Image, *, skull_stripped: bool) -> np.ndarray:
@@ -102,3 +102,49 @@ def test_holes_are_those_that_simpleitk_fills(dtype: type) -> None:
         image = volume(values, (1, 2, 3), origin=(4, 5, 6))
         expected = sitk.GetArrayFromImage(sitk.BinaryFillhole(image != 0)) > 0
         np.testing.assert_array_equal(mask_of(image, skull_stripped=True), expected)
+
+
+@pytest.mark.parametrize("patient", ["patient07", "patient19", "patient26"])
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_otsus_threshold_is_that_of_itk(scans: Path, patient: str, dtype: type) -> None:
+    (path,) = (scans / "flair-nifti/open-ms/cross_sectional/MNI" / patient).glob("FLAIR*.nii.gz")
+    values = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[::2, ::2, ::2].astype(dtype)
+    itk = sitk.OtsuThresholdImageFilter()
+    itk.Execute(sitk.GetImageFromArray(values.astype(np.float32)))
+    assert otsu(values) == pytest.approx(itk.GetThreshold(), abs=float(values.max() - values.min()) / BINS)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_other_threshold_parts_the_values_better(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = np.concatenate([rng.normal(0, 20, rng.integers(1, 300)), rng.normal(300, 50, rng.integers(1, 300))])
+    edges = np.linspace(values.min(), values.max(), BINS + 1)[1:-1]
+    binned = values.min() + (np.floor((values - values.min()) / (np.ptp(values) / BINS)).clip(max=BINS - 1) + 0.5) * (
+        np.ptp(values) / BINS
+    )
+
+    def between(threshold: float) -> float:
+        low, high = binned[binned <= threshold], binned[binned > threshold]
+        return float(len(low) * len(high) * (low.mean() - high.mean()) ** 2) if len(low) and len(high) else 0.0
+
+    assert between(otsu(values)) == pytest.approx(max(map(between, edges)))
+
+
+@pytest.mark.parametrize(("values", "expected"), [([7, 7, 7], 7), ([0, 0], 0)])
+def test_one_value_is_its_own_threshold(values: list[int], expected: int) -> None:
+    assert otsu(np.array(values, np.int16)) == expected
+
+
+def test_tissue_that_reaches_the_faces_of_the_volume_is_closed_as_that_within() -> None:
+    """The voxels of ITK's closing of the whole volume in a margin as wide as its ball."""
+    rng = np.random.default_rng(3)
+    smooth = gaussian_filter(rng.standard_normal((24, 30, 36)), 1.5)
+    image = volume(np.where(smooth > 0.01, 500, 5).astype(np.float32), (1.0, 1.5, 3.0))
+    mask = sitk.GetImageFromArray((smooth > 0.01).astype(np.uint8))
+    padded = sitk.BinaryMorphologicalClosing(sitk.ConstantPad(mask, [9] * 3, [9] * 3), [3, 2, 1], sitk.sitkBall)
+    largest = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.Crop(padded, [9] * 3, [9] * 3))) == 1
+    around = sitk.ConstantPad(largest, [1] * 3, [1] * 3)  # else what the faces enclose were no hole
+    expected = sitk.GetArrayFromImage(sitk.Crop(sitk.BinaryFillhole(around), [1] * 3, [1] * 3)) > 0
+    np.testing.assert_array_equal(mask_of(image, skull_stripped=False), expected)
+    assert expected[0].any()
+    assert expected[:, :, -1].any()

@@ -1,6 +1,7 @@
 """The vault: entries that are whole or not there, digests that are remembered only where that is safe."""
 
 import errno
+import hashlib
 import os
 import threading
 from pathlib import Path
@@ -279,3 +280,112 @@ def test_a_vault_that_is_off_is_none(root: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("FLAIRPREP_CACHE", "off")
     assert vault.opened() is None
     assert not root.exists()
+
+
+# DVC's cache
+
+
+def in_dvc(project: Path, config: str, content: bytes, *, folder: str = ".dvc/cache", mode: int = 0o444) -> Path:
+    """A project in which DVC has a file of `content` in its cache."""
+    (project / ".dvc").mkdir(parents=True, exist_ok=True)
+    (project / ".dvc/config").write_text(config)
+    name = hashlib.md5(content).hexdigest()
+    kept = project / folder / "files/md5" / name[:2] / name[2:]
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(content)
+    kept.chmod(mode)
+    aged(kept, DAY)
+    return kept
+
+
+LINKS = '[core]\n    autostage = true\n[cache]\n    type = "reflink,hardlink,symlink,copy"\n'
+
+
+def restored(project: Path, monkeypatch: pytest.MonkeyPatch, content: bytes = b"voxels") -> Path:
+    """What comes back in `project` of a file that was kept there, a stranger to DVC's cache until then."""
+    monkeypatch.chdir(project)
+    opened = vault.opened()
+    assert opened is not None
+    put(opened, project, content=content)
+    assert opened.restore(KEY, ADAPTER, project / "back") == RESULT
+    assert (project / "back").read_bytes() == content
+    assert not list(project.glob(".*.partial*"))
+    return project / "back"
+
+
+def test_a_file_that_dvc_has_comes_back_as_a_link_to_it_and_needs_no_reading(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = in_dvc(tmp_path, LINKS, b"voxels")
+    before = kept.stat()
+    back = restored(tmp_path, monkeypatch)
+    assert back.samefile(kept)
+    assert (kept.stat().st_mtime_ns, kept.stat().st_mode) == (before.st_mtime_ns, before.st_mode)  # as DVC knows it
+    opened = vault.opened()
+    assert opened is not None
+    counted = Counted(monkeypatch)
+    assert opened.known_digest_of([back]) is not None
+    assert counted.read == 0
+    entry = root / KEY[:2] / KEY / "file"
+    entry.write_bytes(b"VOXELS")  # damage to the store does not reach DVC's file, nor the out
+    assert kept.read_bytes() == back.read_bytes() == b"voxels"
+    assert opened.restore(KEY, ADAPTER, tmp_path / "again") == RESULT
+    assert (tmp_path / "again").read_bytes() == b"voxels"
+
+
+def test_dvcs_cache_may_lie_elsewhere_as_that_of_temporary_runs_does(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "project"
+    kept = in_dvc(project, LINKS, b"voxels", folder="../shared")
+    (project / ".dvc/config.local").write_text(f"[cache]\n    dir = {tmp_path / 'shared'}\n")
+    assert restored(project, monkeypatch).samefile(kept)
+
+
+@pytest.mark.parametrize(
+    "config",
+    ["", "no section", "[core]\n    autostage = true\n", "[cache]\n", "[cache]\n    type = reflink,copy\n", "\xff"],
+)
+def test_where_dvc_would_not_link_the_out_is_a_file_of_its_own(
+    config: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = in_dvc(tmp_path, config, b"voxels")
+    if config == "\xff":
+        (tmp_path / ".dvc/config").write_bytes(b"\xff")
+    back = restored(tmp_path, monkeypatch)
+    assert not back.samefile(kept)
+    assert back.stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("fault", ["damaged", "writable", "missing", "a folder"])
+def test_a_file_in_dvcs_cache_that_is_not_sound_is_left_alone(
+    fault: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = in_dvc(tmp_path, LINKS, b"voxels", mode=0o644 if fault == "writable" else 0o444)
+    if fault == "damaged":
+        kept.chmod(0o644)
+        kept.write_bytes(b"VOXELS")
+        kept.chmod(0o444)
+    elif fault != "writable":
+        kept.unlink()
+    if fault == "a folder":
+        kept.mkdir()
+        kept.chmod(0o444)
+    content = kept.read_bytes() if kept.is_file() else None
+    back = restored(tmp_path, monkeypatch)
+    assert back.stat().st_nlink == 1
+    assert (kept.read_bytes() if kept.is_file() else None) == content
+
+
+def test_another_file_system_than_that_of_dvcs_cache_gets_a_copy(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def across(source: object, target: object) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    kept = in_dvc(tmp_path, LINKS, b"voxels")
+    monkeypatch.setattr(os, "link", across, raising=True)
+    (root / "secret").parent.mkdir(parents=True)
+    root.chmod(0o700)
+    (root / "secret").write_bytes(bytes(vault.SECRET))
+    assert not restored(tmp_path, monkeypatch).samefile(kept)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
-import warnings
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from flairprep.errors import FlairprepError
 from flairprep.files import write_text
 
-if TYPE_CHECKING:  # who only shows progress imports this module, and pandas costs a third of a second
+if TYPE_CHECKING:
     import pandas as pd
+
+Row = dict[str, str]
+Quoting = Literal[0, 1]  # csv.QUOTE_MINIMAL, csv.QUOTE_ALL
 
 # What spreadsheets run: OWASP, CSV injection. Numbers are none, and apostrophes in front are counted, not lost.
 FORMULA = re.compile(r"'*([=@\t\r]|[+-](?!(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\Z))", re.IGNORECASE)
@@ -123,24 +127,31 @@ def remove_failed(outcomes: Sequence[Outcome], folder: Path) -> None:
             (folder / f"{outcome.case_id}.nii.gz").unlink(missing_ok=True)
 
 
-def passed_on(rows: pd.DataFrame) -> tuple[list[Outcome], pd.DataFrame]:
+def passed_on(rows: Sequence[Row]) -> tuple[list[Outcome], list[Row]]:
     """The former stage's table as the failures to hand on and the rows of the cases that go on."""
-    failed = rows["status"] == Status.FAILED.value
-    lost = [rows.loc[failed, name] for name in ("case_id", "code", "message")]
-    return [Outcome(case, Status.FAILED, code, text) for case, code, text in zip(*lost, strict=True)], rows[~failed]
+    failed = [row for row in rows if row["status"] == Status.FAILED]
+    lost = [Outcome(row["case_id"], Status.FAILED, row["code"], row["message"]) for row in failed]
+    return lost, [row for row in rows if row["status"] != Status.FAILED]
 
 
-def table(outcomes: list[Outcome], columns: tuple[str, ...] = OUTCOME_COLUMNS) -> pd.DataFrame:
-    """The outcomes as a table of `columns`, sorted by case_id; what a case lacks is empty."""
+def table(outcomes: Sequence[Outcome], columns: Sequence[str] = OUTCOME_COLUMNS) -> list[Row]:
+    """The outcomes as rows of `columns`, sorted by case_id; what a case lacks is empty."""
     rows = [{name: str(outcome.as_row().get(name, "")) for name in columns} for outcome in outcomes]
-    return frame(rows, columns).sort_values("case_id", kind="stable", ignore_index=True)
+    return sorted(rows, key=lambda row: row["case_id"])
 
 
-def frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
-    """The rows as a table of `columns`, also where there is no row."""
-    import pandas as pd
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """The `columns` of `rows` as `write_csv` writes them, without pandas, which takes longer than most stages."""
 
-    return pd.DataFrame(rows, columns=list(columns))
+    def text(quoting: Quoting) -> str:
+        lines = io.StringIO(newline="")
+        writer = csv.writer(lines, lineterminator="\n", quoting=quoting)
+        writer.writerow(columns)
+        writer.writerows([_safe(row[name]) for name in columns] for row in rows)
+        return lines.getvalue()
+
+    rows = list(rows)
+    _write(path, text)
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
@@ -148,28 +159,63 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
 
     A text that a spreadsheet would run as a formula gets an apostrophe in front, which `read_csv` takes off again.
     """
-    safe = frame.map(lambda cell: f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell)
-    plain = safe.to_csv(index=False, lineterminator="\n")
-    # Not every Python quotes a carriage return by itself.
-    text = safe.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_ALL) if "\r" in plain else plain
-    write_text(path, text)
+    safe = frame.map(_safe)
+    _write(path, lambda quoting: safe.to_csv(index=False, lineterminator="\n", quoting=quoting))
 
 
-def read_csv(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
+def _safe(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
+
+
+def _write(path: Path, text: Callable[[Quoting], str]) -> None:
+    plain = text(csv.QUOTE_MINIMAL)
+    write_text(path, text(csv.QUOTE_ALL) if "\r" in plain else plain)  # which not every Python quotes by itself
+
+
+def read_rows(path: Path, columns: Sequence[str] = ()) -> list[Row]:
+    """The rows of a table as `read_csv` reads it, without pandas.
+
+    Raises:
+        FlairprepError: see `read_csv`.
+    """
+    names, lines = _read(path, columns)
+    return [dict(zip(names, line, strict=True)) for line in lines]
+
+
+def read_csv(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     """A table with every cell as text ("00002" and "NA" stay what they are; an empty cell is "").
 
     Raises:
-        FlairprepError: the file cannot be read, is no CSV, or lacks one of `columns`.
+        FlairprepError: the file cannot be read, is no CSV, has two columns of one name, or lacks one of `columns`.
     """
     import pandas as pd
 
+    names, lines = _read(path, columns)
+    return pd.DataFrame(lines, columns=names, dtype=str)
+
+
+def _read(path: Path, columns: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """The names of the columns and the cells of each line; a short line has empty cells at its end."""
     try:
-        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):  # lines longer than the header
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
-    except (OSError, ValueError, pd.errors.ParserWarning) as error:  # pandas' parser and Unicode errors are ValueErrors
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            lines = [line for line in reader if line and not (len(line) == 1 and line[0].isspace())]
+        names, *rest = lines or [[]]
+        if not names:
+            raise ValueError("it is empty")
+        for line in rest:
+            if len(line) > len(names):
+                raise ValueError(f"{len(names)} columns, but {len(line)} cells in the row of {line[0]!r}")
+        if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+            raise ValueError(f"two columns are named {twice[0]!r}")
+    except (OSError, ValueError, csv.Error) as error:  # an error of Unicode is a ValueError
         raise FlairprepError(f"{path}: cannot be read as a CSV table ({' '.join(str(error).split())})") from error
-    frame = frame.map(lambda cell: cell[1:] if cell.startswith("'") and FORMULA.match(cell[1:]) else cell)
     for column in columns:
-        if column not in frame.columns:
-            raise FlairprepError(f"{path}: no column {column!r}; it has: {', '.join(map(str, frame.columns))}")
-    return frame
+        if column not in names:
+            raise FlairprepError(f"{path}: no column {column!r}; it has: {', '.join(names)}")
+    padded = [line + [""] * (len(names) - len(line)) for line in rest]
+    return names, [[_unsafe(cell) for cell in line] for line in padded]
+
+
+def _unsafe(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell[1:]) else cell

@@ -152,11 +152,13 @@ def detectable_accuracy(n: int, rate: float, alpha: float = 0.05, power: float =
     """The smallest true accuracy at which the exact one-sided test against `rate` rejects with `power`; NaN if none.
 
     The test rejects from the smallest k with P(X >= k | rate) <= alpha; the accuracy p solves P(X >= k | p) = power.
+    From scipy.special, as in `detectable_auc`: to import scipy.stats takes longer than all else that balance does.
     """
-    critical = int(scipy.stats.binom.isf(alpha, n, rate)) + 1
-    if critical > n:
+    rejects = scipy.special.bdtrc(np.arange(-1, n), n, rate) <= alpha  # P(X >= k) for k = 0 to n
+    if not rejects.any():
         return float("nan")
-    return float(scipy.optimize.brentq(lambda p: scipy.stats.binom.sf(critical - 1, n, p) - power, rate, 1))
+    critical = int(rejects.argmax())
+    return float(scipy.optimize.brentq(lambda p: scipy.special.bdtrc(critical - 1, n, p) - power, rate, 1))
 
 
 def detectable_auc(n1: int, n0: int, alpha: float = 0.05, power: float = 0.8) -> float:
@@ -166,8 +168,8 @@ def detectable_auc(n1: int, n0: int, alpha: float = 0.05, power: float = 0.8) ->
     """
 
     def excess(area: float) -> float:
-        null = scipy.stats.norm.isf(alpha) * np.sqrt(hanley_mcneil_variance(0.5, n1, n0))
-        return area - 0.5 - null - scipy.stats.norm.ppf(power) * np.sqrt(hanley_mcneil_variance(area, n1, n0))
+        null = scipy.special.ndtri(1 - alpha) * np.sqrt(hanley_mcneil_variance(0.5, n1, n0))
+        return area - 0.5 - null - scipy.special.ndtri(power) * np.sqrt(hanley_mcneil_variance(area, n1, n0))
 
     return float(scipy.optimize.brentq(excess, 0.5, 1)) if n1 and n0 and excess(1.0) > 0 else float("nan")
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from threadpoolctl import threadpool_limits
 
 from flairprep import console, files, leaks, measures, params, shortcuts, volumes
-from flairprep.cases import OUTCOME_COLUMNS, CaseError, passed_on, read_csv
+from flairprep.cases import OUTCOME_COLUMNS, CaseError, passed_on, read_csv, read_rows
 from flairprep.errors import FlairprepError
 from flairprep.findings import Finding
 from flairprep.store import Store
@@ -161,10 +161,14 @@ def main() -> None:
     section, normalize = params.load(Params, "audit"), params.load(Normalize, "normalize")
     store = Store("audit", __file__, normalize.model_dump())
     split = read_csv(SPLIT, ("case_id", "label", "group", "fold")).astype({"label": int, "fold": int})
-    _, usable = passed_on(read_csv(SLICES / "cases.csv", ("case_id", "status")))
+    _, usable = passed_on(read_rows(SLICES / "cases.csv", OUTCOME_COLUMNS))
     cases = read_csv(INGEST / "cases.csv", (*OUTCOME_COLUMNS, *LEFT_OUT)).set_index("case_id")
     same_as = read_csv(INGEST / "same_as.csv", ("case_id", *leaks.IDENTITY))
-    table = split[split["case_id"].isin(usable["case_id"])].merge(same_as, on="case_id").sort_values("case_id")
+    table = (
+        split[split["case_id"].isin([row["case_id"] for row in usable])]
+        .merge(same_as, on="case_id")
+        .sort_values("case_id")
+    )
     fields = cases.loc[table["case_id"]].drop(columns=["status", "message"])
     case_ids = table["case_id"].tolist()
     with files.scratch("audit") as out:

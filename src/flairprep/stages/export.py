@@ -2,7 +2,7 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Collection, Generator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -10,12 +10,23 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import SimpleITK as sitk
 from pydantic import Field
 
 from flairprep import console, files, params, shards, volumes
-from flairprep.cases import CaseError, Code, Outcome, Status, failure, passed_on, read_csv, table, write_csv
+from flairprep.cases import (
+    OUTCOME_COLUMNS,
+    CaseError,
+    Code,
+    Outcome,
+    Row,
+    Status,
+    failure,
+    passed_on,
+    read_rows,
+    table,
+    write_rows,
+)
 from flairprep.errors import FlairprepError
 from flairprep.store import Store
 
@@ -42,10 +53,10 @@ def tensor(image: sitk.Image) -> npt.NDArray[np.float16]:
     return values.astype(np.float16)
 
 
-def check_folds(split: pd.DataFrame, case_ids: list[str]) -> None:
+def check_folds(split: Sequence[Row], case_ids: Collection[str]) -> None:
     """Refuses a fold of `split` that none of `case_ids` is in."""
-    left = set(split.loc[split["case_id"].isin(case_ids), "fold"])
-    if empty := sorted(set(split["fold"]) - left):
+    left = {row["fold"] for row in split if row["case_id"] in case_ids}
+    if empty := sorted({row["fold"] for row in split} - left):
         raise FlairprepError(
             f"{SPLIT}: fold {empty[0]}: every case of it failed after ingest; "
             "mend the cases (their codes stand above) or lower split.folds in params.yaml"
@@ -73,10 +84,10 @@ def inputs(case: tuple[str, int]) -> tuple[tuple[Path], Any]:
     return (SLICES / f"{case[0]}.nii.gz",), case
 
 
-def export(going: pd.DataFrame, out: Path, per_shard: int, store: Store) -> list[Outcome]:
+def export(going: Sequence[Row], out: Path, per_shard: int, store: Store) -> list[Outcome]:
     """The cases of `going` (case_id, label, fold) as shards and their descriptions in `out`."""
-    going = going.astype({"fold": int, "label": int}).sort_values(["fold", "case_id"])
-    cases = list(zip(going["case_id"].tolist(), going["label"].tolist(), strict=True))
+    going = sorted(going, key=lambda row: (int(row["fold"]), row["case_id"]))
+    cases = [(row["case_id"], int(row["label"])) for row in going]
     outcomes: list[Outcome] = []
 
     def written(records: Path) -> Generator[Path | None, None, None]:
@@ -87,7 +98,7 @@ def export(going: pd.DataFrame, out: Path, per_shard: int, store: Store) -> list
             yield records / file_name(case) if outcome.status is Status.OK else None
 
     with tempfile.TemporaryDirectory(dir=out) as records, closing(written(Path(records))) as source:
-        sizes = Counter(going["fold"].tolist())
+        sizes = Counter(int(row["fold"]) for row in going)
         splits = [shards.write_fold(out, fold, source, sizes[fold], per_shard) for fold in sorted(sizes)]
         next(source, None)  # so that the progress ends
     width, height, depth = volumes.size(SLICES / f"{cases[0][0]}.nii.gz")
@@ -99,15 +110,16 @@ def main() -> None:
     """Reads data/split/split.csv and data/select_slices, writes data/export."""
     section = params.load(Params, "export")
     store = Store("export", __file__, {})
-    split = read_csv(SPLIT, ("case_id", "label", "fold"))
-    failed, usable = passed_on(read_csv(SLICES / "cases.csv", ("case_id", "status")))
-    going = split[split["case_id"].isin(usable["case_id"])]
+    split = read_rows(SPLIT, ("case_id", "label", "fold"))
+    failed, usable = passed_on(read_rows(SLICES / "cases.csv", OUTCOME_COLUMNS))
+    whole = {row["case_id"] for row in usable}
+    going = [row for row in split if row["case_id"] in whole]
     with files.whole_folder(OUT) as out:
-        check_folds(split, going["case_id"].tolist())
+        check_folds(split, whole)
         outcomes = export(going, out, section.cases_per_shard, store)
         console.summarise("export", outcomes, passed_on=len(failed), reused=store.reused)
-        check_folds(split, [outcome.case_id for outcome in outcomes if outcome.status is Status.OK])
-        write_csv(out / "cases.csv", table([*failed, *outcomes]))
+        check_folds(split, {outcome.case_id for outcome in outcomes if outcome.status is Status.OK})
+        write_rows(out / "cases.csv", table([*failed, *outcomes]), OUTCOME_COLUMNS)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import hmac
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
@@ -14,19 +14,16 @@ from flairprep.cases import (
     CaseError,
     Code,
     Outcome,
+    Row,
     Status,
     failure,
-    frame,
     remove_failed,
     success,
     table,
-    write_csv,
+    write_rows,
 )
 from flairprep.errors import FlairprepError
 from flairprep.store import Store
-
-if TYPE_CHECKING:  # the workers need no pandas, and it costs each run a third of a second
-    import pandas as pd
 
 OUT = Path("data/ingest")
 COLUMNS = (
@@ -94,7 +91,7 @@ def _accounts(
     return [dict(zip(SERIES, (*cell, verdict), strict=True)) for cell, verdict in zip(cells, verdicts, strict=True)]
 
 
-def same_as(identities: dict[str, dict[str, str]]) -> "pd.DataFrame":
+def same_as(identities: dict[str, dict[str, str]]) -> list[Row]:
     """For each case and each of patient, study, frame_of_reference and voxels the first case_id that shares it."""
     first: dict[tuple[str, str], str] = {}
     rows = []
@@ -102,7 +99,7 @@ def same_as(identities: dict[str, dict[str, str]]) -> "pd.DataFrame":
         values = identities[case_id]
         shared = {key: first.setdefault((key, values[key]), case_id) if values[key] else case_id for key in IDENTITY}
         rows.append({"case_id": case_id, **shared})
-    return frame(rows, ("case_id", *IDENTITY))
+    return rows
 
 
 def too_many_failures(outcomes: list[Outcome], max_failed: float) -> str | None:
@@ -160,10 +157,10 @@ def main() -> None:
         console.summarise("ingest", outcomes, reused=store.reused, shown=len(outcomes) if fault else console.SHOWN)
         if fault:
             raise FlairprepError(fault)
-        write_csv(out / "cases.csv", table(outcomes, COLUMNS))
-        write_csv(out / "same_as.csv", same_as({r.outcome.case_id: r.identity for r in results if r.identity}))
-        rows = [row for result in results for row in result.series]
-        write_csv(out / "series.csv", frame(rows, SERIES))
+        write_rows(out / "cases.csv", table(outcomes, COLUMNS), COLUMNS)
+        same = same_as({result.outcome.case_id: result.identity for result in results if result.identity})
+        write_rows(out / "same_as.csv", same, ("case_id", *IDENTITY))
+        write_rows(out / "series.csv", [row for result in results for row in result.series], SERIES)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,18 @@ import SimpleITK as sitk
 from pydantic import Field
 
 from flairprep import console, files, intensity, params, volumes
-from flairprep.cases import CaseError, Outcome, Status, failure, passed_on, read_csv, remove_failed, table, write_csv
+from flairprep.cases import (
+    OUTCOME_COLUMNS,
+    CaseError,
+    Outcome,
+    Status,
+    failure,
+    passed_on,
+    read_rows,
+    remove_failed,
+    table,
+    write_rows,
+)
 from flairprep.foreground import foreground
 from flairprep.geometry import oriented
 from flairprep.store import Store
@@ -77,16 +88,15 @@ def main() -> None:
     """Reads data/ingest, writes data/normalize."""
     section = params.load(Params, "normalize")
     store = Store("normalize", __file__, section.model_dump())
-    rows = read_csv(INGEST / "cases.csv", ("case_id", "status", "skull_stripped"))
-    failed, going = passed_on(rows)
-    cases = list(zip(going["case_id"], going["skull_stripped"] == "yes", strict=True))
+    failed, going = passed_on(read_rows(INGEST / "cases.csv", (*OUTCOME_COLUMNS, "skull_stripped")))
+    cases = [(row["case_id"], row["skull_stripped"] == "yes") for row in going]
     with files.whole_folder(OUT) as out:
         work = partial(normalize_case, params=section, out=out)
         found = store.map(work, cases, name=file_name, inputs=inputs, out=out, lost=lambda case, e: failure(case[0], e))
         outcomes = list(found)
         remove_failed(outcomes, out)
         console.summarise("normalize", outcomes, passed_on=len(failed), reused=store.reused)
-        write_csv(out / "cases.csv", table([*failed, *outcomes]))
+        write_rows(out / "cases.csv", table([*failed, *outcomes]), OUTCOME_COLUMNS)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,17 @@ import SimpleITK as sitk
 from pydantic import Field
 
 from flairprep import console, files, params, volumes
-from flairprep.cases import Outcome, Status, failure, passed_on, read_csv, remove_failed, table, write_csv
+from flairprep.cases import (
+    OUTCOME_COLUMNS,
+    Outcome,
+    Status,
+    failure,
+    passed_on,
+    read_rows,
+    remove_failed,
+    table,
+    write_rows,
+)
 from flairprep.grid import in_plane, resample, slice_positions
 from flairprep.store import Store
 
@@ -63,13 +73,16 @@ def main() -> None:
     section = params.load(Params, "select_slices")
     background = params.load(Background, "normalize").background
     store = Store("select_slices", __file__, {**section.model_dump(), "background": background})
-    failed, going = passed_on(read_csv(NORMALIZE / "cases.csv", ("case_id", "status")))
+    failed, going = passed_on(read_rows(NORMALIZE / "cases.csv", OUTCOME_COLUMNS))
     with files.whole_folder(OUT) as out:
-        work, cases = partial(select_case, params=section, background=background, out=out), going["case_id"].tolist()
+        work, cases = (
+            partial(select_case, params=section, background=background, out=out),
+            [row["case_id"] for row in going],
+        )
         outcomes = list(store.map(work, cases, name=file_name, inputs=inputs, out=out, lost=failure))
         remove_failed(outcomes, out)
         console.summarise("select_slices", outcomes, passed_on=len(failed), reused=store.reused)
-        write_csv(out / "cases.csv", table([*failed, *outcomes]))
+        write_rows(out / "cases.csv", table([*failed, *outcomes]), OUTCOME_COLUMNS)
 
 
 if __name__ == "__main__":
