@@ -36,6 +36,7 @@ class Store:
     """
 
     def __init__(self, stage: str, module_file: Path | str, given: dict[str, Any]) -> None:
+        prepare()  # nearly always a case is new, or the stage would not run
         self.reused = 0
         self.secret = secrets.token_bytes(vault.SECRET)
         self._stage = stage
@@ -88,8 +89,6 @@ class Store:
         with ThreadPoolExecutor(workers()) as threads:
             keys = list(threads.map(work.known, items))
             unknown = [item for item, key in zip(items, keys, strict=True) if key is None]
-            if unknown:
-                prepare()
             computed = run_cases(work, unknown, self._stage, lost=gone)
             known = [(item, key) for item, key in zip(items, keys, strict=True) if key is not None]
             restored = _in_order(threads, work.restored, known)

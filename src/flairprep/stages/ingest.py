@@ -142,12 +142,12 @@ def _lost(case: raw.Case, error: CaseError) -> Ingested:
 def main() -> None:
     """Reads ingest.dicom_dir, writes data/ingest."""
     section = params.load(Params, "ingest")
+    store = Store("ingest", __file__, section.model_dump(include={"sequence", "min_slices"}))
     found = raw.find_cases(Path(section.dicom_dir), section.sequence)
     if unknown := sorted(set(section.exclude) - {case.case_id for case in found}):
         console.warn(f"ingest: params.yaml: ingest.exclude: no case {', '.join(unknown)} in {section.dicom_dir}")
     with files.whole_folder(OUT) as out:
         (out / "volumes").mkdir()
-        store = Store("ingest", __file__, section.model_dump(include={"sequence", "min_slices"}))
         work = partial(ingest, params=section, volumes_dir=out / "volumes")
         safe, of_case = partial(keyed, work=work, secret=store.secret), partial(inputs, params=section)
         results = list(store.map(safe, found, name=file_name, inputs=of_case, out=out / "volumes", lost=_lost))
