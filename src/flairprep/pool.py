@@ -115,8 +115,18 @@ def map_cases(
 def run_cases(
     function: Callable[[T], R], items: Sequence[T], label: str, *, lost: Callable[[T, CaseError], R] | None = None
 ) -> Generator[R, None, None]:
-    """`map_cases` without progress."""
+    """`map_cases` without progress. The workers have begun when this returns."""
+    results = _run_cases(function, items, label, lost)
+    next(results)
+    return results
+
+
+def _run_cases(
+    function: Callable[[T], R], items: Sequence[T], label: str, lost: Callable[[T, CaseError], R] | None
+) -> Generator[Any, None, None]:
+    """What `run_cases` gives, after a None that stands for the beginning."""
     if not items:
+        yield None
         return
     if address := os.environ.get("FLAIRPREP_SCHEDULER"):
         from flairprep.cluster import Cluster
@@ -125,7 +135,9 @@ def run_cases(
     else:
         pool = Pool(function, min(workers(), len(items)), terms())
     try:
-        for index, result in pool.run(items):
+        found = pool.run(items)
+        yield None
+        for index, result in found:
             if not isinstance(result, CaseError):
                 yield result
             elif lost is None:
@@ -147,7 +159,8 @@ def prepare() -> None:
 def _context(terms: Terms) -> Any:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the workers: the cases are the parallelism
     context = multiprocessing.get_context("forkserver")  # forking this process, which may have threads, can hang
-    context.set_forkserver_preload(list(terms.modules))
+    parts = ("scipy.ndimage",) * ("scipy" in terms.modules)  # which cases need; else each worker would import it
+    context.set_forkserver_preload([*terms.modules, *parts])
     return context
 
 
@@ -172,17 +185,28 @@ class Pool(Generic[T, R]):
         self._workers = [self._start() for _ in range(count)]
 
     def run(self, items: Sequence[T]) -> Iterator[tuple[int, R | CaseError]]:
-        """(index, result) in order; an exception of the function that ends the whole is raised in its place."""
+        """(index, result) in order; an exception of the function that ends the whole is raised in its place.
+
+        The workers have begun when this returns.
+        """
+        return self._results(items, self._give(items, 0, 0))
+
+    def _give(self, items: Sequence[T], given: int, shown: int) -> int:
+        """Gives a further item to each worker that has none; how many have been given then."""
+        for place, worker in enumerate(self._workers):
+            if worker.index is None and given < min(len(items), shown + AHEAD * len(self._workers)):
+                if not worker.give(given, items[given]):  # killed while it had nothing to do
+                    worker.stop()
+                    self._workers[place] = self._start()
+                    self._workers[place].give(given, items[given])
+                given += 1
+        return given
+
+    def _results(self, items: Sequence[T], given: int) -> Iterator[tuple[int, R | CaseError]]:
         done: dict[int, Any] = {}
-        given = shown = 0
+        shown = 0
         while shown < len(items):
-            for place, worker in enumerate(self._workers):
-                if worker.index is None and given < min(len(items), shown + AHEAD * len(self._workers)):
-                    if not worker.give(given, items[given]):  # killed while it had nothing to do
-                        worker.stop()
-                        self._workers[place] = self._start()
-                        self._workers[place].give(given, items[given])
-                    given += 1
+            given = self._give(items, given, shown)
             for worker in self._ready():
                 if not worker.started and worker.starts():
                     continue

@@ -89,10 +89,11 @@ class Store:
         with ThreadPoolExecutor(workers()) as threads:
             keys = list(threads.map(work.known, items))
             unknown = [item for item, key in zip(items, keys, strict=True) if key is None]
-            computed = run_cases(work, unknown, self._stage, lost=gone)
             known = [(item, key) for item, key in zip(items, keys, strict=True) if key is not None]
-            restored = _in_order(threads, work.restored, known)
-            with closing(computed), closing(restored):
+            with (
+                closing(run_cases(work, unknown, self._stage, lost=gone)) as computed,
+                closing(_in_order(threads, work.restored, known)) as restored,
+            ):
                 for item, key in zip(items, keys, strict=True):
                     found = next(computed if key is None else restored)
                     if found is None:  # it is damaged
