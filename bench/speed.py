@@ -55,7 +55,8 @@ SHAPE = (128, 128, 64)  # of the network's input, (x, y, z)
 PLANES = {"axial": ((1, 0, 0), (0, 1, 0)), "sagittal": ((0, 1, 0), (0, 0, -1))}  # directions of rows and columns
 PACKAGES = ("numpy", "SimpleITK", "pydicom", "monai", "itk", "torch", "torchio", "dcm2niix")
 PACKAGES = (*PACKAGES, "dicom2nifti", "opencv-python-headless", "zlib-ng")
-INPUT, VOLUME, WHOLE = "DICOM to the network's input", "DICOM to a compressed volume", "The same of whole heads"
+INPUT, WHOLE_INPUT = "DICOM to the network's input", "The same input of whole heads"
+VOLUME, WHOLE = "DICOM to a compressed volume", "The same volume of whole heads"
 
 
 # The cohort
@@ -286,6 +287,10 @@ TOOLS = (
     Tool(INPUT, "dcm2niix, then SimpleITK", ("dcm2niix",), partial(dcm2niix_simpleitk, True)),
     Tool(INPUT, "the same, without smoothing", ("dcm2niix",), partial(dcm2niix_simpleitk, False)),
     Tool(INPUT, "the tutorial's loader (no geometry)", ("opencv-python-headless",), tutorial),
+    Tool(WHOLE_INPUT, "flairprep, every intermediate written", (), every_intermediate),
+    Tool(WHOLE_INPUT, "MONAI, ITKReader (air counts as head)", ("monai", "itk"), partial(monai, "ITK")),
+    Tool(WHOLE_INPUT, "MONAI, PydicomReader (the same)", ("monai", "itk"), partial(monai, "pydicom")),
+    Tool(WHOLE_INPUT, "TorchIO (the same)", ("torchio",), torchio),
     *(
         Tool(table, name, needs, run)
         for table in (VOLUME, WHOLE)
@@ -440,7 +445,9 @@ def main() -> None:
             for case in (*stripped, *whole):
                 check_equal(case)
         report["bytes"] = {kind: sizes(case) for kind, case in (("stripped", stripped[0]), ("whole", whole[0]))}
-        report["speed"] = lines(timed(tools, {INPUT: stripped, VOLUME: stripped, WHOLE: whole}, arguments.rounds))
+        report["speed"] = lines(
+            timed(tools, {INPUT: stripped, WHOLE_INPUT: whole, VOLUME: stripped, WHOLE: whole}, arguments.rounds)
+        )
         if not arguments.one:
             report["two_workers_over_one"] = two_workers(stripped, 3)
     report["minutes"] = round((time.monotonic() - start) / 60, 1)

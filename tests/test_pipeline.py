@@ -81,6 +81,21 @@ def test_a_comment_reruns_its_stage_alone_since_outs_are_byte_stable(project: Pr
     assert project.repro() == (stage,)
 
 
+def test_what_the_store_knows_becomes_links_to_dvcs_cache_once_dvc_has_it(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLAIRPREP_CACHE", str(tmp_path / "store"))
+    project.repro()
+    project.run("dvc", "repro", "--force", "--single-item", "ingest")
+    volumes = project.root / "data/ingest/volumes"
+    before = {path.name: path.stat().st_ino for path in volumes.iterdir()}
+    assert len(before) == 18
+    assert "18 reused" in project.run("env", "PYTHONPATH=src", "python", "-m", "flairprep.stages.ingest")
+    assert {path.name: path.stat().st_ino for path in volumes.iterdir()} == before
+    assert {path.stat().st_nlink for path in volumes.iterdir()} == {2}
+    assert "up to date" in project.run("dvc", "status", "ingest")
+
+
 def test_temporary_and_queued_runs_know_the_cases_and_execute_the_code_that_was_queued(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

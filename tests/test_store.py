@@ -109,12 +109,12 @@ def test_known_items_need_no_worker_and_unknown_ones_get_their_place(monkeypatch
 
     monkeypatch.setattr(store, "run_cases", counted)
     assert run() == (first, "", 3)
-    assert given == [[]]
+    assert given == []
     Path("b").write_text("4")
     found, computed, reused = run()
     assert (computed, reused) == ("b", 2)
     assert [outcome.case_id for outcome in found] == ["a", "b", "c"]
-    assert given == [[], ["b"]]
+    assert given == [["b"]]
 
 
 @pytest.mark.parametrize("workers", ["1", "3"])

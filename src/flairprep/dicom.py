@@ -74,7 +74,7 @@ def _series(found: Sequence[Dataset | None], fault: Callable[[Dataset], CaseErro
             notes.append((Code.NO_PIXEL_DATA, f"{len(datasets) - len(images)} files hold no image, passed over"))
         _check(images, fault)
         frames = [frame for dataset in images for frame in _frames(dataset)]
-    if any(dataset.PhotometricInterpretation == "MONOCHROME1" for dataset in images):
+    if any(text(dataset, "PhotometricInterpretation") == "MONOCHROME1" for dataset in images):
         notes.append((Code.INVERTED, "MONOCHROME1: stored values were inverted"))
     image, interpolated, stacking = stack(frames)
     voxels = sitk.GetArrayViewFromImage(image)
@@ -103,13 +103,15 @@ def _check(datasets: Sequence[Dataset], fault: Callable[[Dataset], CaseError | N
 
 def _size(dataset: Dataset) -> int:
     """The number of voxels that a data set claims, which its pixel data must be able to hold."""
-    rows, columns, frames = int(dataset.Rows), int(dataset.Columns), headers.number_of_frames(dataset)
+    rows, columns = int(value(dataset, "Rows")), int(value(dataset, "Columns"))
+    frames = headers.number_of_frames(dataset)
     if min(rows, columns, frames) < 1:
         raise CaseError(Code.DECODE_FAILED, "rows, columns or frames are not at least 1")
     if max(rows, columns) > MAX_LENGTH:
         raise CaseError(Code.TOO_LARGE, f"over {MAX_LENGTH} voxels in a row, more than NIfTI holds")
-    allocated, stored = int(dataset.get("BitsAllocated", 16)), int(dataset.get("BitsStored", 16))
-    if int(dataset.get("HighBit", stored - 1)) != stored - 1 or stored > allocated:
+    allocated, stored, highest = (value(dataset, key) for key in ("BitsAllocated", "BitsStored", "HighBit"))
+    allocated, stored = (16 if bits is None else int(bits) for bits in (allocated, stored))
+    if (highest is not None and int(highest) != stored - 1) or stored > allocated:
         raise CaseError(Code.DECODE_FAILED, "the header contradicts itself about the bits of a voxel")
     if "PixelData" not in dataset:
         return rows * columns * frames
@@ -136,16 +138,16 @@ def _blank_slices(voxels: Array) -> int:
 def _pixels(dataset: Dataset) -> Array:
     """Stored values (frames, rows, columns), inverted where MONOCHROME1 says that high is dark."""
     stored = _decoded(dataset)
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
+    if text(dataset, "PhotometricInterpretation") == "MONOCHROME1":
         top = -1 if dataset.PixelRepresentation else 2**dataset.BitsStored - 1
         stored = (top - stored.astype(np.int64)).astype(stored.dtype)
-    return stored.reshape(-1, dataset.Rows, dataset.Columns)
+    return stored.reshape(-1, value(dataset, "Rows"), value(dataset, "Columns"))
 
 
 def _decoded(dataset: Dataset) -> Array:
     if _is_plain(dataset):
-        kind = np.dtype("<i2" if dataset.PixelRepresentation else "<u2")
-        count = headers.number_of_frames(dataset) * dataset.Rows * dataset.Columns
+        kind = np.dtype("<i2" if value(dataset, "PixelRepresentation") else "<u2")
+        count = headers.number_of_frames(dataset) * value(dataset, "Rows") * value(dataset, "Columns")
         return np.frombuffer(dataset.PixelData, kind, count)
     try:
         with warnings.catch_warnings():

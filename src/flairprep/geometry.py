@@ -101,11 +101,16 @@ def oriented(image: sitk.Image, orientation: str) -> sitk.Image:
     """`image` along the axes of `orientation` nearest to its own, as sitk.DICOMOrient does it, which takes longer.
 
     orientation: the directions of increasing x, y and z, such as LPS.
+
+    Returns:
+        A new image, or `image` itself where its axes are those.
     """
     turn, corner = sitk.DICOMOrientImageFilter(), image[:1, :1, :1]
     turn.SetDesiredCoordinateOrientation(orientation)
     turned = turn.Execute(corner)
     order, flips = turn.GetPermuteOrder(), turn.GetFlipAxes()
+    if tuple(order) == (0, 1, 2) and not any(flips):
+        return image
     voxels = sitk.GetArrayViewFromImage(image).transpose([2 - axis for axis in reversed(order)])
     voxels = voxels[tuple(slice(None, None, -1 if flip else 1) for flip in reversed(flips))]
     copied = np.empty(voxels.shape, voxels.dtype)

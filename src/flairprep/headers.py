@@ -46,7 +46,7 @@ MAX_META = 2**10  # bytes in which a file names its transfer syntax
 MAX_VOXELS = 2**27  # of one volume: 512 x 512 x 512
 NOTHING = Dataset()
 PLAIN_VRS = {"CS", "LO", "SH", "UI"}
-SPECIAL = {0x1B, 0x5C}  # escape and backslash
+ESCAPE = 0x1B
 
 NO_IMAGES = re.compile(  # SOP classes without pixels: presentation states, raw data, reports, documents
     r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(11\.|66|88\.|104\.)"
@@ -345,19 +345,24 @@ def levels(dataset: Dataset) -> tuple[Dataset, ...]:
 
 
 def value(dataset: Dataset, keyword: str) -> Any:
-    """The value of an element, None where there is none; what is missing, decimals and ASCII quicker than pydicom."""
+    """The value of an element, None where there is none; what is missing, numbers and ASCII quicker than pydicom."""
     tag = _tag(keyword)
     item = dataset.get_item(tag)
     if item is None:
         return None
     if isinstance(item, RawDataElement) and item.value and item.length != UNDEFINED:
+        if item.VR == "US" and len(item.value) == 2:
+            return int.from_bytes(item.value, "little" if item.is_little_endian else "big")
+        if item.VR == "IS" and item.value.strip(b" ").isdigit():
+            return int(item.value)
         if item.VR == "DS":
             with suppress(ValueError):  # as of padding with zeros, which pydicom knows more of
                 numbers = [float(number) for number in item.value.split(b"\\")]
                 return numbers if len(numbers) > 1 else numbers[0]
-        # The same in every character set, but for the bytes that switch to another or part values.
-        if item.VR in PLAIN_VRS and item.value.isascii() and not set(item.value) & SPECIAL:
-            return item.value.decode("ascii").rstrip(" \0")
+        # The same in every character set, but for what switches to another one.
+        if item.VR in PLAIN_VRS and item.value.isascii() and ESCAPE not in item.value:
+            words = item.value.decode("ascii").rstrip(" \0")
+            return words.split("\\") if "\\" in words else words
     return dataset[tag].value
 
 
