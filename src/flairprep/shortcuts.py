@@ -9,6 +9,8 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from threading import Thread
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -130,6 +132,11 @@ def features(columns: Columns) -> Array:
     return np.stack(found, axis=1)
 
 
+def prepare() -> None:
+    """Begins to import what `examine` needs, which takes a second: the volumes can be looked at meanwhile."""
+    Thread(target=import_module, args=["sklearn.linear_model"], daemon=True).start()
+
+
 def out_of_fold(features: Array, folds: Array, labelings: Array) -> Array:
     """Scores of cases that the classifier was not fitted on, as `labelings` (n_cases, m), refitted for every labeling.
 
@@ -137,7 +144,7 @@ def out_of_fold(features: Array, folds: Array, labelings: Array) -> Array:
     the labels, so all labelings of a fold are one system of equations with many right sides, where a forest or a
     logistic regression would take hours. What it imputes and scales by comes from the training folds alone.
     """
-    from sklearn.impute import SimpleImputer  # takes a second
+    from sklearn.impute import SimpleImputer  # see `prepare`
     from sklearn.linear_model import Ridge
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

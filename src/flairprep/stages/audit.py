@@ -159,6 +159,7 @@ def summarise(report: dict[str, Any]) -> None:
 def main() -> None:
     """Reads split.csv, data/ingest's tables and data/select_slices, writes reports/audit.json."""
     section, normalize = params.load(Params, "audit"), params.load(Normalize, "normalize")
+    shortcuts.prepare()
     store = Store("audit", __file__, normalize.model_dump())
     split = read_csv(SPLIT, ("case_id", "label", "group", "fold")).astype({"label": int, "fold": int})
     _, usable = passed_on(read_rows(SLICES / "cases.csv", OUTCOME_COLUMNS))
