@@ -1,6 +1,7 @@
 """One function over many cases in worker processes: the order, errors, and workers that die, hang or ask too much."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 
 from flairprep.cases import CaseError, Code
 from flairprep.errors import FlairprepError
-from flairprep.pool import AHEAD, map_cases, workers
+from flairprep.pool import AHEAD, map_cases, run_cases, workers
 
 LATE = 30.0  # s of patience for what must not hang
 
@@ -70,6 +71,10 @@ def prints(number: int) -> int:
     print("CANARY on standard error", file=sys.stderr)
     os.write(2, b"CANARY of a native library")
     return number
+
+
+def touches(path: Path) -> None:
+    path.touch()
 
 
 def threads(number: int) -> tuple[int, str | None]:
@@ -297,3 +302,14 @@ def test_workers_are_as_many_as_asked_for_or_the_cores_of_the_process(
     if value is not None:
         monkeypatch.setenv("FLAIRPREP_WORKERS", value)
     assert workers() == (count or len(os.sched_getaffinity(0)))
+
+
+def test_workers_begin_before_a_result_is_asked_for_and_end_though_none_is(tmp_path: Path) -> None:
+    results = run_cases(touches, [tmp_path / "a", tmp_path / "b"], "test")
+    deadline = time.monotonic() + LATE
+    while not (tmp_path / "a").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert multiprocessing.active_children()
+    results.close()
+    assert not multiprocessing.active_children()
