@@ -33,16 +33,15 @@ def augmented(volume: Any, seed: Any, kind: str) -> Any:
 
     What comes in from outside is the value of the corner, the background. seed: (2,) int64.
     """
+    voxels = tf.squeeze(volume, -1)  # the channel, of one voxel, makes tensorflow take five times as long
     if "flip" in kind:
         mirrored = tf.random.stateless_uniform([], seed) < 0.5
-        volume = tf.where(mirrored, tf.reverse(volume, [2]), volume)
+        voxels = tf.cond(mirrored, lambda: tf.reverse(voxels, [2]), lambda: voxels)
     if "shift" in kind:
-        size = tf.shape(volume)
         start = tf.random.stateless_uniform([3], seed + 1, 0, 2 * SHIFT + 1, tf.int32)
-        corner = volume[0, 0, 0, 0]
-        padded = tf.pad(volume, [[SHIFT, SHIFT]] * 3 + [[0, 0]], constant_values=corner)
-        volume = tf.slice(padded, tf.concat([start, [0]], 0), size)
-    return volume
+        padded = tf.pad(voxels, [[SHIFT, SHIFT]] * 3, constant_values=voxels[0, 0, 0])
+        voxels = tf.slice(padded, start, tf.shape(voxels))
+    return tf.expand_dims(voxels, -1)
 
 
 def training_batches(
