@@ -76,6 +76,10 @@ def test_cells_are_read_back_as_the_text_that_they_were(tmp_path: Path) -> None:
         (b"a,b\n1,2\n\n3,4\n\n", [["1", "2"], ["3", "4"]]),
         (b"a,b\n1\n2,3\n", [["1", ""], ["2", "3"]]),
         (b"a,b\n", []),
+        (b"a,b,,\n1,2,,\n3,4,,\n", [["1", "2"], ["3", "4"]]),  # as Excel saves columns that were emptied
+        (b'a,b\n"1" ,2\n', [["1 ", "2"]]),
+        (b'a,b\n1,5" disk\n', [["1", '5" disk']]),
+        (b'a,b\n1,"2"', [["1", "2"]]),
     ],
 )
 def test_tables_of_other_programs_are_read(content: bytes, rows: list[list[str]], tmp_path: Path) -> None:
@@ -94,8 +98,8 @@ def test_tables_of_other_programs_are_read(content: bytes, rows: list[list[str]]
         b"a,b\n1,2,3\n1,2,3\n",  # more cells than names: which is which?
         b"a,b\nM\xfcller,1\n",  # not UTF-8
         b'a,b\n"1,2\n',
-        b'a,b\n"1"2,3\n',
-        b"a,b,a\n1,2,3\n",  # which of the two?
+        b'a,b\n1,2\n3,"4',
+        b'a,b\n1,2\n3,"',
     ],
 )
 def test_what_is_no_table_is_refused_in_one_line_that_names_it(content: bytes | None, tmp_path: Path) -> None:
@@ -106,6 +110,24 @@ def test_what_is_no_table_is_refused_in_one_line_that_names_it(content: bytes | 
         read_csv(path)
     assert str(caught.value).startswith(f"{path}: cannot be read as a CSV table (")
     assert "\n" not in str(caught.value)
+
+
+def test_what_stands_in_a_line_that_is_too_long_may_be_an_id_and_is_not_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a,b\n1,2\nDoe^Jane,1,2\n")
+    with pytest.raises(FlairprepError, match="2 columns, but 3 cells in line 3") as caught:
+        read_csv(tmp_path / "a.csv")
+    assert "Doe" not in str(caught.value)
+
+
+def test_columns_of_one_name_or_none_are_told_apart_as_pandas_does_it(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a,b,a,a.1,,\n1,2,3,4,5,\n6,7,8,9,,\n")
+    expected = pd.read_csv(tmp_path / "a.csv", dtype=str, keep_default_na=False)
+    found = read_csv(tmp_path / "a.csv", ("b",))
+    assert found.columns.tolist() == ["a", "b", "a.1", "a.1.1", "Unnamed: 4"]
+    assert found.to_numpy().tolist() == expected.iloc[:, :5].to_numpy().tolist()
+    assert read_rows(tmp_path / "a.csv") == found.to_dict("records")
+    with pytest.raises(FlairprepError, match="two columns 'a'; it has: a, b, a"):
+        read_csv(tmp_path / "a.csv", ("a",))
 
 
 def test_missing_column_is_named_with_those_that_are_there(tmp_path: Path) -> None:

@@ -671,7 +671,7 @@ def test_values_read_quickly_are_those_of_pydicom() -> None:
     """Over every element of pydicom's own files whose kind of value is not left to pydicom."""
 
     def plain(values: object) -> list[str]:
-        return [str(float(v)) if isinstance(v, (int, float)) else str(v).strip() for v in headers._values(values)]
+        return [str(float(v)) if isinstance(v, (int, float)) else str(v) for v in headers._values(values)]
 
     compared: Counter[str] = Counter()
     for path in sorted((Path(pydicom.__file__).parent / "data/test_files").rglob("*.dcm")):
@@ -691,3 +691,25 @@ def test_values_read_quickly_are_those_of_pydicom() -> None:
                     assert plain(found) == plain(expected), (path.name, keyword)
                     compared[str(item.VR)] += 1
     assert min(compared[kind] for kind in ("CS", "DS", "IS", "LO", "SH", "UI", "US")) > 100
+
+
+@pytest.mark.parametrize("kind", ["CS", "LO", "SH", "UI"])
+@pytest.mark.parametrize("stored", [b"A", b"A ", b"A\\B", b"A \\B ", b" A\\ B", b"A\\", b"\\", b"A\0", b"1.2\\3.4\0"])
+def test_words_are_what_pydicom_reads(kind: str, stored: bytes) -> None:
+    tag = Tag({"CS": "ImageType", "LO": "PatientID", "SH": "StationName", "UI": "StudyInstanceUID"}[kind])
+    dataset = Dataset()
+    dataset[tag] = RawDataElement(tag, kind, len(stored), stored, 0, False, True)
+    found = headers._values(headers.value(dataset, keyword_for_tag(tag)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert found == [str(value) for value in headers._values(dataset[tag].value)]
+
+
+@pytest.mark.parametrize("bits", [16, 12])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_pixels_that_may_be_signed_or_not_are_not_guessed(photometric: str, bits: int, tmp_path: Path) -> None:
+    series = phantoms.slices(random((3, 4, 6), np.int16, -100, 900), PhotometricInterpretation=photometric)
+    for dataset in series:
+        dataset.BitsStored, dataset.HighBit = bits, bits - 1
+        del dataset.PixelRepresentation
+    assert refused(read_series, phantoms.save(series, tmp_path)).code is Code.DECODE_FAILED

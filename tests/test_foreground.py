@@ -130,6 +130,13 @@ def test_no_other_threshold_parts_the_values_better(seed: int) -> None:
     assert between(otsu(values)) == pytest.approx(max(map(between, edges)))
 
 
+@pytest.mark.parametrize("ends", [(1000.0, 1000.0015), (0.0, 1e-44), (-3e38, 3e38), (-5.0, -1.0)])
+def test_values_that_lie_very_close_or_very_far_apart_are_parted(ends: tuple[float, float]) -> None:
+    values = np.array([ends[0]] * 3 + [ends[1]] * 2, np.float32)
+    assert values[0] <= otsu(values) <= values[-1]
+    assert len({float(value) > otsu(values) for value in values}) == 2
+
+
 @pytest.mark.parametrize(("values", "expected"), [([7, 7, 7], 7), ([0, 0], 0)])
 def test_one_value_is_its_own_threshold(values: list[int], expected: int) -> None:
     assert otsu(np.array(values, np.int16)) == expected

@@ -344,7 +344,11 @@ def test_dvcs_cache_may_lie_elsewhere_as_that_of_temporary_runs_does(
 
 @pytest.mark.parametrize(
     "config",
-    ["", "no section", "[core]\n    autostage = true\n", "[cache]\n", "[cache]\n    type = reflink,copy\n", "\xff"],
+    [
+        *("", "no section", "[core]\n    autostage = true\n", "[cache]\n", "\xff"),
+        *(f"[cache]\n    type = {kinds}\n" for kinds in ("copy", "reflink,copy", "copy,hardlink", "symlink,hardlink")),
+        *("[cache]\n    type = copy  # not hardlink\n", "[cache]\n    type =\n"),
+    ],
 )
 def test_where_dvc_would_not_link_the_out_is_a_file_of_its_own(
     config: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -389,3 +393,28 @@ def test_another_file_system_than_that_of_dvcs_cache_gets_a_copy(
     root.chmod(0o700)
     (root / "secret").write_bytes(bytes(vault.SECRET))
     assert not restored(tmp_path, monkeypatch).samefile(kept)
+
+
+def test_a_young_file_of_dvcs_keeps_its_time_by_which_dvc_knows_it(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = in_dvc(tmp_path, LINKS, b"voxels")
+    os.utime(kept, (2**32, 2**32))  # 2106
+    assert restored(tmp_path, monkeypatch).samefile(kept)
+    assert kept.stat().st_mtime == 2**32
+
+
+def test_a_clone_is_made_where_dvc_would_make_one(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a function that stands for the file system's, which not every one has."""
+
+    sources = []
+
+    def cloned(source: Path, target: Path) -> None:
+        sources.append(source.resolve())
+        target.write_bytes(source.read_bytes())
+
+    kept = in_dvc(tmp_path, LINKS, b"voxels")
+    monkeypatch.setattr(vault, "_clone", cloned)
+    back = restored(tmp_path, monkeypatch)
+    assert sources == [kept.resolve()]
+    assert back.stat().st_nlink == kept.stat().st_nlink == 1

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +23,7 @@ Quoting = Literal[0, 1]  # csv.QUOTE_MINIMAL, csv.QUOTE_ALL
 
 # What spreadsheets run: OWASP, CSV injection. Numbers are none, and apostrophes in front are counted, not lost.
 FORMULA = re.compile(r"'*([=@\t\r]|[+-](?!(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\Z))", re.IGNORECASE)
+END = "\x02"  # a line after the last one, which an open quote swallows
 OUTCOME_COLUMNS = ("case_id", "status", "code", "message")
 
 
@@ -185,8 +186,11 @@ def read_rows(path: Path, columns: Sequence[str] = ()) -> list[Row]:
 def read_csv(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     """A table with every cell as text ("00002" and "NA" stay what they are; an empty cell is "").
 
+    Columns without a name are left out where they are empty, as Excel saves them, and else called Unnamed: 2, say; the
+    second of a name becomes name.1. Both as in pandas.
+
     Raises:
-        FlairprepError: the file cannot be read, is no CSV, has two columns of one name, or lacks one of `columns`.
+        FlairprepError: the file cannot be read, is no CSV, or lacks one of `columns`, or has two of it.
     """
     import pandas as pd
 
@@ -198,23 +202,38 @@ def _read(path: Path, columns: Sequence[str]) -> tuple[list[str], list[list[str]
     """The names of the columns and the cells of each line; a short line has empty cells at its end."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            lines = [line for line in reader if line and not (len(line) == 1 and line[0].isspace())]
-        names, *rest = lines or [[]]
-        if not names:
+            reader = csv.reader(chain(file, [END]))
+            lines = [(reader.line_num, line) for line in reader if line and not (len(line) == 1 and line[0].isspace())]
+        if lines.pop()[1] != [END]:
+            raise ValueError("a quote is not closed")
+        if not lines:
             raise ValueError("it is empty")
-        for line in rest:
+        _, names = lines.pop(0)
+        for number, line in lines:  # by its number: what stands in it may be the id of a patient
             if len(line) > len(names):
-                raise ValueError(f"{len(names)} columns, but {len(line)} cells in the row of {line[0]!r}")
-        if twice := sorted(name for name, count in Counter(names).items() if count > 1):
-            raise ValueError(f"two columns are named {twice[0]!r}")
+                raise ValueError(f"{len(names)} columns, but {len(line)} cells in line {number}")
     except (OSError, ValueError, csv.Error) as error:  # an error of Unicode is a ValueError
         raise FlairprepError(f"{path}: cannot be read as a CSV table ({' '.join(str(error).split())})") from error
     for column in columns:
-        if column not in names:
-            raise FlairprepError(f"{path}: no column {column!r}; it has: {', '.join(names)}")
-    padded = [line + [""] * (len(names) - len(line)) for line in rest]
-    return names, [[_unsafe(cell) for cell in line] for line in padded]
+        if (times := names.count(column)) != 1:
+            what = "two columns" if times else "no column"
+            raise FlairprepError(f"{path}: {what} {column!r}; it has: {', '.join(names)}")
+    cells = [[_unsafe(cell) for cell in line] + [""] * (len(names) - len(line)) for _, line in lines]
+    kept = [place for place, name in enumerate(names) if name or any(line[place] for line in cells)]
+    return _distinct(names, kept), [[line[place] for place in kept] for line in cells]
+
+
+def _distinct(names: Sequence[str], kept: Sequence[int]) -> list[str]:
+    """The names at the places `kept`, each once."""
+    found: list[str] = []
+    for place in kept:
+        name = first = names[place] or f"Unnamed: {place}"
+        for number in count(1):
+            if name not in found:
+                break
+            name = f"{first}.{number}"
+        found.append(name)
+    return found
 
 
 def _unsafe(cell: str) -> str:

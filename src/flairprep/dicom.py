@@ -166,7 +166,8 @@ def _is_plain(dataset: Dataset) -> bool:
     """Whether the pixels are whole little-endian 16-bit numbers, as they nearly always are, and need no decoder."""
     syntax = dataset.file_meta.TransferSyntaxUID
     plain = syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian) and "PixelData" in dataset
-    return plain and value(dataset, "BitsAllocated") == value(dataset, "BitsStored") == 16
+    signed = value(dataset, "PixelRepresentation")
+    return plain and signed in (0, 1) and value(dataset, "BitsAllocated") == value(dataset, "BitsStored") == 16
 
 
 def _frames(dataset: Dataset) -> list[Frame]:

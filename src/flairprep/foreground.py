@@ -39,7 +39,8 @@ def otsu(values: np.ndarray) -> float:
     several that are equally good the middle one, since half of it is to be above the background; ITK takes the lowest.
     The value itself where there is only one.
     """
-    counts, edges = np.histogram(values, bins=BINS)
+    ends = np.float64(values.min()), np.float64(values.max())  # for edges of 64 bits: 32 may not part what lies close
+    counts, edges = np.histogram(values, BINS, ends)
     sums = np.cumsum(counts * (edges[:-1] + edges[1:]) / 2)
     below = np.cumsum(counts)
     parts = (below > 0) & (below < below[-1])

@@ -362,7 +362,10 @@ def value(dataset: Dataset, keyword: str) -> Any:
         # The same in every character set, but for what switches to another one.
         if item.VR in PLAIN_VRS and item.value.isascii() and ESCAPE not in item.value:
             words = item.value.decode("ascii").rstrip(" \0")
-            return words.split("\\") if "\\" in words else words
+            if "\\" not in words:
+                return words
+            if item.VR == "CS":  # of the others each is stripped
+                return words.split("\\")
     return dataset[tag].value
 
 

@@ -115,7 +115,7 @@ def map_cases(
 def run_cases(
     function: Callable[[T], R], items: Sequence[T], label: str, *, lost: Callable[[T, CaseError], R] | None = None
 ) -> Generator[R, None, None]:
-    """`map_cases` without progress. The workers have begun when this returns."""
+    """`map_cases` without progress. Workers of this machine have begun when this returns."""
     results = _run_cases(function, items, label, lost)
     next(results)
     return results

@@ -32,9 +32,14 @@ class Case:
     """
 
     case_id: str
-    paths: tuple[Path, ...]
+    files: tuple[str | Path, ...]  # text of a whole cohort takes a seventh of what as many paths do
     folder: str = ""
     stray: int = 0
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Those of `files`."""
+        return tuple(map(Path, self.files))
 
 
 def find_cases(dicom_dir: Path, sequence: str) -> list[Case]:
@@ -70,8 +75,8 @@ def in_folder(case_id: str, case: Path, sequence: str, dicom_dir: Path) -> Case:
         return Case(case_id, (), stray=1)
     own = [path for path in _folders(case) if sequence_of(path) == sequence]
     found = [_files(folder, dicom_dir) for folder in own or [case]]
-    paths = tuple(path for files, _ in found for path in files)
-    return Case(case_id, paths, sequence if own else "", sum(stray for _, stray in found))
+    files = tuple(file for files, _ in found for file in files)
+    return Case(case_id, files, sequence if own else "", sum(stray for _, stray in found))
 
 
 def by_folder(dicom_dir: Path, sequence: str) -> list[Case]:
@@ -110,7 +115,7 @@ def by_header(dicom_dir: Path) -> list[Case]:
             f"{dicom_dir}: not CASE/FLAIR/, so the case ids come from headers and must be replaced; make the key for "
             f"that with: flairprep key, and then: dvc add {dicom_dir}"
         )
-    return [Case(case_id, tuple(paths)) for case_id, paths in by_subject(dicom_dir, key).items()]
+    return [Case(case_id, tuple(map(str, paths))) for case_id, paths in by_subject(dicom_dir, key).items()]
 
 
 def patients(dicom_dir: Path, sequence: str, case_id: str) -> list[str]:
@@ -147,7 +152,8 @@ def by_subject(dicom_dir: Path, key: bytes | None = None) -> dict[str, list[Path
     Raises:
         FlairprepError: a link that cannot be followed: whose it was is not known.
     """
-    paths, stray = _files(dicom_dir, dicom_dir)
+    files, stray = _files(dicom_dir, dicom_dir)
+    paths = list(map(Path, files))
     if stray:
         raise FlairprepError(f"{dicom_dir}: {stray} links lead to folders, out of it or to nothing; put files there")
     found = dict(zip(paths, _subjects(paths) if key is None else _kept_subjects(paths, key), strict=True))
@@ -219,28 +225,28 @@ def _folders(dicom_dir: Path) -> list[Path]:
     return []
 
 
-def _files(folder: Path, dicom_dir: Path) -> tuple[list[Path], int]:
+def _files(folder: Path, dicom_dir: Path) -> tuple[list[str], int]:
     """The files below a folder, sorted, hidden ones and the key aside; and how many links cannot be followed.
 
     Links to files are, where they lead to one inside `dicom_dir` or in DVC's cache; links to folders are not, so
     nothing loops.
     """
     inside, key = dicom_dir.resolve(), str(dicom_dir / identifiers.KEY)
-    paths, stray, waiting = [], int(folder.is_symlink()), [folder]
+    files, stray, waiting = [], int(folder.is_symlink()), [str(folder)]
     while waiting:
         try:
             with os.scandir(waiting.pop()) as found:
                 entries = [entry for entry in found if not entry.name.startswith(".") and entry.path != key]
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    waiting.append(Path(entry.path))
+                    waiting.append(entry.path)
                 elif entry.is_symlink() and not _may_follow(Path(entry.path), inside):
                     stray += 1
                 elif entry.is_file():
-                    paths.append(entry.path)
+                    files.append(entry.path)
         except OSError as error:
             _unlisted(error)
-    return list(map(Path, sorted(paths))), stray
+    return sorted(files), stray
 
 
 def _may_follow(link: Path, inside: Path) -> bool:
@@ -302,7 +308,7 @@ def choose(case: Case, found: Survey, sequence: str) -> tuple[Candidate, list[tu
     if found.damaged:
         notes.append((Code.DECODE_FAILED, f"{len(found.damaged)} damaged files in other folders, passed over"))
     if found.foreign:
-        total = len(case.paths)
+        total = len(case.files)
         notes.append((Code.NOT_DICOM, f"{found.foreign} of {total} files are not DICOM, passed over"))
     return best, notes
 

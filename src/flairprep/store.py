@@ -55,7 +55,7 @@ class Store:
         function: Callable[[T], R],
         items: Sequence[T],
         *,
-        inputs: Callable[[T], tuple[Sequence[Path], Any]],
+        inputs: Callable[[T], tuple[Sequence[str | Path], Any]],
         lost: Callable[[T, CaseError], R],
         name: Callable[[T], str] | None = None,
         out: Path = Path(),
@@ -124,7 +124,7 @@ class _Work(Generic[T, R]):
     base: str
     function: Callable[[T], R]
     name: Callable[[T], str] | None
-    inputs: Callable[[T], tuple[Sequence[Path], Any]]
+    inputs: Callable[[T], tuple[Sequence[str | Path], Any]]
     out: Path
 
     def known(self, item: T) -> str | None:
@@ -158,7 +158,7 @@ class _Work(Generic[T, R]):
     def _file(self, item: T) -> Path | None:
         return self.out / self.name(item) if self.name else None
 
-    def _key(self, item: T, digest_of: Callable[[Sequence[Path]], str | None]) -> str | None:
+    def _key(self, item: T, digest_of: Callable[[Sequence[str | Path]], str | None]) -> str | None:
         paths, rest = self.inputs(item)
         digest = digest_of(paths)
         return None if digest is None else self.vault.digest(self.base, digest, json.dumps(rest))

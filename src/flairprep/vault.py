@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -39,24 +40,25 @@ READ_ONLY = 0o444  # as DVC leaves the files in its cache
 class Vault:
     """The files of the store. All digests are keyed with its secret: nobody else can try out what they are of.
 
-    objects: where DVC keeps the files of the project, if it hands out hard links to them.
+    objects: where DVC keeps the files of the project. links: how it lets outs share them, see `_shared`.
     """
 
     root: Path
     secret: bytes
-    objects: Path | None = None
+    objects: Path = Path(".dvc/cache/files/md5")
+    links: tuple[str, ...] = ()
 
     def digest(self, *parts: str) -> str:
         """HMAC-SHA256 of `parts` under the secret, in hex; ("ab", "c") and ("a", "bc") have different ones."""
         return hmac.new(self.secret, json.dumps(parts).encode(), "sha256").hexdigest()
 
-    def digest_of(self, paths: Sequence[Path]) -> str:
+    def digest_of(self, paths: Sequence[str | Path]) -> str:
         """Of the files' bytes in order; remembered for as long as device, inode, size and time of each stay.
 
         Raises:
             OSError: a file cannot be read.
         """
-        stats, now = [path.stat() for path in paths], time.time_ns()
+        stats, now = [os.stat(path) for path in paths], time.time_ns()  # noqa: PTH116
         if (known := self._remembered(stats)) is not None:
             return known
         found = self.digest(*map(_sha256, paths))
@@ -64,10 +66,10 @@ class Vault:
             self._remember(self._seen(stats), found)
         return found
 
-    def known_digest_of(self, paths: Sequence[Path]) -> str | None:
+    def known_digest_of(self, paths: Sequence[str | Path]) -> str | None:
         """`digest_of` without reading the files; None where that cannot be."""
         with suppress(OSError):
-            return self._remembered([path.stat() for path in paths])
+            return self._remembered([os.stat(path) for path in paths])  # noqa: PTH116
         return None
 
     def _remembered(self, stats: Sequence[os.stat_result]) -> str | None:
@@ -95,8 +97,10 @@ class Vault:
     def _remember_own(self, file: Path, sha256: str) -> None:
         """For the stage that reads `file`. The time of a new one is set back: any later change will change it."""
         with suppress(OSError):
-            now = time.time_ns()
-            if now - file.stat().st_mtime_ns < RACY:
+            now, stat = time.time_ns(), file.stat()
+            if now - stat.st_mtime_ns < RACY:
+                if stat.st_nlink > 1:  # DVC's, which goes by that time
+                    return
                 os.utime(file, ns=(now - 5 * RACY, now - 5 * RACY))
             self._remember(self._seen([file.stat()]), self.digest(sha256))
 
@@ -109,8 +113,8 @@ class Vault:
     def restore(self, key: str, adapter: TypeAdapter[Any], file: Path | None) -> Any:
         """The result kept under `key`, its file put to `file`; None where there is none, or a damaged one, removed.
 
-        Where DVC has the same file in its cache and links outs to it anyway, `file` becomes such a link: nothing is
-        written, and DVC has nothing to hash.
+        Where DVC has the same file in its cache, `file` becomes such a link to it as DVC would make: nothing is
+        written, and DVC knows its hash if that link was there before.
         """
         entry = self._entry(key)
         try:
@@ -128,16 +132,17 @@ class Vault:
         return result
 
     def _link(self, record: dict[str, Any], target: Path) -> bool:
-        """Whether `target` could be made another name of the file of `record` in DVC's cache."""
-        if self.objects is None:
+        """Whether `target` could be made to share the file of `record` in DVC's cache."""
+        if not (self.links and record.get("md5")):
             return False
         kept = self.objects / record["md5"][:2] / record["md5"][2:]
-        try:
-            if kept.stat().st_mode & 0o777 == READ_ONLY and _sha256(kept) == record["sha256"]:
-                os.link(kept, target)
-                return True
-        except OSError:  # it has none, or one on another file system
-            pass
+        for kind in self.links:
+            with suppress(OSError):  # there is none, or it lies on another file system, or on one without such links
+                if kept.stat().st_mode & 0o777 == READ_ONLY:
+                    (_clone if kind == "reflink" else os.link)(kept, target)
+                    if _sha256(target) == record["sha256"]:
+                        return True
+            target.unlink(missing_ok=True)  # never written to: it may be another name of DVC's file
         return False
 
     def keep(self, key: str, adapter: TypeAdapter[Any], result: Any, file: Path | None) -> None:
@@ -186,8 +191,8 @@ class Vault:
         return rest
 
 
-def _sha256(path: Path) -> str:  # where the CPU has instructions for it, twice as fast as blake2b
-    with path.open("rb") as file:
+def _sha256(path: str | Path) -> str:  # where the CPU has instructions for it, twice as fast as blake2b
+    with open(path, "rb") as file:  # noqa: PTH123
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -250,17 +255,27 @@ def opened() -> Vault | None:
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > LEFTOVER:
                 remove(left)
-    return Vault(root, _secret(root), _objects(Path(".dvc")))
+    return Vault(root, _secret(root), *_shared(Path(".dvc")))
 
 
-def _objects(project: Path) -> Path | None:
-    config = configparser.ConfigParser(interpolation=None)
+def _shared(project: Path) -> tuple[Path, tuple[str, ...]]:
+    """Where DVC keeps the files of a project, by its .dvc folder, and how outs may share them: reflink, hardlink.
+
+    In the order of `cache.type`, up to the first that means a file of the user's own, or a link that shows.
+    """
+    config = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=("#",))
     try:
         config.read(project / name for name in ("config", "config.local"))
         types, folder = (config["cache"].get(*entry).strip(" '\"") for entry in (("type", ""), ("dir", "cache")))
     except (configparser.Error, KeyError, UnicodeDecodeError):
-        return None
-    return project / folder / "files/md5" if "hardlink" in types else None
+        types, folder = "", "cache"
+    kinds = takewhile(("reflink", "hardlink").__contains__, map(str.strip, types.split(",")))
+    return project / folder / "files/md5", tuple(kinds)
+
+
+def _clone(source: Path, target: Path) -> None:
+    with source.open("rb") as old, target.open("xb") as new:
+        fcntl.ioctl(new.fileno(), FICLONE, old.fileno())
 
 
 def _secret(root: Path) -> bytes:

@@ -60,7 +60,7 @@ def ingest(case: raw.Case, *, params: Params, volumes_dir: Path) -> Ingested:
     try:
         if case.case_id in params.exclude:
             raise CaseError(Code.EXCLUDED, params.exclude[case.case_id] or "listed in ingest.exclude")
-        if not case.paths and not case.stray:
+        if not case.files and not case.stray:
             raise CaseError(Code.NO_SERIES, f"no file in a folder {params.sequence}")
         found = raw.survey(case)
         best, notes = raw.choose(case, found, params.sequence)
@@ -127,12 +127,12 @@ def file_name(case: raw.Case) -> str:
     return f"{case.case_id}.nii.gz"
 
 
-def inputs(case: raw.Case, *, params: Params) -> tuple[tuple[Path, ...], Any]:
+def inputs(case: raw.Case, *, params: Params) -> tuple[tuple[str | Path, ...], Any]:
     """What decides on a case: its files, how they lie in the raw folder, and why it is excluded."""
     if case.case_id in params.exclude:
         return (), (case.case_id, params.exclude[case.case_id])
-    places = [path.relative_to(params.dicom_dir).as_posix() for path in case.paths]
-    return case.paths, (case.case_id, case.folder, case.stray, places)
+    places = [str(file).removeprefix(f"{Path(params.dicom_dir)}/") for file in case.files]
+    return case.files, (case.case_id, case.folder, case.stray, places)
 
 
 def _lost(case: raw.Case, error: CaseError) -> Ingested:
