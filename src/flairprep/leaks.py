@@ -30,7 +30,7 @@ REMEDY = "keep them in one fold (split.group_column) or list all but one in inge
 CELLS = (14, 20, 20)  # of a fingerprint, (z, y, x): about 10 mm each
 NEAR = 0.93  # correlation from which two scans are one; bench/results/audit.txt shows how far apart the two kinds lie
 FEWEST = 10  # cases from which what all have in common can be told from what two share
-BLOCK = 256  # cases that are compared at a time with as many others
+BLOCK = 128  # cases that are compared at a time with as many others
 SHOWN = 5  # pairs that the text names
 ORIENTATIONS = [(), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)]  # axes of (z, y, x) that are turned round
 # (8, 8): what a turn (row) makes of the product of two even or odd parts (column); an eighth, since a part holds sums.
