@@ -151,6 +151,7 @@ def main() -> None:
         work = partial(ingest, params=section, volumes_dir=out / "volumes")
         safe, of_case = partial(keyed, work=work, secret=store.secret), partial(inputs, params=section)
         results = list(store.map(safe, found, name=file_name, inputs=of_case, out=out / "volumes", lost=_lost))
+        del found  # the names of all files of a cohort are larger than its tables
         outcomes = [result.outcome for result in results]
         remove_failed(outcomes, out / "volumes")
         fault = too_many_failures(outcomes, section.max_failed)
