@@ -88,11 +88,9 @@ def test_what_the_store_knows_becomes_links_to_dvcs_cache_once_dvc_has_it(
     project.repro()
     project.run("dvc", "repro", "--force", "--single-item", "ingest")
     volumes = project.root / "data/ingest/volumes"
-    before = {path.name: path.stat().st_ino for path in volumes.iterdir()}
-    assert len(before) == 18
+    kept = {path.stat().st_ino for path in (project.root / ".dvc/cache/files/md5").rglob("*") if path.is_file()}
     assert "18 reused" in project.run("env", "PYTHONPATH=src", "python", "-m", "flairprep.stages.ingest")
-    assert {path.name: path.stat().st_ino for path in volumes.iterdir()} == before
-    assert {path.stat().st_nlink for path in volumes.iterdir()} == {2}
+    assert len({path.stat().st_ino for path in volumes.iterdir()} & kept) == 18
     assert "up to date" in project.run("dvc", "status", "ingest")
 
 
