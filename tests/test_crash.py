@@ -15,7 +15,11 @@ from typing import Any
 import miniature
 import numpy as np
 import pytest
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from miniature import Project
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from voluptuous import Invalid
 from workspace import contents
 
 from flairprep import cases, console, raw
@@ -70,18 +74,26 @@ class Fragile(Project):
             (self.root / name).unlink(missing_ok=True)
         shutil.rmtree(self.root / ".dvc/cache/runs", ignore_errors=True)
 
-    def unlock(self) -> bool:
-        """Removes DVC's list of locks where a kill cut it off, as its message asks for; whether that was so.
+    def unlock(self) -> list[str]:
+        """Removes DVC's list of locks and dvc.lock where a kill cut them off, as docs/codes.md says; which it were.
 
-        DVC writes that list in place; every other lock of a dead process it passes over by itself.
+        DVC writes both in place; every other lock of a dead process it passes over by itself.
         """
-        locks = self.root / ".dvc/tmp/rwlock"
-        try:
-            json.loads(locks.read_text() if locks.exists() else "{}")
-        except ValueError:
-            locks.unlink()
-            return True
-        return False
+        removed = []
+        for name, check in ((".dvc/tmp/rwlock", json.loads), ("dvc.lock", _described)):
+            path = self.root / name
+            try:
+                if path.exists():
+                    check(path.read_text())
+            except (ValueError, YAMLError, Invalid):
+                path.unlink()
+                removed.append(name)
+        return removed
+
+
+def _described(text: str) -> None:
+    """Raises where dvc.lock is none as DVC sees it."""
+    COMPILED_LOCKFILE_SCHEMA(YAML(typ="safe").load(text))
 
 
 def make(root: Path) -> Fragile:
@@ -180,8 +192,8 @@ def kill_often(
             except subprocess.TimeoutExpired:
                 number += 1
                 say(f"kill {begin + number}: after {wait:.1f} s: {kill(dvc, kind, at_once)}")
-            if made.unlock():
-                say("it left half a .dvc/tmp/rwlock, which had to be removed")
+            for name in made.unlock():
+                say(f"it left half a {name}, which had to be removed")
         try:
             made.run("dvc", "repro", *TARGETS)
             same = made.outs() == expected and not made.left()
