@@ -142,7 +142,12 @@ def table(outcomes: Sequence[Outcome], columns: Sequence[str] = OUTCOME_COLUMNS)
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """The `columns` of `rows` as `write_csv` writes them, without pandas, which takes longer than most stages."""
+    """The `columns` of `rows` as `write_csv` writes them, without pandas, which takes longer to import than they to write.
+
+    Raises:
+        KeyError: a row lacks one of `columns`.
+        OSError: the disk did not take it whole.
+    """
 
     def text(quoting: Quoting) -> str:
         lines = io.StringIO(newline="")
@@ -186,8 +191,8 @@ def read_rows(path: Path, columns: Sequence[str] = ()) -> list[Row]:
 def read_csv(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     """A table with every cell as text ("00002" and "NA" stay what they are; an empty cell is "").
 
-    Columns without a name are left out where they are empty, as Excel saves them, and else called Unnamed: 2, say; the
-    second of a name becomes name.1. Both as in pandas.
+    Columns without a name are left out where they are empty, as Excel saves them. Otherwise names are as in pandas: the
+    third column without one is Unnamed: 2, the second of a name is name.1.
 
     Raises:
         FlairprepError: the file cannot be read, is no CSV, or lacks one of `columns`, or has two of it.

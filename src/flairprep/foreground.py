@@ -38,6 +38,9 @@ def otsu(values: np.ndarray) -> float:
     That of sitk.OtsuThreshold, but for the rounding of its bins, in a quarter of the time. Where no value lies between
     several that are equally good the middle one, since half of it is to be above the background; ITK takes the lowest.
     The value itself where there is only one.
+
+    Args:
+        values: of any shape, finite, at least one.
     """
     ends = np.float64(values.min()), np.float64(values.max())  # for edges of 64 bits: 32 may not part what lies close
     counts, edges = np.histogram(values, BINS, ends)
