@@ -142,7 +142,7 @@ def table(outcomes: Sequence[Outcome], columns: Sequence[str] = OUTCOME_COLUMNS)
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """The `columns` of `rows` as `write_csv` writes them, without pandas, which takes longer to import than they to write.
+    """The `columns` of `rows` as `write_csv` writes them, without pandas, which takes long to import.
 
     Raises:
         KeyError: a row lacks one of `columns`.
