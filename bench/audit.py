@@ -25,8 +25,11 @@ os.environ.setdefault("FLAIRPREP_WORKERS", "2")
 
 from machine import header
 
-from flairprep import demo, headers, leaks, volumes
-from flairprep.pool import map_cases
+from flairprep import demo
+from flairprep.audit import near_duplicates
+from flairprep.dicom import header as headers
+from flairprep.imaging import nifti
+from flairprep.runner.pool import map_cases
 from flairprep.stages import audit, normalize, select_slices
 
 FLAIR = Path(__file__).resolve().parents[2] / "shared/scans/flair-nifti"
@@ -50,7 +53,7 @@ class Scan(NamedTuple):
 
 def preprocessed(image: sitk.Image, slices: int) -> Look:
     """An image as acquired through normalize and select_slices to what audit measures."""
-    stripped = volumes.is_skull_stripped(image)
+    stripped = nifti.is_skull_stripped(image)
     params = select_slices.Params(count=slices, size=2 * slices, method="foreground")
     image = normalize.normalize(image, NORMALIZE, skull_stripped=stripped)
     return audit.look(select_slices.select_slices(image, params, background=NORMALIZE.background), SEEN)
@@ -67,7 +70,7 @@ def scan(case: demo.Case, *, atlas: demo.Atlas, slices: int) -> Scan:
     sizes = zip(("columns", "rows", "slices"), grid.GetSize(), strict=True)
     spacings = zip(("spacing_x", "spacing_y", "spacing_z"), grid.GetSpacing(), strict=True)
     row |= {name: f"{value:g}" for name, value in (*sizes, *spacings)} | {"plane": case.plane}
-    stripped = "yes" if volumes.is_skull_stripped(image) else "no"
+    stripped = "yes" if nifti.is_skull_stripped(image) else "no"
     return Scan(row | {"skull_stripped": stripped}, preprocessed(image, slices))
 
 
@@ -96,7 +99,7 @@ def audited(labels: list[int], rows: list[dict[str, str]], looks: list[Look]) ->
         where = np.flatnonzero(np.array(labels) == label)
         folds[where] = np.arange(len(where)) % 5
     table = pd.DataFrame({"case_id": ids, "label": labels, "group": ids, "fold": folds})
-    table = table.assign(**dict.fromkeys(leaks.IDENTITY, ids))
+    table = table.assign(**dict.fromkeys(near_duplicates.IDENTITY, ids))
     params = audit.Params(alpha=0.05, permutations=PERMUTATIONS, seed=0)
     found, fingerprints = zip(*looks, strict=True)
     with TemporaryDirectory() as scratch:
@@ -109,7 +112,7 @@ def alike(looks: list[Look]) -> np.ndarray:
     found = np.empty((len(looks), len(looks)))
     with TemporaryDirectory() as scratch:
         read = np.stack([fingerprint for _, fingerprint in looks]).__getitem__
-        for row, column, correlation in leaks.alike(read, len(looks), Path(scratch)):
+        for row, column, correlation in near_duplicates.alike(read, len(looks), Path(scratch)):
             found[row : row + len(correlation), column : column + correlation.shape[1]] = correlation
     upper = np.triu(found, 1)
     return upper + upper.T - np.eye(len(found))
@@ -123,17 +126,17 @@ def duplicates(copies: list[demo.Case], looks: list[Look]) -> list[tuple[str, st
     least = {kind: min(p for p, case in zip(planted, copies, strict=True) if case.copy is kind) for kind in demo.Copy}
     kinds = ", ".join(f"{kind} {value:.3f}" for kind, value in least.items())
     right = {(POOL + number, case.source) for number, case in enumerate(copies)}
-    wrong = [pair for pair in np.argwhere(np.tril(found) >= leaks.NEAR).tolist() if tuple(pair) not in right]
+    wrong = [pair for pair in np.argwhere(np.tril(found) >= near_duplicates.NEAR).tolist() if tuple(pair) not in right]
     return [
         (
-            f"no two of {POOL} clean demo cases are near-duplicates (correlation {leaks.NEAR} or more)",
-            f"{int((np.triu(clean) >= leaks.NEAR).sum())} pairs, highest correlation {clean.max():.3f}",
-            bool(clean.max() < leaks.NEAR),
+            f"no two of {POOL} clean demo cases are near-duplicates (correlation {near_duplicates.NEAR} or more)",
+            f"{int((np.triu(clean) >= near_duplicates.NEAR).sum())} pairs, highest correlation {clean.max():.3f}",
+            bool(clean.max() < near_duplicates.NEAR),
         ),
         (
             f"every one of {COPIES} planted copies is found, and nothing else",
-            f"{sum(p >= leaks.NEAR for p in planted)} of {COPIES}, lowest: {kinds}; {len(wrong)} others",
-            min(planted) >= leaks.NEAR and not wrong,
+            f"{sum(p >= near_duplicates.NEAR for p in planted)} of {COPIES}, lowest: {kinds}; {len(wrong)} others",
+            min(planted) >= near_duplicates.NEAR and not wrong,
         ),
     ]
 
@@ -147,7 +150,7 @@ def real(pool: list[Scan], slices: int) -> list[tuple[str, str, bool]]:
     looks = [preprocessed(sitk.ReadImage(str(path), sitk.sitkFloat32), slices) for path in paths]
     alone, among = alike(looks).max(), alike([*looks, *(one.look for one in pool)])[: len(paths), : len(paths)].max()
     text = f"{len(paths)} patients: at most {alone:.3f} by themselves, {among:.3f} among the demo's"
-    return [(name, text, bool(max(alone, among) < leaks.NEAR))]
+    return [(name, text, bool(max(alone, among) < near_duplicates.NEAR))]
 
 
 def speed(pool: list[Scan]) -> tuple[str, str, bool]:

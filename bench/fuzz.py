@@ -28,9 +28,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 import mutations  # noqa: E402
 from machine import header  # noqa: E402
 
-from flairprep import raw  # noqa: E402
-from flairprep.cases import Code  # noqa: E402
-from flairprep.pool import map_cases, workers  # noqa: E402
+from flairprep.core.outcomes import Code  # noqa: E402
+from flairprep.dicom import discovery  # noqa: E402
+from flairprep.runner.pool import map_cases, workers  # noqa: E402
 from flairprep.stages import ingest  # noqa: E402
 
 SCANS = ROOT.parent / "shared/scans"
@@ -84,7 +84,7 @@ def make(number: int, seed: int, single: list[Source], several: list[Source]) ->
     return source, " + ".join(names), contents
 
 
-def write(case: Path, contents: Sequence[bytes]) -> raw.Case:
+def write(case: Path, contents: Sequence[bytes]) -> discovery.Case:
     """The files as a case of the raw folder."""
     folder = case / "FLAIR"
     folder.mkdir(parents=True)
@@ -92,7 +92,7 @@ def write(case: Path, contents: Sequence[bytes]) -> raw.Case:
     for index, content in enumerate(contents):
         paths.append(folder / f"{index}.dcm")
         paths[-1].write_bytes(content)
-    return raw.Case(case.name, tuple(paths), "FLAIR")
+    return discovery.Case(case.name, tuple(paths), "FLAIR")
 
 
 class Peak:

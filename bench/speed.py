@@ -43,7 +43,11 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from scipy.ndimage import gaussian_filter
 
-from flairprep import params, pool, raw, shards, volumes
+from flairprep.core import params
+from flairprep.dataset import shards
+from flairprep.dicom import discovery
+from flairprep.imaging import nifti
+from flairprep.runner import pool
 from flairprep.stages import export, ingest, normalize, select_slices
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -157,10 +161,10 @@ def every_intermediate(case: Path, out: Path) -> None:
 def in_memory(case: Path, out: Path) -> bytes:
     """The record of the case's shard, and no other file."""
     pool.keep_memory()
-    found = raw.in_folder(case.name, case, "FLAIR", case.parent)
-    best, _ = raw.choose(found, raw.survey(found), "FLAIR")
-    image = raw.read(best).image
-    image = normalize.normalize(image, section(normalize), skull_stripped=volumes.is_skull_stripped(image))
+    found = discovery.in_folder(case.name, case, "FLAIR", case.parent)
+    best, _ = discovery.choose(found, discovery.survey(found), "FLAIR")
+    image = discovery.read(best).image
+    image = normalize.normalize(image, section(normalize), skull_stripped=nifti.is_skull_stripped(image))
     image = select_slices.select_slices(image, section(select_slices), background=section(normalize).background)
     return shards.record(export.tensor(image), 1, case.name)
 
@@ -168,7 +172,7 @@ def in_memory(case: Path, out: Path) -> bytes:
 def to_volume(case: Path, out: Path) -> bool:
     """ingest alone: one .nii.gz; whether it is skull-stripped."""
     pool.keep_memory()  # as in flairprep's workers
-    found = raw.in_folder(case.name, case, "FLAIR", case.parent)
+    found = discovery.in_folder(case.name, case, "FLAIR", case.parent)
     folder = ingest.OUT / "volumes"
     folder.mkdir(parents=True)
     row = ingest.ingest(found, params=section(ingest), volumes_dir=folder).outcome.row

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from machine import header
 
-from flairprep import shards
+from flairprep.dataset import shards
 
 SHAPE = (64, 128, 128)  # of the network's input, (z, y, x)
 EPOCHS = 3  # through which it is watched waiting
@@ -36,7 +36,7 @@ MANY = 192  # of those in which it reads and waits
 
 @cache
 def _ours(directory: Path, name: str) -> Any:
-    from flairprep import training  # with tensorflow, in the processes that measure alone
+    from flairprep.network import training  # with tensorflow, in the processes that measure alone
 
     kinds: dict[str, Any] = dict.fromkeys(("skip", "norm", "norm_momentum", "dropout", "filters", "dense", "init"))
     training.seeded(0)
@@ -85,7 +85,7 @@ def _epoch(fit: Callable[[], Any], name: str) -> float:
 
 def reading(directory: Path, augment: str) -> float:
     """Cases a second from the shards on the disk to batches, shuffled; the median epoch but the first, which traces."""
-    from flairprep import training
+    from flairprep.network import training
 
     batches = training.training_batches(directory, [0], augment, batch_size=4, seed=0)
     rates = []
@@ -105,7 +105,7 @@ def waiting(directory: Path) -> tuple[float, float]:
     Returns:
         The share, and what of it is more than as many batches take that are one and the same in memory.
     """
-    from flairprep import training
+    from flairprep.network import training
 
     network, _ = _ours(directory, "resnet3d")
     batches = training.training_batches(directory, [0], "flip_shift", batch_size=BATCH["resnet3d"], seed=0)

@@ -30,7 +30,11 @@ from scipy.signal import lfilter
 from scipy.special import expit
 from scipy.stats import binom, norm
 
-from flairprep import compare, experiments, predictions, selection, stats
+from flairprep.evaluation import predictions
+from flairprep.experiments import comparison
+from flairprep.experiments import runs as experiments
+from flairprep.stats import metrics as stats
+from flairprep.stats import permutation
 
 PACKAGES = ("numpy", "scipy", "statsmodels")
 PROCESSES = 2
@@ -87,7 +91,7 @@ def p_value(
 ) -> float:
     """p_selection, each case a patient unless groups are given."""
     groups = np.arange(len(y_true)) if groups is None else groups
-    return selection.selection_p_value(
+    return permutation.selection_p_value(
         y_true, y_prob, metric=metric, groups=groups, strata=strata, n_permutations=PERMUTATIONS
     )
 
@@ -153,7 +157,7 @@ def settings_differ(seed: int, correlations: tuple[float, ...]) -> list[bool]:
         for fold, y_true in enumerate(of_folds)
     ]
     current = {"lr": 0, "seed": 0, "split.seed": 0, "val_fold": 0}
-    pairs = compare.compare(runs, current, alpha=ALPHA, permutations=99, seed=seed)["pairs"]
+    pairs = comparison.compare(runs, current, alpha=ALPHA, permutations=99, seed=seed)["pairs"]
     differ = [any(metric in pair["differ"] for pair in pairs) for metric in ("accuracy", "auc")]
     y_true = np.concatenate(of_folds)
     selected = np.split(np.concatenate([best_of(run.found) for run in runs]), len(correlations))
@@ -174,7 +178,7 @@ def simulated_run(name: str, setting: dict[str, Any], fold: int, y_true: Array, 
 
 def best_of(found: predictions.Predictions) -> Array:
     """(n_cases,): the probabilities of the epoch with the best accuracy."""
-    return np.asarray(found.y_prob[selection.best_epoch(found.y_true, found.y_prob, "val_accuracy")])
+    return np.asarray(found.y_prob[permutation.best_epoch(found.y_true, found.y_prob, "val_accuracy")])
 
 
 def four_runs(seed: int, accuracy: float) -> list[bool]:
@@ -188,8 +192,8 @@ def four_runs(seed: int, accuracy: float) -> list[bool]:
     runs = [probabilities(rng, y_true, correlation) for correlation in SWEEP[:-1]]
     runs.append(probabilities(rng, y_true, SWEEP[-1], accuracy))
     metrics: list[stats.Metric] = ["val_accuracy", "val_loss", "val_auc", "val_accuracy"]
-    reached = selection.replayed_accuracies(y_true, runs, metrics, np.arange(N), None, PERMUTATIONS, seed)
-    p = selection.step_down_min_p(reached)
+    reached = permutation.replayed_accuracies(y_true, runs, metrics, np.arange(N), None, PERMUTATIONS, seed)
+    p = permutation.step_down_min_p(reached)
     of_maximum = (reached.max(axis=0) >= reached[-1, 0]).mean()
     alone = (reached[-1] >= reached[-1, 0]).mean()
     return [
@@ -211,7 +215,7 @@ def seconds(metric: stats.Metric, tests: int) -> float:
         start = time.process_time()
         for test in range(tests):
             strata = np.arange(585) % 4 if test else None
-            selection.selection_p_value(y_true, y_prob, metric=metric, groups=np.arange(585), strata=strata)
+            permutation.selection_p_value(y_true, y_prob, metric=metric, groups=np.arange(585), strata=strata)
         taken.append(time.process_time() - start)
     return sorted(taken)[1]
 

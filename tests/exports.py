@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from records import write_fold
 
-from flairprep import shards
+from flairprep.dataset import shards
 
 Draw = Callable[[np.random.Generator, int, int], np.ndarray]  # generator, label, index: (z, y, x)
 

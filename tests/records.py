@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from flairprep import shards
+from flairprep.dataset import shards
 
 Case = tuple[np.ndarray, int, str]  # image (z, y, x, 1), label, case_id
 

@@ -22,8 +22,9 @@ from ruamel.yaml.error import YAMLError
 from voluptuous import Invalid
 from workspace import contents
 
-from flairprep import cases, console, raw
-from flairprep.cases import Code
+from flairprep.core import console, outcomes
+from flairprep.core.outcomes import Code
+from flairprep.dicom import discovery
 from flairprep.stages import ingest
 
 CASES = 12
@@ -207,7 +208,7 @@ def test_after_kills_at_any_moment_a_repro_gives_the_bytes_of_an_undisturbed_run
     assert list(kill_often(tmp_path, KILLS, seed=0)) == [True] * KILLS
 
 
-def dies_on_three(case: raw.Case, *, params: ingest.Params, volumes_dir: Path) -> ingest.Ingested:
+def dies_on_three(case: discovery.Case, *, params: ingest.Params, volumes_dir: Path) -> ingest.Ingested:
     """What the kernel does to a worker when the machine has no memory left."""
     if case.case_id == "00003":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -225,7 +226,7 @@ def test_a_killed_worker_costs_its_case_a_row_and_the_others_nothing(
     monkeypatch.setattr(ingest, "ingest", dies_on_three)
     shutil.rmtree("data/ingest")
     console.run(ingest.main, "ingest")
-    rows = cases.read_csv(Path("data/ingest/cases.csv")).set_index("case_id")
+    rows = outcomes.read_csv(Path("data/ingest/cases.csv")).set_index("case_id")
     assert rows.loc["00003", ["status", "code"]].tolist() == ["failed", Code.CRASHED]
     found, expected = contents(Path("data/ingest/volumes")), undisturbed["data/ingest"]
     assert found == {
@@ -288,7 +289,9 @@ def test_a_full_disk_ends_a_stage_with_its_name_and_leaves_nothing(
 # Files that vanish
 
 
-def spoils_three(deed: Callable[[Path], None], case: raw.Case, params: ingest.Params, out: Path) -> ingest.Ingested:
+def spoils_three(
+    deed: Callable[[Path], None], case: discovery.Case, params: ingest.Params, out: Path
+) -> ingest.Ingested:
     if case.case_id == "00003":
         deed(case.paths[5])
     return REAL(case, params=params, volumes_dir=out)
@@ -308,17 +311,17 @@ def a_folder(path: Path) -> None:
     path.mkdir()
 
 
-def deletes(case: raw.Case, *, params: ingest.Params, volumes_dir: Path) -> ingest.Ingested:
+def deletes(case: discovery.Case, *, params: ingest.Params, volumes_dir: Path) -> ingest.Ingested:
     """The file is listed, and gone when it is read."""
     return spoils_three(deleted, case, params, volumes_dir)
 
 
-def loops(case: raw.Case, *, params: ingest.Params, volumes_dir: Path) -> ingest.Ingested:
+def loops(case: discovery.Case, *, params: ingest.Params, volumes_dir: Path) -> ingest.Ingested:
     """The folder of the files becomes a link to itself."""
     return spoils_three(in_a_loop, case, params, volumes_dir)
 
 
-def replaces(case: raw.Case, *, params: ingest.Params, volumes_dir: Path) -> ingest.Ingested:
+def replaces(case: discovery.Case, *, params: ingest.Params, volumes_dir: Path) -> ingest.Ingested:
     """The file becomes a folder."""
     return spoils_three(a_folder, case, params, volumes_dir)
 

@@ -12,9 +12,9 @@ import SimpleITK as sitk
 from nilearn import datasets
 
 from flairprep import demo
-from flairprep.cases import read_csv
+from flairprep.core.errors import FlairprepError
+from flairprep.core.outcomes import read_csv
 from flairprep.demo import Case, Copy, Fault
-from flairprep.errors import FlairprepError
 
 CASES, SIGNAL, SEED = 10, 1.0, 3
 PINNED_LABELS, PINNED_MANUFACTURERS = "001111001001010", "PGTPGSSTSPTGSSP"

@@ -22,9 +22,13 @@ from pydantic import AfterValidator
 from ruamel.yaml import YAML
 from workspace import PARAMS
 
-from flairprep import cli, model, params, recipe, selection, stats
-from flairprep.cases import EITHER, WARNS, Code
+from flairprep.cli import main
+from flairprep.core import params
+from flairprep.core.outcomes import EITHER, WARNS, Code
+from flairprep.network import model, train_config
 from flairprep.stages import evaluate, train
+from flairprep.stats import metrics as stats
+from flairprep.stats import permutation
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -100,10 +104,14 @@ def test_each_block_says_what_it_is(page: str) -> None:
 
 def model_of(name: str | None) -> type[params.Section]:
     """The model that a section is checked against; None: the swept values at the top."""
-    other: dict[str | None, type[params.Section]] = {None: train.Run, "train": recipe.Params, "model": model.Params}
+    other: dict[str | None, type[params.Section]] = {
+        None: train.Run,
+        "train": train_config.Params,
+        "model": model.Params,
+    }
     if name in other:
         return other[name]
-    module = "flairprep.labels" if name == "labels" else f"flairprep.stages.{name}"
+    module = "flairprep.cohort.labels" if name == "labels" else f"flairprep.stages.{name}"
     found: type[params.Section] = importlib.import_module(module).Params
     return found
 
@@ -190,7 +198,7 @@ def test_what_null_stands_for_is_what_the_networks_have() -> None:
     load = YAML(typ="safe", pure=True).load
     for place, name in enumerate(("resnet3d", "question_cnn")):
         own = {f"model.{key}": value for key, value in vars(model.NETWORKS[name]).items()}
-        own |= {f"train.{key}": value for key, value in recipe.RECIPES[name].items()}
+        own |= {f"train.{key}": value for key, value in train_config.RECIPES[name].items()}
         own = {key: list(value) if isinstance(value, tuple) else value for key, value in own.items() if key in KEYS}
         assert {key: load(cells[place]) for key, cells in found.items()} == own
 
@@ -270,8 +278,8 @@ def test_the_verdicts_are_those_of_the_code() -> None:
 
 def test_the_diagnoses_and_the_checks_are_those_of_the_code() -> None:
     for module, called, first in (
-        ("diagnosis", {"_diagnosis", "Diagnosis"}, "diagnosis"),
-        ("checks", {"Check"}, "check"),
+        ("evaluation/diagnosis", {"_diagnosis", "Diagnosis"}, "diagnosis"),
+        ("sanity/network_checks", {"Check"}, "check"),
     ):
         tree = ast.parse((ROOT / f"src/flairprep/{module}.py").read_text())
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) in called]
@@ -293,7 +301,7 @@ def test_every_statistic_has_its_place_and_every_name_is_a_function() -> None:
     for name in named - set(KEYS):
         module, function = name.split(".")
         assert callable(getattr(importlib.import_module(f"flairprep.{module}"), function)), name
-    for module_of in (stats, selection):
+    for module_of in (stats, permutation):
         own = {
             name for name, value in vars(module_of).items() if getattr(value, "__module__", "") == module_of.__name__
         }
@@ -358,7 +366,7 @@ def commands() -> dict[str, argparse.ArgumentParser]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, "parse_args", stop)
         with pytest.raises(SystemExit):
-            cli.main([])
+            main.main([])
     return next(dict(a.choices) for a in made[0]._actions if isinstance(a, argparse._SubParsersAction))
 
 
@@ -433,9 +441,9 @@ def test_every_subcommand_has_a_row_with_its_options(commands: dict[str, argpars
 NOT_RUN = {
     r"make demo|make test": "they make .venv, in minutes; .ci/run makes test, and the pass starts with what demo runs",
     r"\. \.venv/bin/activate|pip .*": "no command of the project",
-    r"flairprep key": "for exports; the miniature has a folder a case. tests/test_cli.py runs it",
+    r"flairprep key": "for exports; the miniature has a folder a case. tests/cli/test_main.py runs it",
     r"dvc remote .*|dvc push.*|dvc pull.*|git push|dvc exp (push|pull) .*": "there is no remote",
-    r"dask .*|FLAIRPREP_SCHEDULER=.*": "there is no cluster; tests/test_cluster.py makes one",
+    r"dask .*|FLAIRPREP_SCHEDULER=.*": "there is no cluster; tests/runner/test_cluster.py makes one",
     r"TF_CONFIG=.*": "there are no other hosts; tests/test_hosts.py runs it as two processes",
     r"flairprep cache .*": "it works on the user's own store",
 }

@@ -10,9 +10,10 @@ import numpy as np
 import phantoms
 import pytest
 
-from flairprep import raw, volumes
-from flairprep.cases import Code, Status
-from flairprep.pool import map_cases
+from flairprep.core.outcomes import Code, Status
+from flairprep.dicom import discovery
+from flairprep.imaging import nifti
+from flairprep.runner.pool import map_cases
 from flairprep.stages import ingest
 
 FILES, SEED = 200, 0
@@ -39,7 +40,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[bytes], list[b
 
 
 @pytest.fixture(scope="module")
-def cohort(whole: tuple[list[bytes], list[bytes]], tmp_path_factory: pytest.TempPathFactory) -> list[raw.Case]:
+def cohort(whole: tuple[list[bytes], list[bytes]], tmp_path_factory: pytest.TempPathFactory) -> list[discovery.Case]:
     """FILES cases as the raw folder holds them."""
     single, series = whole
     found = []
@@ -52,12 +53,12 @@ def cohort(whole: tuple[list[bytes], list[bytes]], tmp_path_factory: pytest.Temp
         folder.mkdir(parents=True)
         for index, content in enumerate(contents):
             (folder / f"{index}.dcm").write_bytes(content)
-        found.append(raw.Case(f"{number:03d}", tuple(sorted(folder.iterdir())), "FLAIR"))
+        found.append(discovery.Case(f"{number:03d}", tuple(sorted(folder.iterdir())), "FLAIR"))
     return found
 
 
 @pytest.fixture(scope="module")
-def results(cohort: list[raw.Case], tmp_path_factory: pytest.TempPathFactory) -> list[ingest.Ingested]:
+def results(cohort: list[discovery.Case], tmp_path_factory: pytest.TempPathFactory) -> list[ingest.Ingested]:
     """What ingest's workers make of them; that this ends without an exception is the first of the tests."""
     section = ingest.Params(dicom_dir="raw", sequence="FLAIR", exclude={}, max_failed=1.0, min_slices=1)
     work = partial(ingest.ingest, params=section, volumes_dir=tmp_path_factory.mktemp("volumes"))
@@ -71,7 +72,9 @@ def results(cohort: list[raw.Case], tmp_path_factory: pytest.TempPathFactory) ->
     return found
 
 
-def test_every_damaged_case_has_a_row_with_a_known_code(results: list[ingest.Ingested], cohort: list[raw.Case]) -> None:
+def test_every_damaged_case_has_a_row_with_a_known_code(
+    results: list[ingest.Ingested], cohort: list[discovery.Case]
+) -> None:
     assert [result.outcome.case_id for result in results] == [case.case_id for case in cohort]
     for result in results:
         if result.outcome.status is not Status.OK:
@@ -130,9 +133,9 @@ def read_back(folder: Path, stored: np.ndarray, **elements: Any) -> ingest.Inges
     """What ingest makes of one slice, in this process, so that nothing hides an exception."""
     [path] = phantoms.save(phantoms.slices(stored, **elements), folder / "FLAIR")
     section = ingest.Params(dicom_dir="raw", sequence="FLAIR", exclude={}, max_failed=1.0, min_slices=1)
-    found = ingest.ingest(raw.Case("case", (path,), "FLAIR"), params=section, volumes_dir=folder)
+    found = ingest.ingest(discovery.Case("case", (path,), "FLAIR"), params=section, volumes_dir=folder)
     if found.outcome.status is not Status.FAILED:
-        volumes.read(folder / "case.nii.gz")
+        nifti.read(folder / "case.nii.gz")
     return found
 
 

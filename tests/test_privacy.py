@@ -22,8 +22,9 @@ from pydicom.filewriter import write_data_element
 from pydicom.uid import UID
 from workspace import write_params
 
-from flairprep import cli, raw
-from flairprep.cases import read_csv
+from flairprep.cli import main
+from flairprep.core.outcomes import read_csv
+from flairprep.dicom import discovery
 
 RAW = Path("data/raw/train")
 KEY = bytes(range(32))
@@ -214,9 +215,9 @@ def run(*stages: str) -> None:
 
 
 def run_commands(*options: str) -> None:
-    cli.main(["inspect", str(RAW), *options])
+    main.main(["inspect", str(RAW), *options])
     with pytest.raises(SystemExit):  # nothing is under DVC here
-        cli.main(["check"])
+        main.main(["check"])
 
 
 def pseudonym(patient: str) -> str:
@@ -326,7 +327,7 @@ def test_nothing_of_headers_and_names_comes_out_of_an_export(project: Path, capf
 def test_description_that_is_not_told_is_still_understood(tmp_path: Path) -> None:
     """By its name alone: there are no times that could tell the sequence."""
     series = phantoms.slices(brain(0), SeriesDescription="FLAIR CANARY", SeriesNumber=424242)
-    found = raw.survey(raw.Case("a", tuple(phantoms.save(series, tmp_path / "Canary_Name"))))
+    found = discovery.survey(discovery.Case("a", tuple(phantoms.save(series, tmp_path / "Canary_Name"))))
     (one,) = found.candidates
     assert (one.sequence, one.title) == ("FLAIR", "series 1 (FLAIR)")  # so long a number may be an id
 

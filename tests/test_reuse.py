@@ -18,9 +18,14 @@ import phantoms
 import pytest
 from workspace import contents, in_this_process, write_params
 
-from flairprep import cases, dicom, headers, identifiers, pool, program, raw, store
-from flairprep.cases import CaseError, Code
-from flairprep.errors import FlairprepError
+from flairprep.cohort import case_ids
+from flairprep.core import outcomes as cases
+from flairprep.core.errors import FlairprepError
+from flairprep.core.outcomes import CaseError, Code
+from flairprep.dicom import discovery
+from flairprep.dicom import header as headers
+from flairprep.dicom import volume as dicom
+from flairprep.runner import code_version, pool, result_cache
 from flairprep.stages import export, ingest, normalize, select_slices
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,7 +39,7 @@ RAW = Path("data/raw/train")
 GOOD = tuple(f"{number:05d}" for number in range(5))
 FEW = "00009"  # a case that fails in ingest
 NOTHING = dict.fromkeys(STAGES, 0)
-DESCRIBED = functools.cache(program.describe)  # the code that runs here stays what it is, whoever edits its files
+DESCRIBED = functools.cache(code_version.describe)  # the code that runs here stays what it is, whoever edits its files
 PATIENT = "Doe^Jane 19610203"
 
 
@@ -99,8 +104,8 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("FLAIRPREP_CACHE", str(folder / "store"))
-        patch.setattr(store, "run_cases", in_this_process)
-        patch.setattr(program, "describe", DESCRIBED)
+        patch.setattr(result_cache, "run_cases", in_this_process)
+        patch.setattr(code_version, "describe", DESCRIBED)
         make(folder / "project")
         for module in STAGES.values():
             module.main()
@@ -123,8 +128,8 @@ def run(
     shutil.copytree(begun / "project", tmp_path / "project")
     monkeypatch.chdir(tmp_path / "project")
     monkeypatch.setenv("FLAIRPREP_WORKERS", "1")
-    monkeypatch.setattr(store, "run_cases", in_this_process)
-    monkeypatch.setattr(program, "describe", DESCRIBED)
+    monkeypatch.setattr(result_cache, "run_cases", in_this_process)
+    monkeypatch.setattr(code_version, "describe", DESCRIBED)
 
     def run() -> dict[str, int]:
         for module in STAGES.values():
@@ -236,7 +241,7 @@ def test_code_that_a_stage_imports_costs_that_stage(run: Run, begun: Path) -> No
     shutil.copytree(begun / "src", "src")
     expected = outs()
     assert result(stage(Path(), "normalize")) == {"normalize": 0}  # the same code in another place
-    with Path("src/flairprep/intensity.py").open("a") as file:
+    with Path("src/flairprep/imaging/intensity.py").open("a") as file:
         file.write("# a comment\n")
     assert result(stage(Path(), "normalize")) == {"normalize": 5}
     assert run() == NOTHING  # as it was before, and what follows on it
@@ -335,7 +340,7 @@ def test_two_runs_at_once_give_the_bytes_of_one_and_leave_a_sound_store(
 @pytest.fixture
 def workers(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on with worker processes."""
-    monkeypatch.setattr(store, "run_cases", pool.run_cases)
+    monkeypatch.setattr(result_cache, "run_cases", pool.run_cases)
 
 
 def test_workers_find_what_this_process_kept_and_the_other_way_round(
@@ -348,7 +353,7 @@ def test_workers_find_what_this_process_kept_and_the_other_way_round(
     shutil.rmtree(kept)
     assert sum(run().values()) == 6 + 3 * 5
     assert outs() == expected
-    monkeypatch.setattr(store, "run_cases", in_this_process)
+    monkeypatch.setattr(result_cache, "run_cases", in_this_process)
     assert run() == NOTHING
     assert outs() == expected
 
@@ -356,30 +361,30 @@ def test_workers_find_what_this_process_kept_and_the_other_way_round(
 REAL = ingest.ingest
 
 
-def stops_at_three(case: raw.Case, *, params: ingest.Params, volumes_dir: Path) -> ingest.Ingested:
+def stops_at_three(case: discovery.Case, *, params: ingest.Params, volumes_dir: Path) -> ingest.Ingested:
     if case.case_id == GOOD[3]:
         raise FlairprepError("stop")
     return REAL(case, params=params, volumes_dir=volumes_dir)
 
 
-def dies_at_three(case: raw.Case, *, params: ingest.Params, volumes_dir: Path) -> ingest.Ingested:
+def dies_at_three(case: discovery.Case, *, params: ingest.Params, volumes_dir: Path) -> ingest.Ingested:
     if case.case_id == GOOD[3]:
         os.kill(os.getpid(), signal.SIGKILL)
     return REAL(case, params=params, volumes_dir=volumes_dir)
 
 
 @pytest.fixture
-def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[set[str], list[raw.Case]]]:
+def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[set[str], list[discovery.Case]]]:
     """Finds the cases of an export with three patients, one of them in two folders; whose folders' headers it read."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FLAIRPREP_CACHE", str(tmp_path / "store"))
-    for module, name in ((store, "run_cases"), (raw, "map_cases")):
+    for module, name in ((result_cache, "run_cases"), (discovery, "map_cases")):
         monkeypatch.setattr(module, name, in_this_process)
-    monkeypatch.setattr(program, "describe", DESCRIBED)
+    monkeypatch.setattr(code_version, "describe", DESCRIBED)
     for number in range(3):
         export_of(number)
     export_of(0, "again")
-    identifiers.make_key(RAW)
+    case_ids.make_key(RAW)
     asked: set[str] = set()
     header = headers.header
 
@@ -389,9 +394,9 @@ def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[
 
     monkeypatch.setattr(headers, "header", noted)
 
-    def read() -> tuple[set[str], list[raw.Case]]:
+    def read() -> tuple[set[str], list[discovery.Case]]:
         asked.clear()
-        cases = raw.find_cases(RAW, "FLAIR")
+        cases = discovery.find_cases(RAW, "FLAIR")
         return set(asked), cases
 
     return read
@@ -404,7 +409,7 @@ def export_of(number: int, name: str = "0") -> None:
     phantoms.save(phantoms.slices(values, PatientID=f"{PATIENT} {number}"), RAW / f"P{number}/{name}", seed=number)
 
 
-Read = Callable[[], tuple[set[str], list[raw.Case]]]
+Read = Callable[[], tuple[set[str], list[discovery.Case]]]
 
 
 def test_of_an_export_the_headers_of_new_and_changed_folders_are_read(
@@ -432,16 +437,16 @@ def test_of_an_export_the_headers_of_new_and_changed_folders_are_read(
 def test_workers_find_the_cases_of_an_export(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     _, cases = read()
     shutil.rmtree(os.environ["FLAIRPREP_CACHE"])
-    monkeypatch.setattr(store, "run_cases", pool.run_cases)
+    monkeypatch.setattr(result_cache, "run_cases", pool.run_cases)
     assert read() == (set(), cases)  # by workers, whose reading is not noted
-    monkeypatch.setattr(store, "run_cases", in_this_process)
+    monkeypatch.setattr(result_cache, "run_cases", in_this_process)
     assert read() == (set(), cases)  # from the store
 
 
 def test_another_key_gives_other_ids_to_what_the_store_knows(read: Read) -> None:
     folders, cases = read()
-    (RAW / identifiers.KEY).unlink()
-    identifiers.make_key(RAW)
+    (RAW / case_ids.KEY).unlink()
+    case_ids.make_key(RAW)
     again, others = read()
     assert again == folders
     assert not {case.case_id for case in others} & {case.case_id for case in cases}
@@ -450,7 +455,7 @@ def test_another_key_gives_other_ids_to_what_the_store_knows(read: Read) -> None
 
 def test_a_large_folder_is_read_and_kept_in_pieces(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     _, cases = read()
-    monkeypatch.setattr(raw, "PIECE", 3)
+    monkeypatch.setattr(discovery, "PIECE", 3)
     assert read() == ({"P0/0", "P0/again", "P1/0", "P2/0"}, cases)
     assert read() == (set(), cases)
 
@@ -460,7 +465,7 @@ def test_the_store_holds_no_patient_of_an_export(read: Read, tmp_path: Path) -> 
     kept = [path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file()]
     assert kept
     assert not any(b"Jane" in content or b"Doe" in content for content in kept)
-    assert not any((RAW / identifiers.KEY).read_bytes().strip() in content for content in kept)
+    assert not any((RAW / case_ids.KEY).read_bytes().strip() in content for content in kept)
 
 
 def test_of_a_folder_that_breaks_its_process_one_file_at_a_time_is_read(
@@ -474,9 +479,9 @@ def test_of_a_folder_that_breaks_its_process_one_file_at_a_time_is_read(
             crash = item[0].parent == RAW / "P2/0"
             yield lost(item, CaseError(Code.CRASHED, "")) if crash else function(item)
 
-    monkeypatch.setattr(store, "run_cases", breaks_on_one)
+    monkeypatch.setattr(result_cache, "run_cases", breaks_on_one)
     assert read() == ({"P0/0", "P0/again", "P1/0", "P2/0"}, cases)
-    monkeypatch.setattr(store, "run_cases", in_this_process)
+    monkeypatch.setattr(result_cache, "run_cases", in_this_process)
     assert read() == ({"P2/0"}, cases)  # what was lost is not kept
 
 

@@ -32,11 +32,11 @@ from pydicom.uid import (
 )
 from workspace import PARAMS
 
-from flairprep import raw
-from flairprep.cases import CaseError, Code, read_csv
-from flairprep.dicom import Series, read_series
-from flairprep.params import load
-from flairprep.sequences import SEQUENCES
+from flairprep.core.outcomes import CaseError, Code, read_csv
+from flairprep.core.params import load
+from flairprep.dicom import discovery
+from flairprep.dicom.classify import SEQUENCES
+from flairprep.dicom.volume import Series, read_series
 from flairprep.stages import ingest, normalize, select_slices
 from flairprep.stages.export import tensor
 
@@ -176,7 +176,7 @@ def ingested(paths: Sequence[Path], folder: Path) -> set[str]:
     codes = set()
     for sequence in SEQUENCES:
         section = params.model_copy(update={"sequence": sequence, "min_slices": MIN_SLICES})
-        case = raw.Case("case", tuple(paths), sequence)
+        case = discovery.Case("case", tuple(paths), sequence)
         codes.add(ingest.ingest(case, params=section, volumes_dir=folder).outcome.code)
     return codes - {Code.NO_SERIES.value}
 

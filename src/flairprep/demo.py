@@ -23,9 +23,9 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from scipy.spatial.transform import Rotation
 from scipy.special import expit
 
-from flairprep.cases import write_csv
-from flairprep.errors import FlairprepError
-from flairprep.pool import map_cases
+from flairprep.core.errors import FlairprepError
+from flairprep.core.outcomes import write_csv
+from flairprep.runner.pool import map_cases
 
 GREY, WHITE, FLUID = 620.0, 480.0, 90.0  # FLAIR intensities in arbitrary units: fluid is dark, grey over white matter
 HEAD = ((0, 1, 5, 6, 10, 11), (60, 35, 35, 330, 330, 0))  # mm outside the brain, intensity: skull, scalp, air

@@ -11,8 +11,10 @@ from scipy.ndimage import gaussian_filter
 from tables import get_json, put
 from workspace import contents, in_this_process, volume, write_params
 
-from flairprep import leaks, store, volumes
-from flairprep.errors import FlairprepError
+from flairprep.audit import near_duplicates
+from flairprep.core.errors import FlairprepError
+from flairprep.imaging import nifti
+from flairprep.runner import result_cache
 from flairprep.stages import audit
 
 SHAPE = (10, 20, 20)
@@ -60,9 +62,9 @@ def cohort(n: int = N) -> pd.DataFrame:
 
 def run(cases: pd.DataFrame, brains: list[np.ndarray] | None = None, **changes: Any) -> dict[str, Any]:
     """What audit.json holds after `main`."""
-    fields = cases.drop(columns=["label", "group", "fold", *set(leaks.IDENTITY) & set(cases)])
+    fields = cases.drop(columns=["label", "group", "fold", *set(near_duplicates.IDENTITY) & set(cases)])
     put("data/ingest/cases.csv", fields.to_csv(index=False))
-    shared = {name: cases.get(name, cases["case_id"]) for name in leaks.IDENTITY}
+    shared = {name: cases.get(name, cases["case_id"]) for name in near_duplicates.IDENTITY}
     put("data/ingest/same_as.csv", cases[["case_id"]].assign(**shared).to_csv(index=False))
     going = cases[cases["status"] == "ok"]
     split = going[["case_id", "label", "group", "fold"]]
@@ -75,7 +77,7 @@ def run(cases: pd.DataFrame, brains: list[np.ndarray] | None = None, **changes: 
     for place, case_id in enumerate(cases["case_id"]):
         values = brain(place) if brains is None else brains[place]
         if usable[place]:
-            volumes.write(volume(values), Path(f"data/select_slices/{case_id}.nii.gz"))
+            nifti.write(volume(values), Path(f"data/select_slices/{case_id}.nii.gz"))
     write_params(Path(), **{**changes, "audit": {"permutations": 499, **changes.get("audit", {})}})
     audit.main()
     return get_json("reports/audit.json")
@@ -209,7 +211,7 @@ def test_a_volume_is_measured_again_only_where_it_changed(tmp_path: Path, monkey
     measured: list[sitk.Image] = []
     look = audit.look
     monkeypatch.setattr(audit, "look", lambda image, normalize: (measured.append(image), look(image, normalize))[1])
-    monkeypatch.setattr(store, "run_cases", in_this_process)
+    monkeypatch.setattr(result_cache, "run_cases", in_this_process)
     monkeypatch.setenv("FLAIRPREP_CACHE", str(tmp_path / "store"))
     assert run(cohort()) == without
     assert len(measured) == N

@@ -12,8 +12,9 @@ from sklearn import metrics as sk
 from tables import get_json, put
 from workspace import contents, write_params
 
-from flairprep import diagnosis, networks, recipe
-from flairprep.errors import FlairprepError
+from flairprep.core.errors import FlairprepError
+from flairprep.evaluation import diagnosis
+from flairprep.network import model_config, train_config
 from flairprep.stages import evaluate
 
 KEYS = {
@@ -317,8 +318,8 @@ def test_the_diagnosis_is_a_column_and_its_command_a_file(capsys: pytest.Capture
     y_true, y_prob = planted()
     assert run(y_true, y_prob)["diagnosis"] == "fine"
     said = get_json("reports/evaluate/diagnosis.json")
-    trained = recipe.Recipe(reference_batch_size=4, **recipe.RECIPES["resnet3d"])
-    given = {"val_fold": 0, "test_fold": None, "network": networks.NETWORKS["resnet3d"], "recipe": trained}
+    trained = train_config.Recipe(reference_batch_size=4, **train_config.RECIPES["resnet3d"])
+    given = {"val_fold": 0, "test_fold": None, "network": model_config.NETWORKS["resnet3d"], "recipe": trained}
     assert said == diagnosis.diagnose(history(6), y_true, y_prob, lr=1e-4, epochs=30, folds=3, **given).as_dict()
     assert said["command"] == "dvc exp run --queue -S val_fold=1,2 && dvc queue start"
     assert said["command"] in capsys.readouterr().out

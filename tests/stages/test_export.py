@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from workspace import contents, volume, write_params
 
-from flairprep import tfrecord, volumes
-from flairprep.cases import CaseError, Code, Outcome, read_csv
-from flairprep.errors import FlairprepError
+from flairprep.core.errors import FlairprepError
+from flairprep.core.outcomes import CaseError, Code, Outcome, read_csv
+from flairprep.dataset import tf_data
+from flairprep.imaging import nifti
 from flairprep.stages import export
 
 SPLIT = {"00003": (1, 0), "00005": (0, 0), "00008": (1, 1), "00009": (0, 1), "00020": (1, 1)}  # label, fold
@@ -34,7 +35,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_params(tmp_path, export={"cases_per_shard": 1})
     cases = sorted([*SPLIT, UNLABELLED])
     for case_id in cases:
-        volumes.write(volume(values(case_id)), Path(f"data/select_slices/{case_id}.nii.gz"))
+        nifti.write(volume(values(case_id)), Path(f"data/select_slices/{case_id}.nii.gz"))
     rows = [f"{case_id},ok,," for case_id in cases]
     table = ["case_id,status,code,message", *rows, f'{FAILED},failed,MISSING_SLICES,"3 of 20, too many"']
     (tmp_path / "data/select_slices/cases.csv").write_text("\n".join(table) + "\n")
@@ -53,9 +54,9 @@ def test_main_writes_the_folds_of_the_split_and_a_row_for_every_failure(
 ) -> None:
     export.main()
     out = project / "data/export"
-    assert tfrecord.read_info(out).image_shape == (*SHAPE, 1)
+    assert tf_data.read_info(out).image_shape == (*SHAPE, 1)
     for fold in (0, 1):
-        found = list(tfrecord.dataset(out, [fold]).as_numpy_iterator())
+        found = list(tf_data.dataset(out, [fold]).as_numpy_iterator())
         expected = [case_id for case_id, (_, of) in SPLIT.items() if of == fold and case_id != LARGE]
         assert [element["case_id"].decode() for element in found] == expected
         for element, case_id in zip(found, expected, strict=True):
@@ -93,7 +94,7 @@ def test_a_case_whose_process_dies_is_a_row_and_leaves_no_record(
     export.main()
     rows = read_csv(project / "data/export/cases.csv").set_index("case_id")
     assert rows.loc["00005", ["status", "code"]].tolist() == ["failed", "CRASHED"]
-    found = [element["case_id"].decode() for element in tfrecord.dataset(project / "data/export").as_numpy_iterator()]
+    found = [element["case_id"].decode() for element in tf_data.dataset(project / "data/export").as_numpy_iterator()]
     assert found == ["00003", "00008", "00009"]
     assert all(path.is_file() for path in (project / "data/export").iterdir())
 

@@ -9,10 +9,10 @@ import pytest
 import SimpleITK as sitk
 from workspace import contents, points, volume, write_params
 
-from flairprep import intensity, volumes
-from flairprep.cases import CaseError, Code, read_csv
-from flairprep.errors import FlairprepError
-from flairprep.params import load, validate
+from flairprep.core.errors import FlairprepError
+from flairprep.core.outcomes import CaseError, Code, read_csv
+from flairprep.core.params import load, validate
+from flairprep.imaging import intensity, nifti
 from flairprep.stages import normalize
 
 DEFAULTS = {"orientation": "LPS", "bias_field": "none", "intensity": "zscore", "clip": 6.0, "background": -4.0}
@@ -147,7 +147,7 @@ def test_main_passes_failures_on_adds_its_own_and_writes_equal_bytes_with_more_w
     constant = np.where(stripped() != 0, 5, 0).astype(np.int16)
     cohort = {"00002": stripped(1), "00010": constant, "00011": stripped(2), "00012": np.zeros((8, 8, 8), np.int16)}
     for case_id, values in cohort.items():
-        volumes.write(volume(values), Path(f"data/ingest/volumes/{case_id}.nii.gz"))
+        nifti.write(volume(values), Path(f"data/ingest/volumes/{case_id}.nii.gz"))
     Path("data/ingest/cases.csv").write_text(
         "case_id,status,code,message,skull_stripped\n"
         "00002,ok,,,yes\n"
@@ -174,6 +174,6 @@ def test_main_passes_failures_on_adds_its_own_and_writes_equal_bytes_with_more_w
     ]
     assert rows["message"][1] == "3 of 20 slices missing, too many"
     np.testing.assert_array_equal(
-        sitk.GetArrayFromImage(volumes.read(Path("data/normalize/00011.nii.gz"))), normalized(stripped(2))
+        sitk.GetArrayFromImage(nifti.read(Path("data/normalize/00011.nii.gz"))), normalized(stripped(2))
     )
     assert "4 cases in, 2 out, 0 warned, 2 failed (1 failed earlier)" in capsys.readouterr().out

@@ -13,8 +13,11 @@ from tables import put
 from workspace import PARAMS, contents, in_this_process, write_params
 
 import reports
-from flairprep import params, pictures, store, volumes
-from flairprep.errors import FlairprepError
+from flairprep.core import params
+from flairprep.core.errors import FlairprepError
+from flairprep.imaging import nifti
+from flairprep.report import previews
+from flairprep.runner import result_cache
 from flairprep.stages import balance, evaluate, report
 
 
@@ -244,16 +247,16 @@ def test_a_picture_is_drawn_again_only_where_its_volume_changed(
     written()
     assert contents(Path("reports")) == without
     drawn: list[str] = []
-    write = pictures.write
-    monkeypatch.setattr(pictures, "write", lambda picture, path: (drawn.append(path.stem), write(picture, path)))
-    monkeypatch.setattr(store, "run_cases", in_this_process)
+    write = previews.write
+    monkeypatch.setattr(previews, "write", lambda picture, path: (drawn.append(path.stem), write(picture, path)))
+    monkeypatch.setattr(result_cache, "run_cases", in_this_process)
     shutil.rmtree("reports/assets")
     written()
     assert drawn == []
     assert contents(Path("reports")) == without
-    changed = volumes.read(Path("data/select_slices/00003.nii.gz"))
+    changed = nifti.read(Path("data/select_slices/00003.nii.gz"))
     changed[0, 0, 0] = 2.0
-    volumes.write(changed, Path("data/select_slices/00003.nii.gz"))
+    nifti.write(changed, Path("data/select_slices/00003.nii.gz"))
     written()
     assert drawn == ["00003", "00003"]  # what the network sees, and all its slices
 

@@ -12,9 +12,10 @@ import pytest
 from ruamel.yaml import YAML
 from workspace import write_params
 
-from flairprep import model, tfrecord
-from flairprep.errors import FlairprepError
-from flairprep.params import load
+from flairprep.core.errors import FlairprepError
+from flairprep.core.params import load
+from flairprep.dataset import tf_data
+from flairprep.network import model
 from flairprep.stages import sanity
 
 LABELS = {0: "01101", 1: "00101", 2: "10010"}  # fold -> the labels of its cases
@@ -173,7 +174,7 @@ def test_cases_of_both_labels_are_drawn_in_turn(project: Path) -> None:
     exports.write_export(project, {0: "0111011", 1: "1111"}, scan)
     images, labels = sanity.drawn(sanity.EXPORT, 0)
     assert list(labels) == [0, 1, 0, 1]
-    label_of = {case["image"].tobytes(): case["label"] for case in tfrecord.dataset(sanity.EXPORT).as_numpy_iterator()}
+    label_of = {case["image"].tobytes(): case["label"] for case in tf_data.dataset(sanity.EXPORT).as_numpy_iterator()}
     assert [label_of[image.tobytes()] for image in images] == [0, 1, 0, 1]
 
 

@@ -9,10 +9,11 @@ import pytest
 import SimpleITK as sitk
 from workspace import PARAMS, contents, volume, write_params
 
-from flairprep import dicom, volumes
-from flairprep.cases import read_csv
-from flairprep.errors import FlairprepError
-from flairprep.params import load, validate
+from flairprep.core.errors import FlairprepError
+from flairprep.core.outcomes import read_csv
+from flairprep.core.params import load, validate
+from flairprep.dicom import volume as dicom
+from flairprep.imaging import nifti
 from flairprep.stages import export, normalize, select_slices
 
 METHODS = ("centre", "uniform", "foreground", "resample")
@@ -166,7 +167,7 @@ def test_main_passes_failures_on_pads_with_the_background_and_writes_equal_bytes
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path, select_slices={"count": 12, "size": 16, "method": "centre"}, normalize={"background": -3.3})
     for case_id, n in (("00002", 8), ("00010", 30)):
-        volumes.write(volume(noise((n, 16, 16), seed=n)), Path(f"data/normalize/{case_id}.nii.gz"))
+        nifti.write(volume(noise((n, 16, 16), seed=n)), Path(f"data/normalize/{case_id}.nii.gz"))
     table = "case_id,status,code,message\n00002,ok,,\n00007,failed,MOSAIC,side by side\n00010,ok,,\n"
     Path("data/normalize/cases.csv").write_text(table)
     written = []
@@ -177,6 +178,6 @@ def test_main_passes_failures_on_pads_with_the_background_and_writes_equal_bytes
     assert written[0] == written[1]
     assert sorted(written[0]) == ["00002.nii.gz", "00010.nii.gz", "cases.csv"]
     assert read_csv(Path("data/select_slices/cases.csv")).to_csv(index=False) == table
-    found = sitk.GetArrayFromImage(volumes.read(Path("data/select_slices/00002.nii.gz")))
+    found = sitk.GetArrayFromImage(nifti.read(Path("data/select_slices/00002.nii.gz")))
     assert found.shape == (12, 16, 16)
     assert set(found[[0, 1, 10, 11]].ravel()) == {np.float32(-3.3)}

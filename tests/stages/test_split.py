@@ -9,7 +9,7 @@ import pytest
 from tables import put_labels, put_scans
 from workspace import contents, write_params
 
-from flairprep.errors import FlairprepError
+from flairprep.core.errors import FlairprepError
 from flairprep.stages import split
 
 

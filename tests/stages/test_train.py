@@ -16,8 +16,8 @@ from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 from sklearn.utils.class_weight import compute_class_weight
 from workspace import write_params
 
-from flairprep import tfrecord
-from flairprep.errors import FlairprepError
+from flairprep.core.errors import FlairprepError
+from flairprep.dataset import tf_data
 from flairprep.stages import train
 
 LABELS = {0: "0110100", 1: "00101011", 2: "100010"}  # fold -> the labels of its cases
@@ -69,7 +69,7 @@ def probabilities(export: Path, model: Path, folds: list[int]) -> dict[str, floa
     """What the saved model says of each case, one at a time."""
     network = keras.models.load_model(model)
     found = {}
-    for element in tfrecord.dataset(export, folds).as_numpy_iterator():
+    for element in tf_data.dataset(export, folds).as_numpy_iterator():
         answer = network(element["image"][np.newaxis].astype(np.float32), training=False)
         found[element["case_id"].decode()] = float(answer[0, 0])
     return found
@@ -178,7 +178,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run_and_names_lr(project: Path) ->
 def on_two_devices() -> subprocess.CompletedProcess[str]:
     """The stage in a process that has two logical devices."""
     script = (
-        "import flairprep.backend, tensorflow as tf\n"
+        "import flairprep.dataset.tf_setup, tensorflow as tf\n"
         "tf.config.set_visible_devices([], 'GPU')\n"
         "(cpu,) = tf.config.list_physical_devices('CPU')\n"
         "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)\n"

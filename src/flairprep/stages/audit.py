@@ -10,11 +10,13 @@ import SimpleITK as sitk
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from flairprep import console, files, leaks, measures, params, shortcuts, volumes
-from flairprep.cases import OUTCOME_COLUMNS, CaseError, passed_on, read_csv, read_rows
-from flairprep.errors import FlairprepError
-from flairprep.findings import Finding
-from flairprep.store import Store
+from flairprep.audit import features, near_duplicates, shortcuts
+from flairprep.audit.finding import Finding
+from flairprep.core import console, files, params
+from flairprep.core.errors import FlairprepError
+from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, passed_on, read_csv, read_rows
+from flairprep.imaging import nifti
+from flairprep.runner.result_cache import Store
 
 SPLIT = Path("data/split/split.csv")
 INGEST = Path("data/ingest")
@@ -54,16 +56,16 @@ def look(image: sitk.Image, normalize: Normalize) -> tuple[Look, np.ndarray]:
     """
     values = sitk.GetArrayViewFromImage(image)
     tissue = values != normalize.background
-    usual = measures.ordinary(values, tissue)
-    statistics, geometry = measures.intensity_statistics(usual), measures.geometry(tissue, usual)
+    usual = features.ordinary(values, tissue)
+    statistics, geometry = features.intensity_statistics(usual), features.geometry(tissue, usual)
     if normalize.intensity == "none":  # else it was taken away; here it is the scanner's own
-        statistics |= measures.level(usual)
-    return Look(geometry, statistics), np.stack(leaks.fingerprint(values, tissue))
+        statistics |= features.level(usual)
+    return Look(geometry, statistics), np.stack(near_duplicates.fingerprint(values, tissue))
 
 
 def look_at(case_id: str, *, normalize: Normalize, out: Path) -> Look:
     """`look` at data/select_slices/ID.nii.gz; the fingerprint to out/ID.npy."""
-    found, fingerprint = look(volumes.read(SLICES / f"{case_id}.nii.gz"), normalize)
+    found, fingerprint = look(nifti.read(SLICES / f"{case_id}.nii.gz"), normalize)
     np.save(out / file_name(case_id), fingerprint)
     return found
 
@@ -107,7 +109,7 @@ def audit(
     table: pd.DataFrame,
     cases: pd.DataFrame,
     looks: list[Look],
-    fingerprints: leaks.Fingerprints,
+    fingerprints: near_duplicates.Fingerprints,
     params: Params,
     intensity: str,
     scratch: Path,
@@ -123,8 +125,8 @@ def audit(
     """
     case_ids, labels, groups, folds = (table[name].to_numpy() for name in ("case_id", "label", "group", "fold"))
     geometry, statistics = (list(parts) for parts in zip(*looks, strict=True))
-    found = [leaks.shared(table, name) for name in leaks.IDENTITY]
-    found += [leaks.near(case_ids.tolist(), folds, fingerprints, scratch), fitted(intensity)]
+    found = [near_duplicates.shared(table, name) for name in near_duplicates.IDENTITY]
+    found += [near_duplicates.near(case_ids.tolist(), folds, fingerprints, scratch), fitted(intensity)]
     header = shortcuts.columns(cases)
     sources = {
         "header fields": header,
@@ -164,7 +166,7 @@ def main() -> None:
     split = read_csv(SPLIT, ("case_id", "label", "group", "fold")).astype({"label": int, "fold": int})
     _, usable = passed_on(read_rows(SLICES / "cases.csv", OUTCOME_COLUMNS))
     cases = read_csv(INGEST / "cases.csv", (*OUTCOME_COLUMNS, *LEFT_OUT)).set_index("case_id")
-    same_as = read_csv(INGEST / "same_as.csv", ("case_id", *leaks.IDENTITY))
+    same_as = read_csv(INGEST / "same_as.csv", ("case_id", *near_duplicates.IDENTITY))
     table = (
         split[split["case_id"].isin([row["case_id"] for row in usable])]
         .merge(same_as, on="case_id")

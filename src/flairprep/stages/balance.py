@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from flairprep import console, files, identifiers, labels, params, stats
-from flairprep.cases import Status, read_csv, write_csv
-from flairprep.errors import FlairprepError
+from flairprep.cohort import case_ids, labels
+from flairprep.core import console, files, params
+from flairprep.core.errors import FlairprepError
+from flairprep.core.outcomes import Status, read_csv, write_csv
+from flairprep.stats import metrics
 
 CASES = Path("data/ingest/cases.csv")
 OUT = Path("reports/balance.json")
@@ -47,7 +49,7 @@ def balance(cases: pd.DataFrame, labelled: pd.DataFrame, params: Params) -> dict
 def counts(label: pd.Series) -> dict[str, Any]:
     """Cases, cases of label 0 and 1, prevalence of 1 and no-information rate; null without a case."""
     n, ones = len(label), int(label.sum())
-    shares = (ones / n, stats.no_information_rate(label.to_numpy())) if n else (float("nan"),) * 2
+    shares = (ones / n, metrics.no_information_rate(label.to_numpy())) if n else (float("nan"),) * 2
     prevalence, nir = map(files.number, shares)
     return {"cases": n, "label_0": n - ones, "label_1": ones, "prevalence": prevalence, "nir": nir}
 
@@ -58,8 +60,8 @@ def detectable(y_true: np.ndarray, share: float, params: Params) -> dict[str, An
     n1 = round(n * float(y_true.mean()))
     nir = max(n1, n - n1) / n
     found = {
-        "accuracy": stats.detectable_accuracy(n, nir, params.alpha, params.power) if nir < 1 else float("nan"),
-        "auc": stats.detectable_auc(n1, n - n1, params.alpha, params.power),
+        "accuracy": metrics.detectable_accuracy(n, nir, params.alpha, params.power) if nir < 1 else float("nan"),
+        "auc": metrics.detectable_auc(n1, n - n1, params.alpha, params.power),
     }
     return {"cases": n, "nir": files.number(nir), **{key: files.number(value) for key, value in found.items()}}
 
@@ -96,7 +98,7 @@ def main() -> None:
     """Reads the table of labels and data/ingest/cases.csv, writes reports/balance.json and what the plots show."""
     section, where = params.load(Params, "balance"), params.load(labels.Params, "labels")
     cases = read_csv(CASES, ("case_id", "status", *BY))
-    labelled = labels.read_labels(where, set(cases["case_id"]), identifiers.read_key(params.dicom_dir()))
+    labelled = labels.read_labels(where, set(cases["case_id"]), case_ids.read_key(params.dicom_dir()))
     report = balance(cases, labelled, section)
     if not report["overall"]["cases"]:
         raise FlairprepError(

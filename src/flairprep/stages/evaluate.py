@@ -8,9 +8,13 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from flairprep import console, diagnosis, files, networks, params, predictions, recipe, selection, stats
-from flairprep.cases import read_csv, write_csv
-from flairprep.predictions import DECLARED_EPOCHS, Predictions
+from flairprep.core import console, files, params
+from flairprep.core.outcomes import read_csv, write_csv
+from flairprep.evaluation import diagnosis, predictions
+from flairprep.evaluation.predictions import DECLARED_EPOCHS, Predictions
+from flairprep.network import model_config, train_config
+from flairprep.stats import metrics as stats
+from flairprep.stats import permutation
 
 TRAIN = Path("data/train")
 SPLIT = Path("data/split/split.csv")
@@ -46,11 +50,11 @@ def evaluate(
     strata: (n,), of the shortcuts that the audit found; None where it found none.
     """
     fixed = predictions.declared(found.y_true, found.declared, found.groups)
-    best = selection.best_epoch(found.y_true, found.y_prob, monitor)
+    best = permutation.best_epoch(found.y_true, found.y_prob, monitor)
 
     def chance(strata: np.ndarray | None) -> float:
         options = {"n_permutations": params.permutations, "seed": params.seed}
-        return selection.selection_p_value(
+        return permutation.selection_p_value(
             found.y_true, found.y_prob, metric=monitor, groups=found.groups, strata=strata, **options
         )
 
@@ -107,8 +111,8 @@ def sentence(metrics: dict[str, Any], alpha: float) -> str:
 def main() -> None:
     """Reads data/train, split.csv, ingest's cases.csv and audit.json, writes metrics.json and what the plots show."""
     section, run = params.load(Params, "evaluate"), params.load(Run)
-    model = params.load(networks.Params, "model")
-    trained = recipe.resolve(params.load(recipe.Params, "train"), model.name)
+    model = params.load(model_config.Params, "model")
+    trained = train_config.resolve(params.load(train_config.Params, "train"), model.name)
     split = read_csv(SPLIT)
     found = predictions.from_tables(read_csv(TRAIN / "val_predictions.csv"), split)
     shortcuts = json.loads(AUDIT.read_text())["strata"] if AUDIT.is_file() else {}
@@ -119,7 +123,7 @@ def main() -> None:
         *(found.y_true, found.y_prob),
         **run.model_dump(),
         folds=split["fold"].nunique(),
-        network=networks.resolve(model),
+        network=model_config.resolve(model),
         recipe=trained,
     )
     metrics = {key: files.number(value) if isinstance(value, float) else value for key, value in metrics.items()}

@@ -13,8 +13,9 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from pydantic import Field
 
-from flairprep import console, files, params, shards, volumes
-from flairprep.cases import (
+from flairprep.core import console, files, params
+from flairprep.core.errors import FlairprepError
+from flairprep.core.outcomes import (
     OUTCOME_COLUMNS,
     CaseError,
     Code,
@@ -27,8 +28,9 @@ from flairprep.cases import (
     table,
     write_rows,
 )
-from flairprep.errors import FlairprepError
-from flairprep.store import Store
+from flairprep.dataset import shards
+from flairprep.imaging import nifti
+from flairprep.runner.result_cache import Store
 
 SPLIT = Path("data/split/split.csv")
 SLICES = Path("data/select_slices")
@@ -67,7 +69,7 @@ def export_case(case: tuple[str, int], *, out: Path) -> Outcome:
     """One (case_id, label) from data/select_slices to out/ID.tfrecord."""
     case_id, label = case
     try:
-        image = tensor(volumes.read(SLICES / f"{case_id}.nii.gz"))
+        image = tensor(nifti.read(SLICES / f"{case_id}.nii.gz"))
     except CaseError as error:
         return failure(case_id, error)
     (out / file_name(case)).write_bytes(shards.record(image, label, case_id))
@@ -101,7 +103,7 @@ def export(going: Sequence[Row], out: Path, per_shard: int, store: Store) -> lis
         sizes = Counter(int(row["fold"]) for row in going)
         splits = [shards.write_fold(out, fold, source, sizes[fold], per_shard) for fold in sorted(sizes)]
         next(source, None)  # so that the progress ends
-    width, height, depth = volumes.size(SLICES / f"{cases[0][0]}.nii.gz")
+    width, height, depth = nifti.size(SLICES / f"{cases[0][0]}.nii.gz")
     shards.write_info(out, splits, (depth, height, width, 1))
     return outcomes
 

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from flairprep import console, files, params, raw, sequences, volumes
-from flairprep.cases import (
+from flairprep.core import console, files, params
+from flairprep.core.errors import FlairprepError
+from flairprep.core.outcomes import (
     OUTCOME_COLUMNS,
     CaseError,
     Code,
@@ -22,8 +23,9 @@ from flairprep.cases import (
     table,
     write_rows,
 )
-from flairprep.errors import FlairprepError
-from flairprep.store import Store
+from flairprep.dicom import classify, discovery
+from flairprep.imaging import nifti
+from flairprep.runner.result_cache import Store
 
 OUT = Path("data/ingest")
 COLUMNS = (
@@ -40,7 +42,7 @@ class Params(params.Section):
     """Section `ingest` of params.yaml."""
 
     dicom_dir: params.InsidePath
-    sequence: sequences.Name
+    sequence: classify.Name
     exclude: dict[str, str]
     max_failed: float = Field(ge=0, le=1)
     min_slices: int = Field(ge=1)
@@ -54,7 +56,7 @@ class Ingested(NamedTuple):
     series: list[dict[str, Any]]
 
 
-def ingest(case: raw.Case, *, params: Params, volumes_dir: Path) -> Ingested:
+def ingest(case: discovery.Case, *, params: Params, volumes_dir: Path) -> Ingested:
     """The best series of a case to volumes_dir/ID.nii.gz."""
     found = best = None
     try:
@@ -62,17 +64,17 @@ def ingest(case: raw.Case, *, params: Params, volumes_dir: Path) -> Ingested:
             raise CaseError(Code.EXCLUDED, params.exclude[case.case_id] or "listed in ingest.exclude")
         if not case.files and not case.stray:
             raise CaseError(Code.NO_SERIES, f"no file in a folder {params.sequence}")
-        found = raw.survey(case)
-        best, notes = raw.choose(case, found, params.sequence)
-        series = raw.read(best)
+        found = discovery.survey(case)
+        best, notes = discovery.choose(case, found, params.sequence)
+        series = discovery.read(best)
         if (slices := series.header["slices"]) < params.min_slices:
             raise CaseError(Code.TOO_FEW_SLICES, f"{slices} slices, ingest.min_slices is {params.min_slices}")
     except CaseError as error:
         return Ingested(failure(case.case_id, error), {}, _accounts(case, found, best, params, error.code.value))
     except FlairprepError as error:
         raise FlairprepError(f"ingest: case {case.case_id}: {error}") from error
-    volumes.write(series.image, volumes_dir / f"{case.case_id}.nii.gz")
-    stripped = volumes.is_skull_stripped(series.image)
+    nifti.write(series.image, volumes_dir / f"{case.case_id}.nii.gz")
+    stripped = nifti.is_skull_stripped(series.image)
     notes = [*notes, *series.warnings]
     if not stripped:
         notes.append((Code.WHOLE_HEAD, "not skull-stripped: the face may identify"))
@@ -82,11 +84,15 @@ def ingest(case: raw.Case, *, params: Params, volumes_dir: Path) -> Ingested:
 
 
 def _accounts(
-    case: raw.Case, found: raw.Survey | None, best: sequences.Candidate | None, params: Params, code: str = "read"
+    case: discovery.Case,
+    found: discovery.Survey | None,
+    best: classify.Candidate | None,
+    params: Params,
+    code: str = "read",
 ) -> list[dict[str, Any]]:
     """The rows of series.csv: what became of each series, and why; `code` of the one that was to be read."""
     candidates = found.candidates if found else []
-    verdicts = [code if one is best else sequences.verdict(one, best, params.sequence) for one in candidates]
+    verdicts = [code if one is best else classify.verdict(one, best, params.sequence) for one in candidates]
     cells = [(case.case_id, one.title, one.slices, ", ".join(one.marks)) for one in candidates]
     return [dict(zip(SERIES, (*cell, verdict), strict=True)) for cell, verdict in zip(cells, verdicts, strict=True)]
 
@@ -114,7 +120,7 @@ def too_many_failures(outcomes: list[Outcome], max_failed: float) -> str | None:
     )
 
 
-def keyed(case: raw.Case, *, work: Callable[[raw.Case], Ingested], secret: bytes) -> Ingested:
+def keyed(case: discovery.Case, *, work: Callable[[discovery.Case], Ingested], secret: bytes) -> Ingested:
     """What `work` makes of a case, its identity as HMAC-SHA256: no id of a patient leaves the worker in the clear."""
     found = work(case)
     plain = {key: value.encode("utf-8", "surrogatepass") for key, value in found.identity.items()}
@@ -122,12 +128,12 @@ def keyed(case: raw.Case, *, work: Callable[[raw.Case], Ingested], secret: bytes
     return found._replace(identity=identity)
 
 
-def file_name(case: raw.Case) -> str:
+def file_name(case: discovery.Case) -> str:
     """Of the case's volume."""
     return f"{case.case_id}.nii.gz"
 
 
-def inputs(case: raw.Case, *, params: Params) -> tuple[tuple[str | Path, ...], Any]:
+def inputs(case: discovery.Case, *, params: Params) -> tuple[tuple[str | Path, ...], Any]:
     """What decides on a case: its files, how they lie in the raw folder, and why it is excluded."""
     if case.case_id in params.exclude:
         return (), (case.case_id, params.exclude[case.case_id])
@@ -135,7 +141,7 @@ def inputs(case: raw.Case, *, params: Params) -> tuple[tuple[str | Path, ...], A
     return case.files, (case.case_id, case.folder, case.stray, places)
 
 
-def _lost(case: raw.Case, error: CaseError) -> Ingested:
+def _lost(case: discovery.Case, error: CaseError) -> Ingested:
     return Ingested(failure(case.case_id, error), {}, [])
 
 
@@ -143,7 +149,7 @@ def main() -> None:
     """Reads ingest.dicom_dir, writes data/ingest."""
     section = params.load(Params, "ingest")
     store = Store("ingest", __file__, section.model_dump(include={"sequence", "min_slices"}))
-    found = raw.find_cases(Path(section.dicom_dir), section.sequence)
+    found = discovery.find_cases(Path(section.dicom_dir), section.sequence)
     if unknown := sorted(set(section.exclude) - {case.case_id for case in found}):
         console.warn(f"ingest: params.yaml: ingest.exclude: no case {', '.join(unknown)} in {section.dicom_dir}")
     with files.whole_folder(OUT) as out:

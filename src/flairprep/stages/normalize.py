@@ -8,8 +8,8 @@ import numpy as np
 import SimpleITK as sitk
 from pydantic import Field
 
-from flairprep import console, files, intensity, params, volumes
-from flairprep.cases import (
+from flairprep.core import console, files, params
+from flairprep.core.outcomes import (
     OUTCOME_COLUMNS,
     CaseError,
     Outcome,
@@ -21,9 +21,10 @@ from flairprep.cases import (
     table,
     write_rows,
 )
-from flairprep.foreground import foreground
-from flairprep.geometry import oriented
-from flairprep.store import Store
+from flairprep.dicom.stacking import oriented
+from flairprep.imaging import intensity, nifti
+from flairprep.imaging.foreground import foreground
+from flairprep.runner.result_cache import Store
 
 INGEST = Path("data/ingest")
 OUT = Path("data/normalize")
@@ -67,10 +68,10 @@ def normalize_case(case: tuple[str, bool], *, params: Params, out: Path) -> Outc
     """One (case_id, skull_stripped) from data/ingest to out/ID.nii.gz."""
     case_id, skull_stripped = case
     try:
-        image = normalize(volumes.read(INGEST / f"volumes/{case_id}.nii.gz"), params, skull_stripped=skull_stripped)
+        image = normalize(nifti.read(INGEST / f"volumes/{case_id}.nii.gz"), params, skull_stripped=skull_stripped)
     except CaseError as error:
         return failure(case_id, error)
-    volumes.write(image, out / f"{case_id}.nii.gz")
+    nifti.write(image, out / f"{case_id}.nii.gz")
     return Outcome(case_id, Status.OK)
 
 

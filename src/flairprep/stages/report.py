@@ -10,25 +10,15 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 
-from flairprep import (
-    charts,
-    console,
-    figures,
-    files,
-    gallery,
-    page,
-    params,
-    pictures,
-    predictions,
-    provenance,
-    recipe,
-    stats,
-    volumes,
-    words,
-)
-from flairprep.cases import CaseError, Status, read_csv
-from flairprep.pictures import Shown
-from flairprep.store import Store
+from flairprep.core import console, files, params
+from flairprep.core.outcomes import CaseError, Status, read_csv
+from flairprep.evaluation import predictions
+from flairprep.imaging import nifti
+from flairprep.network import train_config
+from flairprep.report import captions, case_overview, charts, figures, html, previews, provenance
+from flairprep.report.previews import Shown
+from flairprep.runner.result_cache import Store
+from flairprep.stats import metrics as stats
 
 DATA = Path("data")
 REPORTS = Path("reports")
@@ -71,37 +61,37 @@ class Model(params.Section, extra="ignore"):
 
 def acquired(case_id: str, *, out: Path) -> Shown:
     """Draws data/ingest/volumes/ID.nii.gz, as acquired, in its own window."""
-    volume = pictures.upright(volumes.read(VOLUMES / f"{case_id}.nii.gz"))
-    values = pictures.tissue(volume.values)
-    strip, bar = pictures.planes(volume, window := pictures.window(values))
-    pictures.write(strip, out / file_name(case_id))
-    return Shown(window, bar, pictures.histogram(values))
+    volume = previews.upright(nifti.read(VOLUMES / f"{case_id}.nii.gz"))
+    values = previews.tissue(volume.values)
+    strip, bar = previews.planes(volume, window := previews.window(values))
+    previews.write(strip, out / file_name(case_id))
+    return Shown(window, bar, previews.histogram(values))
 
 
 def windowed(case_id: str, *, background: float) -> Window:
     """The window that data/select_slices/ID.nii.gz would have of its own."""
-    volume = volumes.read(SLICES / f"{case_id}.nii.gz")
-    return pictures.window(pictures.tissue(sitk.GetArrayViewFromImage(volume), background))
+    volume = nifti.read(SLICES / f"{case_id}.nii.gz")
+    return previews.window(previews.tissue(sitk.GetArrayViewFromImage(volume), background))
 
 
 def seen(case_id: str, *, out: Path, background: float, window: Window) -> Shown:
     """Draws data/select_slices/ID.nii.gz, what the network sees, in `window`."""
-    volume = pictures.upright(volumes.read(SLICES / f"{case_id}.nii.gz"))
-    strip, bar = pictures.planes(volume, window)
-    pictures.write(strip, out / file_name(case_id))
-    return Shown(window, bar, pictures.histogram(pictures.tissue(volume.values, background)))
+    volume = previews.upright(nifti.read(SLICES / f"{case_id}.nii.gz"))
+    strip, bar = previews.planes(volume, window)
+    previews.write(strip, out / file_name(case_id))
+    return Shown(window, bar, previews.histogram(previews.tissue(volume.values, background)))
 
 
 def all_slices(case_id: str, *, out: Path, window: Window) -> int:
     """Draws every slice of data/select_slices/ID.nii.gz in `window`; the bar's length in mm."""
-    sheet, bar = pictures.montage(pictures.upright(volumes.read(SLICES / f"{case_id}.nii.gz")), window)
-    pictures.write(sheet, out / file_name(case_id))
+    sheet, bar = previews.montage(previews.upright(nifti.read(SLICES / f"{case_id}.nii.gz")), window)
+    previews.write(sheet, out / file_name(case_id))
     return bar
 
 
 def file_name(case_id: str) -> str:
     """Of a picture."""
-    return f"{case_id}{pictures.SUFFIX}"
+    return f"{case_id}{previews.SUFFIX}"
 
 
 def inputs(case_id: str, *, folder: Path) -> tuple[tuple[Path], str]:
@@ -155,8 +145,8 @@ def results(section: Evaluate, monitor: stats.Metric, split: pd.DataFrame | None
         "metrics": metrics,
         "scored": scored,
         "diagnosis": _json(evaluated / "diagnosis.json"),
-        "significance": words.significance(metrics, section.alpha),
-        "smallest_effect": words.smallest_effect(ones, len(found.y_true) - ones, section.alpha),
+        "significance": captions.significance(metrics, section.alpha),
+        "smallest_effect": captions.smallest_effect(ones, len(found.y_true) - ones, section.alpha),
         "training": figures.training(history.astype(float), metrics, band),
         "declared": figures.declared(found, metrics, histogram, bins),
         "confusion": figures.confusion(found),
@@ -184,7 +174,7 @@ def main() -> None:
     """Reads what the other stages left, as far as they ran, writes reports/index.html and reports/assets."""
     section, evaluate = params.load(Params, "report"), params.load(Evaluate, "evaluate")
     background = params.load(Background, "normalize").background
-    monitor = recipe.resolve(params.load(recipe.Params, "train"), params.load(Model, "model").name).monitor
+    monitor = train_config.resolve(params.load(train_config.Params, "train"), params.load(Model, "model").name).monitor
     ingested, split = _csv(DATA / "ingest/cases.csv"), _csv(DATA / "split/split.csv")
     balance, audit, sanity = (_json(REPORTS / f"{name}.json") for name in ("balance", "audit", "sanity"))
     result = results(evaluate, monitor, split)
@@ -192,20 +182,20 @@ def main() -> None:
         usable = [] if ingested is None else ingested.loc[ingested["status"] != Status.FAILED.value, "case_id"].tolist()
         shown = draw(usable, out, background)
         later = {stage: _csv(DATA / stage / "cases.csv") for stage in LATER}
-        cases = gallery.join(ingested, later, split, result["scored"], *shown)
-        faults = [*gallery.of_cases(cases), *gallery.of_audit(audit), *gallery.of_sanity(sanity)]
-        faults = sorted([*faults, *gallery.of_labels(balance)], key=lambda fault: fault.level)
-        text = page.render(
+        cases = case_overview.join(ingested, later, split, result["scored"], *shown)
+        faults = [*case_overview.of_cases(cases), *case_overview.of_audit(audit), *case_overview.of_sanity(sanity)]
+        faults = sorted([*faults, *case_overview.of_labels(balance)], key=lambda fault: fault.level)
+        text = html.render(
             "report.html",
             **{**result, "audit": audit, "sanity": sanity, "balance": balance, "cases": cases, "provenance": section},
             faults=faults,
             labels=[figures.labels(balance)] if balance else [],
             folds=[figures.folds(split)] if split is not None else [],
             bars=figures.bars(audit, result["metrics"]) if audit else None,
-            choices={name: gallery.choices(cases, name) for name in ("status", "code", "plane", "fold", "label")},
+            choices={name: case_overview.choices(cases, name) for name in ("status", "code", "plane", "fold", "label")},
             identity=provenance.hashes(provenance.read_lock(LOCK)),
             values={key: params.value_of(value) for key, value in params.flatten(params.read()).items()},
-            words=words,
+            captions=captions,
             outline=charts.outline,
         )
         files.write_text(OUT, text)

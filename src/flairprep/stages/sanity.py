@@ -1,6 +1,6 @@
 """sanity: what would make any result of training worthless, looked for on the tensors and the network it will use."""
 
-import flairprep.backend  # noqa: F401, I001  (before tensorflow)
+import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,10 +10,13 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from flairprep import checks, console, files, model, params, tfrecord, training
-from flairprep.cases import read_csv
-from flairprep.checks import Check, Look
-from flairprep.errors import FlairprepError
+from flairprep.core import console, files, params
+from flairprep.dataset import tf_data
+from flairprep.network import model, training
+from flairprep.sanity import network_checks
+from flairprep.core.outcomes import read_csv
+from flairprep.sanity.network_checks import Check, Look
+from flairprep.core.errors import FlairprepError
 
 EXPORT = Path("data/export")
 SPLIT = Path("data/split/split.csv")
@@ -35,9 +38,9 @@ class Params(params.Section):
 def looks(directory: Path) -> list[Look]:
     """Every exported case, looked at."""
     return [
-        checks.look(case["image"], int(case["label"]), case["case_id"].decode(), fold)
-        for fold in tfrecord.read_info(directory).cases
-        for case in tfrecord.dataset(directory, [fold]).as_numpy_iterator()
+        network_checks.look(case["image"], int(case["label"]), case["case_id"].decode(), fold)
+        for fold in tf_data.read_info(directory).cases
+        for case in tf_data.dataset(directory, [fold]).as_numpy_iterator()
     ]
 
 
@@ -48,7 +51,7 @@ def drawn(directory: Path, seed: int) -> tuple[np.ndarray, np.ndarray]:
         FlairprepError: all cases have one label.
     """
     found: dict[int, list[np.ndarray]] = {0: [], 1: []}
-    for case in tfrecord.dataset(directory, shuffle_seed=seed).as_numpy_iterator():
+    for case in tf_data.dataset(directory, shuffle_seed=seed).as_numpy_iterator():
         if len(same := found[int(case["label"])]) < PER_LABEL:
             same.append(case["image"])
         if min(map(len, found.values())) == PER_LABEL:
@@ -63,71 +66,73 @@ def of_tensors(cases: Sequence[Look], split: pd.DataFrame | None, seed: int) -> 
     """The checks of what enters the network."""
     groups = [case.case_id for case in cases]
     found = [
-        checks.finite(cases),
-        checks.clipping(cases),
-        checks.used_range(cases),
-        checks.slices(cases),
-        checks.duplicates(cases),
-        checks.orientation(cases),
+        network_checks.finite(cases),
+        network_checks.clipping(cases),
+        network_checks.used_range(cases),
+        network_checks.slices(cases),
+        network_checks.duplicates(cases),
+        network_checks.orientation(cases),
     ]
     if split is not None:
-        found.append(checks.labels(cases, split))
+        found.append(network_checks.labels(cases, split))
         group_of = dict(zip(split["case_id"], split["group"], strict=True))
         groups = [group_of.get(case_id, case_id) for case_id in groups]
-    return [*found, checks.border(cases, groups, seed)]
+    return [*found, network_checks.border(cases, groups, seed)]
 
 
 def of_network(section: model.Params, prior: float, seed: int) -> tuple[list[Check], tuple[float, float] | None]:
     """The checks of the network, and the usable rates where they could be found; prior: share of label 1."""
-    shape = tfrecord.read_info(EXPORT).image_shape
+    shape = tf_data.read_info(EXPORT).image_shape
     training.seeded(seed)  # the order of tf.data hangs on it too
     images, labels = drawn(EXPORT, seed)
     pair, some, own = slice(2), slice(CAPACITY), to_the_letter(section)
 
     def started() -> training.Trial:
-        return training.Trial(lambda: training.compiled(section, shape, prior=prior, rate=checks.RATE), seed)
+        return training.Trial(lambda: training.compiled(section, shape, prior=prior, rate=network_checks.RATE), seed)
 
     trial = started()
-    budget = checks.Budget(training.multiply_adds(trial.network))
+    budget = network_checks.Budget(training.multiply_adds(trial.network))
     size = 2 if budget.left > 100 else 1
     budget.afford(4 * size + 2)  # for the two starts and for the coupling
     first, second = (first_steps(each, size, seed) for each in (trial, started()))
     trial.reset()
     before, bias = trial.weights(), float(trial.network.layers[-1].bias.numpy()[0])
     coupled = trial.coupling(images[pair])
-    known = checks.fit(trial, budget, images[pair], labels[pair], least=40, most=200)
+    known = network_checks.fit(trial, budget, images[pair], labels[pair], least=40, most=200)
     after = trial.weights()
     seen = known.losses if known else []
-    blind = checks.fit(trial, budget, np.zeros_like(images[pair]), labels[pair], least=len(seen), most=len(seen))
+    blind = network_checks.fit(
+        trial, budget, np.zeros_like(images[pair]), labels[pair], least=len(seen), most=len(seen)
+    )
     shuffled = np.tile([0, 1, 1, 0], len(labels))[: len(labels[some])]
-    filled = checks.fit(trial, budget, images[some], shuffled, least=20, most=200, goal=SURE)
-    losses = checks.range_losses(trial, budget, images, labels)
-    band = checks.usable_rates(losses)
-    of_runs: list[tuple[str, checks.Run | None, Callable[[Any], Check]]] = [
-        ("initial loss", known, lambda run: checks.initial_loss(run.y_prob[0], prior)),
-        ("layers", known, lambda _: checks.all_layers(before, after)),
-        ("loss falls", known, checks.loss_falls),
-        ("overfit", known, checks.overfit),
-        ("overfit, inference", known, lambda run: checks.overfit_inference(run, own)),
-        ("zeroed input", blind, lambda run: checks.zeroed(seen, run)),
-        ("capacity", filled, checks.capacity),
-        ("batch norm", filled or known, lambda run: checks.batch_norm(run, own)),
+    filled = network_checks.fit(trial, budget, images[some], shuffled, least=20, most=200, goal=SURE)
+    losses = network_checks.range_losses(trial, budget, images, labels)
+    band = network_checks.usable_rates(losses)
+    of_runs: list[tuple[str, network_checks.Run | None, Callable[[Any], Check]]] = [
+        ("initial loss", known, lambda run: network_checks.initial_loss(run.y_prob[0], prior)),
+        ("layers", known, lambda _: network_checks.all_layers(before, after)),
+        ("loss falls", known, network_checks.loss_falls),
+        ("overfit", known, network_checks.overfit),
+        ("overfit, inference", known, lambda run: network_checks.overfit_inference(run, own)),
+        ("zeroed input", blind, lambda run: network_checks.zeroed(seen, run)),
+        ("capacity", filled, network_checks.capacity),
+        ("batch norm", filled or known, lambda run: network_checks.batch_norm(run, own)),
     ]
     found = [
-        checks.repeatable((first[0], second[0]), (first[1], second[1])),
-        checks.output_bias(bias, prior, model.resolve(section).start_at_prior),
-        checks.coupling(coupled),
-        *(check(run) if run else checks.not_run(name) for name, run, check in of_runs),
-        checks.learning_rate(band) if losses else checks.not_run("learning rate"),
+        network_checks.repeatable((first[0], second[0]), (first[1], second[1])),
+        network_checks.output_bias(bias, prior, model.resolve(section).start_at_prior),
+        network_checks.coupling(coupled),
+        *(check(run) if run else network_checks.not_run(name) for name, run, check in of_runs),
+        network_checks.learning_rate(band) if losses else network_checks.not_run("learning rate"),
     ]
     return found, band
 
 
 def first_steps(trial: training.Trial, size: int, seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Two losses and the weights after them, with the batches that train would make of `size` cases a step."""
-    folds = sorted(tfrecord.read_info(EXPORT).cases)
+    folds = sorted(tf_data.read_info(EXPORT).cases)
     batches = training.training_batches(EXPORT, folds, "flip_shift", batch_size=size, seed=seed).take(2)
-    losses = [trial.step(images, labels, checks.RATE)[0] for images, labels in batches.as_numpy_iterator()]
+    losses = [trial.step(images, labels, network_checks.RATE)[0] for images, labels in batches.as_numpy_iterator()]
     return np.array(losses), trial.weights()
 
 
@@ -150,7 +155,7 @@ def report(found: Sequence[Check], band: tuple[float, float] | None) -> dict[str
 def main() -> None:
     """Reads data/export (and split.csv, where it is), writes reports/sanity.json and data/sanity/gate."""
     section, network = params.load(Params, "sanity"), params.load(model.Params, "model")
-    with tfrecord.faults(EXPORT):
+    with tf_data.faults(EXPORT):
         cases = looks(EXPORT)
         split = read_csv(SPLIT, ("case_id", "label", "group", "fold")) if SPLIT.exists() else None
         prior = float(np.mean([case.label for case in cases]))

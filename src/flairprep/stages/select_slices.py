@@ -7,8 +7,8 @@ from typing import Any, Literal
 import SimpleITK as sitk
 from pydantic import Field
 
-from flairprep import console, files, params, volumes
-from flairprep.cases import (
+from flairprep.core import console, files, params
+from flairprep.core.outcomes import (
     OUTCOME_COLUMNS,
     Outcome,
     Status,
@@ -19,8 +19,9 @@ from flairprep.cases import (
     table,
     write_rows,
 )
-from flairprep.grid import in_plane, resample, slice_positions
-from flairprep.store import Store
+from flairprep.imaging import nifti
+from flairprep.imaging.resampling import in_plane, resample, slice_positions
+from flairprep.runner.result_cache import Store
 
 NORMALIZE = Path("data/normalize")
 OUT = Path("data/select_slices")
@@ -53,8 +54,8 @@ def select_slices(image: sitk.Image, params: Params, *, background: float) -> si
 
 def select_case(case_id: str, *, params: Params, background: float, out: Path) -> Outcome:
     """One case from data/normalize to out/ID.nii.gz."""
-    image = select_slices(volumes.read(NORMALIZE / f"{case_id}.nii.gz"), params, background=background)
-    volumes.write(image, out / f"{case_id}.nii.gz")
+    image = select_slices(nifti.read(NORMALIZE / f"{case_id}.nii.gz"), params, background=background)
+    nifti.write(image, out / f"{case_id}.nii.gz")
     return Outcome(case_id, Status.OK)
 
 

@@ -6,9 +6,10 @@ from typing import Annotated
 import pandas as pd
 from pydantic import Field
 
-from flairprep import console, files, folds, identifiers, labels, params
-from flairprep.cases import Status, read_csv, write_csv
-from flairprep.errors import FlairprepError
+from flairprep.cohort import case_ids, folds, labels
+from flairprep.core import console, files, params
+from flairprep.core.errors import FlairprepError
+from flairprep.core.outcomes import Status, read_csv, write_csv
 
 INGEST = Path("data/ingest")
 OUT = Path("data/split")
@@ -60,7 +61,7 @@ def main() -> None:
     """Reads the table of labels and data/ingest's tables, writes data/split/split.csv."""
     section, where = params.load(Params, "split"), params.load(labels.Params, "labels")
     cases, same_as = read_csv(INGEST / "cases.csv", ("case_id", "status")), read_csv(INGEST / "same_as.csv")
-    labelled = labels.read_labels(where, set(cases["case_id"]), identifiers.read_key(params.dicom_dir()))
+    labelled = labels.read_labels(where, set(cases["case_id"]), case_ids.read_key(params.dicom_dir()))
     table = split(cases, same_as, labelled, section)
     console.say(f"split: {len(table)} cases of {table['group'].nunique()} groups in {section.folds} folds")
     for fold, rows in table.groupby("fold"):

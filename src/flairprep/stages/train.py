@@ -1,6 +1,6 @@
 """train: the 3D CNN, with every epoch's predictions left behind for evaluate."""
 
-import flairprep.backend  # noqa: F401, I001  (before tensorflow)
+import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
 import json
 import math
 from pathlib import Path
@@ -12,11 +12,14 @@ import pandas as pd
 import tensorflow as tf
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from flairprep import console, files, model, params, selection, stats, tfrecord
-from flairprep.cases import write_csv
-from flairprep.errors import FlairprepError
-from flairprep.recipe import Params, Recipe, resolve, scaled_rate
-from flairprep.training import (
+from flairprep.core import console, files, params
+from flairprep.dataset import tf_data
+from flairprep.network import model
+from flairprep.stats import metrics, permutation
+from flairprep.core.outcomes import write_csv
+from flairprep.core.errors import FlairprepError
+from flairprep.network.train_config import Params, Recipe, resolve, scaled_rate
+from flairprep.network.training import (
     Cases,
     Inference,
     compiled,
@@ -75,12 +78,12 @@ class Recorder(keras.callbacks.Callback):
         if not math.isfinite(logs["loss"]) or not np.isfinite(y_prob).all():
             raise FlairprepError(f"train: the loss is not a number in epoch {epoch + 1}; lower lr in params.yaml")
         logs |= {
-            "val_loss": stats.log_loss(y_true, y_prob),
-            "val_accuracy": stats.accuracy(y_true, y_prob),
-            "val_auc": stats.auc(y_true, y_prob),
-            "accuracy_inference": stats.accuracy(self.training.labels, in_inference),
+            "val_loss": metrics.log_loss(y_true, y_prob),
+            "val_accuracy": metrics.accuracy(y_true, y_prob),
+            "val_auc": metrics.auc(y_true, y_prob),
+            "accuracy_inference": metrics.accuracy(self.training.labels, in_inference),
             "learning_rate": float(tf.convert_to_tensor(self.model.optimizer.learning_rate)),
-            "nir": stats.no_information_rate(y_true),
+            "nir": metrics.no_information_rate(y_true),
         }
         self.y_prob.append(y_prob)
         self.history.append({"epoch": epoch + 1, **{key: f"{value:.6g}" for key, value in logs.items()}})
@@ -117,7 +120,7 @@ def check_rate(run: Run, recipe: Recipe, rate: float) -> None:
         )
 
 
-def choose_folds(info: tfrecord.Info, run: Run) -> list[int]:
+def choose_folds(info: tf_data.Info, run: Run) -> list[int]:
     """The training folds: all but val_fold and test_fold.
 
     Raises:
@@ -141,7 +144,7 @@ def train(run: Run, recipe: Recipe, section: model.Params, out: Path) -> Recorde
         FlairprepError: a fold that does not exist, one label only, a volume too small for the network, or a loss that
             is not a number.
     """
-    info = tfrecord.read_info(EXPORT)
+    info = tf_data.read_info(EXPORT)
     folds = choose_folds(info, run)
     training, validation = (Cases(EXPORT, chosen, run.batch_size) for chosen in (folds, [run.val_fold]))
     if len(set(training.labels)) < 2:
@@ -184,7 +187,7 @@ def train(run: Run, recipe: Recipe, section: model.Params, out: Path) -> Recorde
     network.load_weights(best)
     best.unlink()
     network.save(out / "model.keras")
-    kept = selection.best_epoch(validation.labels, np.array(recorder.y_prob), recipe.monitor) + 1
+    kept = permutation.best_epoch(validation.labels, np.array(recorder.y_prob), recipe.monitor) + 1
     test = pd.DataFrame(columns=PREDICTIONS)
     if run.test_fold is not None:
         cases = Cases(EXPORT, [run.test_fold], run.batch_size)
@@ -198,7 +201,7 @@ def main() -> None:
     """Reads data/export (and, for a warning, reports/sanity.json where it is), writes data/train."""
     run, section = params.load(Run), params.load(model.Params, "model")
     recipe = resolve(params.load(Params, "train"), section.name)
-    with files.whole_folder(OUT) as out, tfrecord.faults(EXPORT):
+    with files.whole_folder(OUT) as out, tf_data.faults(EXPORT):
         recorder = train(run, recipe, section, out)
         write_csv(out / "history.csv", pd.DataFrame(recorder.history))
         write_csv(out / "val_predictions.csv", pd.concat(recorder.predictions))

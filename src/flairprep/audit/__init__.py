@@ -1,0 +1,1 @@
+"""Leaks between folds and shortcuts to the label."""

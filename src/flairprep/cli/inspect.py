@@ -1,0 +1,153 @@
+"""What ingest would do with scans, a line a series; nothing is changed."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from flairprep.cohort import case_ids
+from flairprep.core import console
+from flairprep.core.errors import FlairprepError
+from flairprep.core.outcomes import CaseError, Code
+from flairprep.dicom import classify, discovery
+from flairprep.runner.pool import map_cases
+
+HEADINGS = ("case", "series", "verdict", "slices", "size", "spacing (mm)", "plane", "code", "remark")
+
+
+class Line(NamedTuple):
+    """A row of the table that `show` prints: one series, or a case without any."""
+
+    case: str
+    series: str = "-"
+    verdict: str = "-"
+    slices: str = "-"
+    size: str = "-"
+    spacing: str = "-"
+    plane: str = "-"
+    code: str = "-"
+    remark: str = ""
+
+
+def show(
+    path: Path, sequence: str, min_slices: int, *, exclude: Collection[str] = (), any_modality: bool = False
+) -> None:
+    """Prints the table of `inspect` for a folder of cases, of one case, of one series, or an export of any folders.
+
+    Cases of an export have the ids that its key gives them; where there is none they are numbered.
+
+    Raises:
+        FlairprepError: no such folder, no file in it, or what `raw.find_cases` refuses.
+    """
+    if not path.is_dir():
+        raise FlairprepError(f"{path}: no such folder; name one of DICOM files")
+    found = cases(path, sequence)
+    if not found:
+        raise FlairprepError(f"{path}: no file in it; name a folder of DICOM files")
+    # First the headers of each case, then every series for itself, so that one that breaks its process costs no other.
+    look = partial(_survey, any_modality=any_modality)
+    surveys = list(map_cases(look, found, "inspect", lost=lambda _, error: error))
+    drafts = [
+        draft
+        for case, survey in zip(found, surveys, strict=True)
+        for draft in plan(case, survey, sequence, excluded=case.case_id in exclude)
+    ]
+    work = partial(_with_volume, min_slices=min_slices)
+    lines = list(map_cases(work, drafts, "inspect", lost=_lost, unit="series"))
+    for row in _aligned([Line(*HEADINGS), *lines]):
+        console.say(row)
+    read = sum(line.verdict == "read" for line in lines)
+    console.say(f"inspect: {read} of {len(found)} cases would be read as {sequence}")
+
+
+def cases(path: Path, sequence: str) -> list[discovery.Case]:
+    """The cases below a folder; without a key those of an export are numbered, in the order of the patient ids.
+
+    A folder that is named as a sequence, or holds one that is, is one case of the layout CASE/FLAIR.
+
+    Raises:
+        FlairprepError: see `raw.by_folder` and `raw.by_header`.
+    """
+    if discovery.named_by_folder(path):
+        return discovery.by_folder(path, sequence)
+    alone = discovery.in_folder("case 1", path, sequence, path)
+    if folder := alone.folder or discovery.sequence_of(path):
+        return [replace(alone, folder=folder)]
+    if case_ids.read_key(path) is not None:
+        return discovery.by_header(path)
+    subjects = discovery.by_subject(path)
+    return [discovery.Case(f"case {place}", tuple(files)) for place, files in enumerate(subjects.values(), 1)]
+
+
+class Draft(NamedTuple):
+    """A line before its series, if any, was read; notes: what choosing it warned of."""
+
+    line: Line
+    series: classify.Candidate | None = None
+    notes: tuple[tuple[Code, str], ...] = ()
+
+
+def plan(case: discovery.Case, found: discovery.Survey | CaseError, sequence: str, *, excluded: bool) -> list[Draft]:
+    """A draft of each line of a case, by the headers alone."""
+    if isinstance(found, CaseError):
+        return [Draft(_failed(Line(case.case_id), found))]
+    best, refusal = None, None
+    notes: list[tuple[Code, str]] = []
+    try:
+        if excluded:
+            raise CaseError(Code.EXCLUDED, "listed in ingest.exclude")
+        best, notes = discovery.choose(case, found, sequence)
+    except CaseError as error:
+        refusal = error
+    drafts = []
+    for one in found.candidates:
+        line = Line(case.case_id, one.title, classify.verdict(one, best, sequence), str(one.slices))
+        drafts.append(Draft(line, one, tuple(notes) if one is best else ()))
+    if refusal and (refusal.code is not Code.NO_SERIES or not drafts):
+        drafts.append(Draft(_failed(Line(case.case_id), refusal)))
+    return drafts
+
+
+def _survey(case: discovery.Case, *, any_modality: bool) -> discovery.Survey | CaseError:
+    try:
+        return discovery.survey(case, any_modality=any_modality)
+    except CaseError as error:
+        return error
+
+
+def _with_volume(draft: Draft, *, min_slices: int) -> Line:
+    """The line with what reading the series gave: geometry and warnings, or the code that stops it."""
+    line, one, notes = draft
+    if one is None:
+        return line
+    try:
+        series = discovery.read(one)
+        header = series.header
+        size = f"{header['columns']}x{header['rows']}x{header['slices']}"
+        spacing = "x".join(f"{float(header[f'spacing_{axis}']):.3g}" for axis in "xyz")
+        line = line._replace(size=size, spacing=spacing, plane=header["plane"], slices=str(header["slices"]))
+        if header["slices"] < min_slices:
+            raise CaseError(Code.TOO_FEW_SLICES, f"ingest.min_slices is {min_slices}")
+    except CaseError as error:
+        return _failed(line, error)
+    found = [*notes, *series.warnings]
+    codes = ",".join(dict.fromkeys(code.value for code, _ in found))
+    marks = [mark for mark in one.marks if not any(mark in text for _, text in found)]
+    return line._replace(code=codes or "-", remark="; ".join([*marks, *(text for _, text in found)]))
+
+
+def _lost(draft: Draft, error: CaseError) -> Line:
+    return _failed(draft.line, error)
+
+
+def _failed(line: Line, error: CaseError) -> Line:
+    """The line of a series, or of a whole case, that cannot be read."""
+    verdict = "would fail" if line.verdict in ("read", "-") else line.verdict
+    return line._replace(verdict=verdict, code=error.code.value, remark=error.message)
+
+
+def _aligned(lines: list[Line]) -> list[str]:
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
+    cells = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
+    return ["  ".join(row).rstrip() for row in cells]

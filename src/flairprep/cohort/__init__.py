@@ -1,0 +1,1 @@
+"""Case ids, labels and folds."""

@@ -1,0 +1,92 @@
+"""Case ids that are safe to write anywhere: names of folders that were checked, or what a key makes of a patient id.
+
+A patient id is replaced by HMAC-SHA256 (RFC 2104, FIPS 198-1): without the key nobody can try out ids until one fits.
+"""
+
+import hmac
+import secrets
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+from flairprep.core.errors import FlairprepError
+from flairprep.core.files import whole_file
+
+KEY = "flairprep.key"  # in the raw folder, so that it is DVC's and goes wherever the raw files go, and nowhere else
+LENGTH = 16  # hexadecimal digits of a case id: 64 bits, one collision in 10^10 for 60,000 patients
+LONGEST = 100  # bytes of a folder's name as an id; the file systems' limit of 255 has to hold the temporary names too
+
+
+def make_key(dicom_dir: Path) -> Path:
+    """Writes a new key of 256 random bits into the raw folder, readable by its owner alone; its path.
+
+    Raises:
+        FlairprepError: no such folder, or it has a key: with another one every case would get another id.
+    """
+    path = dicom_dir / KEY
+    if not dicom_dir.is_dir():
+        raise FlairprepError(f"params.yaml: ingest.dicom_dir: {str(dicom_dir)!r} is no folder; put the scans there")
+    if path.exists() or path.is_symlink():
+        raise FlairprepError(f"{path}: exists; with another key every case would get another id (lost? dvc checkout)")
+    with whole_file(path) as partial:
+        partial.touch(mode=0o600)
+        partial.write_text(secrets.token_hex(32) + "\n")
+    return path
+
+
+def read_key(dicom_dir: Path) -> bytes | None:
+    """The key of the raw folder, None where there is none.
+
+    Raises:
+        FlairprepError: the file does not hold 64 hexadecimal digits.
+    """
+    path = dicom_dir / KEY
+    if not path.exists() and not path.is_symlink():
+        return None
+    try:
+        key = bytes.fromhex(path.read_text())
+    except (OSError, ValueError):  # a link to nothing; no hexadecimal digits, or no text
+        key = b""
+    if len(key) != 32:
+        raise FlairprepError(
+            f"{path}: not a key of 64 hexadecimal digits; bring it back with: dvc checkout {dicom_dir}"
+        )
+    return key
+
+
+def pseudonym(patient: str, key: bytes) -> str:
+    """The case id that stands for a patient id: the first 64 bits of its HMAC-SHA256, in hexadecimal digits."""
+    plain = patient.replace("\0", "").strip().encode("utf-8", "surrogatepass")  # as headers.patient_id strips it
+    return hmac.new(key, plain, "sha256").hexdigest()[:LENGTH]
+
+
+def fault(case_id: str) -> str | None:
+    """Why a name cannot be a case id, None where it can: ids become names of files and cells of tables."""
+    if not case_id:
+        return "is empty"
+    if any(unicodedata.category(char)[0] == "C" for char in case_id):
+        return "holds a control character"
+    if bad := sorted(set(case_id) & set('/\\:*?"<>|')):
+        return f"holds {bad[0]}"
+    if case_id != case_id.strip() or case_id[0] in ".=+-@'" or case_id[-1] == ".":
+        return f"begins or ends with {case_id[0] if case_id[0] in '.=+-@' else 'a space, a dot or an apostrophe'}"
+    if len(case_id.encode()) > LONGEST:
+        return f"is longer than {LONGEST} bytes"
+    return None
+
+
+def check(case_ids: Iterable[str], where: str, remedy: str) -> None:
+    """Refuses names that cannot be case ids, and those that differ only in case or in Unicode form.
+
+    Raises:
+        FlairprepError: naming `where` and the id, escaped, with the remedy.
+    """
+    first: dict[str, str] = {}
+    for case_id in sorted(case_ids):
+        if reason := fault(case_id):
+            raise FlairprepError(f"{where}: the case id {case_id!r} {reason}; {remedy}")
+        other = first.setdefault(unicodedata.normalize("NFKC", case_id).casefold(), case_id)
+        if other != case_id:
+            raise FlairprepError(
+                f"{where}: the case ids {other!a} and {case_id!a} differ only in case or Unicode form; {remedy}"
+            )

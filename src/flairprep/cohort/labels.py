@@ -1,0 +1,79 @@
+"""The table of labels: small text that people edit, so everything in it is checked before it is believed."""
+
+import csv
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from flairprep.cohort import case_ids
+from flairprep.core import params
+from flairprep.core.errors import FlairprepError
+from flairprep.core.outcomes import read_csv
+
+
+class Params(params.Section):
+    """Section `labels` of params.yaml."""
+
+    table: params.InsidePath
+    case_column: str
+    label_column: str
+
+
+def read_labels(section: Params, known: Collection[str] = (), key: bytes | None = None) -> pd.DataFrame:
+    """The labelled cases, sorted: case_id (text), label (0 or 1), and every other column of the table as text.
+
+    A row without a label is left out: an unlabelled case.
+
+    key: the raw folder's, if it has one. Then an id of the table that is none of the `known` case ids is taken for that
+    of a patient, and becomes the case id that the key makes of it.
+
+    Raises:
+        FlairprepError: no such table or column, a case without an id or twice, an id that is no safe name, a label that
+            is neither 0 nor 1.
+    """
+    path = Path(section.table)
+    if not path.is_file():
+        raise FlairprepError(f"params.yaml: labels.table: {section.table!r} is no file; put the table of labels there")
+    frame = read_csv(path)
+    for name in ("case_column", "label_column"):
+        if (column := getattr(section, name)) not in frame.columns:
+            hint = params.suggest(column, tuple(map(str, frame.columns)))
+            raise FlairprepError(f"{path}: no column {column!r}, which params.yaml names as labels.{name}; {hint}")
+    ids = frame[section.case_column].str.strip()
+    labels = frame[section.label_column].str.strip()
+    if (empty := ids == "").any():
+        line = _line(path, empty)
+        raise FlairprepError(f"{path}: line {line}: no {section.case_column}; name the case or delete the line")
+    if key is None:
+        for place, case in enumerate(ids):
+            if fault := case_ids.fault(case):
+                line = _line(path, ids.index == place)
+                raise FlairprepError(f"{path}: line {line}: the case id {ascii(case)[:120]} {fault}; rename the case")
+        case_ids.check(set(ids), str(path), "rename the case")
+    else:
+        ids = ids.map(lambda case: case if case in known else case_ids.pseudonym(case, key))
+    if (twice := ids.duplicated()).any():
+        line = _line(path, twice)
+        case = f"case {ids[twice].iloc[0]!r}" if key is None else "a case"  # it may be the id of a patient
+        raise FlairprepError(f"{path}: line {line}: {case} is listed twice; keep one of the lines")
+    numbers = pd.to_numeric(labels, errors="coerce")
+    if (odd := (labels != "") & ~numbers.isin([0, 1])).any():
+        raise FlairprepError(
+            f"{path}: line {_line(path, odd)}: {section.label_column} is {labels[odd].iloc[0]!r}; "
+            "labels must be 0 or 1 (or empty: not labelled)"
+        )
+    others = frame.drop(columns=[section.case_column, section.label_column])
+    others = others.drop(columns=[name for name in ("case_id", "label") if name in others.columns])
+    labelled = pd.DataFrame({"case_id": ids, "label": numbers}).join(others)[labels != ""]
+    return labelled.astype({"label": int}).sort_values("case_id", ignore_index=True)
+
+
+def _line(path: Path, found: Any) -> int:
+    """The line of the file that the first True stands in, the first being line 1; pandas passes over blank ones."""
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        reader = csv.reader(lines)
+        ends = [reader.line_num for row in reader if len(row) > 1 or "".join(row).strip()]
+    return ends[int(np.argmax(found)) + 1]

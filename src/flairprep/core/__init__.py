@@ -1,0 +1,1 @@
+"""What every room needs: params, outcomes of cases, tables, files, console and errors."""

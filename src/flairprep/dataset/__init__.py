@@ -1,0 +1,1 @@
+"""TFRecord shards, and reading them."""

@@ -1,0 +1,190 @@
+"""A run's predictions: what was declared, how each case fared, and how far the probabilities can be trusted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from flairprep.stats import metrics
+
+DECLARED_EPOCHS = 3  # fixed before any run: the mean probability of the last three epochs
+BINS = 20  # of the histogram
+RELIABILITY_BINS = 10  # of the reliability curve: ten cases a bin, about, in a fold of a hundred
+LEAST_OF_A_LABEL = 10  # cases of each label that a group needs for an AUC of its own: fewer make an interval of 0.5
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Every epoch's probabilities of label 1. case_ids, y_true, groups: (n,); y_prob: (n_epochs, n)."""
+
+    case_ids: np.ndarray
+    y_true: np.ndarray
+    y_prob: np.ndarray
+    groups: np.ndarray
+
+    @property
+    def declared(self) -> np.ndarray:
+        """The probabilities that count, (n,): see DECLARED_EPOCHS."""
+        return self.y_prob[-DECLARED_EPOCHS:].mean(axis=0)
+
+
+def from_tables(rows: pd.DataFrame, split: pd.DataFrame) -> Predictions:
+    """Predictions of val_predictions.csv or test_predictions.csv with the groups of split.csv, sorted by case_id.
+
+    Raises:
+        FlairprepError: a label or a probability that cannot be one; it names the case.
+    """
+    numbers = rows[["epoch", "label", "probability"]].apply(pd.to_numeric, errors="coerce").assign(case=rows["case_id"])
+    table = numbers.pivot(index="epoch", columns="case", values="probability")
+    case_ids, y_prob = table.columns.to_numpy(), table.to_numpy()
+    y_true = numbers.drop_duplicates("case").set_index("case")["label"].loc[case_ids].to_numpy()
+    metrics.check_predictions(list(case_ids), y_true, y_prob)
+    groups = split.set_index("case_id")["group"].loc[case_ids].to_numpy()
+    return Predictions(case_ids, y_true.astype(int), y_prob, groups)
+
+
+def declared(y_true: np.ndarray, y_prob: np.ndarray, groups: np.ndarray | None = None) -> dict[str, Any]:
+    """The numbers of predictions that were fixed before the run; y_prob: (n_cases,).
+
+    groups: (n_cases,); cases of a group share a patient, which intervals and p_nir allow for. None: no two do.
+    """
+    n, correct = len(y_true), round(metrics.accuracy(y_true, y_prob) * len(y_true))
+    groups = np.arange(n) if groups is None else groups
+    low, high = interval(y_true, y_prob, groups, "accuracy")
+    auc_low, auc_high = interval(y_true, y_prob, groups, "auc")
+    nir = metrics.no_information_rate(y_true)
+    return {
+        "accuracy": correct / n,
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "auc": metrics.auc(y_true, y_prob),
+        "auc_low": auc_low,
+        "auc_high": auc_high,
+        "log_loss": metrics.log_loss(y_true, y_prob),
+        "log_loss_prior": metrics.log_loss(y_true, np.full(n, np.mean(y_true))),
+        "brier": metrics.brier(y_true, y_prob),
+        "nir": nir,
+        "p_nir": metrics.grouped_p_value(correct, groups, nir)
+        if shared(groups)
+        else metrics.binomial_p_value(correct, n, nir),
+        "predicted_positive": float(np.mean(y_prob > 0.5)),
+    }
+
+
+def shared(groups: np.ndarray) -> bool:
+    """Whether any two cases share a group."""
+    return len(np.unique(groups)) < len(groups)
+
+
+def interval(
+    y_true: np.ndarray, y_prob: np.ndarray, groups: np.ndarray, metric: metrics.PairedMetric
+) -> tuple[float, float]:
+    """The 95 % interval of an accuracy or an AUC: exact or DeLong's, by drawing patients where some have several cases.
+
+    NaN for an AUC with fewer than two patients of a label. Drawing says nothing where all cases are right, or all
+    pairs, or none: then the exact interval of as many patients, and that of one case of each patient.
+    """
+    n = len(y_true)
+    if not shared(groups):
+        right = round(metrics.accuracy(y_true, y_prob) * n)
+        return metrics.clopper_pearson(right, n) if metric == "accuracy" else metrics.auc_interval(y_true, y_prob)
+    if metric == "auc" and min(len(np.unique(groups[y_true == label])) for label in (0, 1)) < 2:
+        return float("nan"), float("nan")
+    estimate, low, high = metrics.bootstrap_interval(y_true, y_prob, groups=groups, metric=metric)
+    if low < high:
+        return low, high
+    first = np.unique(groups, return_index=True)[1]
+    if metric == "auc":
+        return metrics.auc_interval(y_true[first], y_prob[first])
+    return metrics.clopper_pearson(round(estimate * len(first)), len(first))
+
+
+def flips(y_prob: np.ndarray) -> np.ndarray:
+    """Whether each case changed sides of 0.5 since the epoch before, (n_epochs - 1, n_cases), bool."""
+    return np.diff(y_prob > 0.5, axis=0)
+
+
+def per_case(found: Predictions) -> pd.DataFrame:
+    """A row a case: its label and declared probability, the share of epochs that had it wrong, how often it flipped.
+
+    A case that is wrong in every epoch is where to look for a wrong label first.
+    """
+    wrong = ((found.y_prob > 0.5) != found.y_true).mean(axis=0)
+    columns = {"case_id": found.case_ids, "label": found.y_true, "probability": found.declared.round(6)}
+    return pd.DataFrame({**columns, "wrong": wrong.round(6), "flips": flips(found.y_prob).sum(axis=0)})
+
+
+def over_epochs(found: Predictions) -> pd.DataFrame:
+    """What the plot over the epochs shows: epoch, case_id, label, probability, and a note on cases always wrong."""
+    epochs, n = found.y_prob.shape
+    note = np.where(((found.y_prob > 0.5) != found.y_true).all(axis=0), "always wrong", "")
+    return pd.DataFrame(
+        {
+            "epoch": np.repeat(np.arange(1, epochs + 1), n),
+            "case_id": np.tile(found.case_ids, epochs),
+            "label": np.tile(found.y_true, epochs),
+            "probability": found.y_prob.ravel(),
+            "note": np.tile(note, epochs),
+        }
+    )
+
+
+def reliability(y_true: np.ndarray, y_prob: np.ndarray) -> pd.DataFrame:
+    """The reliability curve (Murphy and Winkler 1977): a row a bin of probability that holds cases.
+
+    cases, mean probability, and the share of label 1 among them with its exact 95 % interval; a calibrated network's
+    share equals its probability.
+    """
+    bins = np.minimum((np.asarray(y_prob) * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
+    rows = []
+    for index in np.unique(bins):
+        label, probability = y_true[bins == index], y_prob[bins == index]
+        low, high = metrics.clopper_pearson(int(label.sum()), len(label))
+        rows.append((len(label), float(probability.mean()), float(label.mean()), low, high))
+    return pd.DataFrame(rows, columns=["cases", "probability", "share", "share_low", "share_high"]).round(6)
+
+
+def by_group(found: Predictions, cases: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """AUC of the declared predictions in the groups that the columns `names` of cases.csv make.
+
+    Empty where a group has fewer than LEAST_OF_A_LABEL cases of a label. One model scored all of them, so its scores
+    can be compared within a group as they are.
+    """
+    table = cases.set_index("case_id").reindex(index=found.case_ids, columns=list(names)).fillna("")
+    rows = []
+    for name in names:
+        for value, places in sorted(table.groupby(name).indices.items()):
+            y_true, y_prob = found.y_true[places], found.declared[places]
+            ones, numbers = int(y_true.sum()), (float("nan"),) * 3
+            if min(ones, len(y_true) - ones) >= LEAST_OF_A_LABEL:
+                numbers = metrics.auc(y_true, y_prob), *interval(y_true, y_prob, found.groups[places], "auc")
+            rows.append((name, value or "not given", len(y_true) - ones, ones, *numbers))
+    return pd.DataFrame(rows, columns=["by", "value", "label_0", "label_1", "auc", "auc_low", "auc_high"]).round(6)
+
+
+def charts(y_true: np.ndarray, y_prob: np.ndarray) -> dict[str, pd.DataFrame]:
+    """What the plots of the declared predictions show: roc, confusion, probability."""
+    from sklearn.metrics import roc_curve  # takes a second
+
+    both = len(np.unique(y_true)) == 2
+    fpr, tpr, _ = roc_curve(y_true, y_prob, drop_intermediate=False) if both else ([], [], [])
+    edges = np.linspace(0, 1, BINS + 1)
+    sides = set((y_prob > 0.5).astype(int).tolist())
+    note = f"constant prediction: all {min(sides)}" if len(sides) == 1 else ""
+    histogram = [
+        (f"{low + 0.5 / BINS:.3f}", label, count, note)
+        for label in (0, 1)
+        for low, count in zip(edges, np.histogram(y_prob[y_true == label], edges)[0], strict=False)
+    ]
+    return {
+        "roc": pd.DataFrame({"false_positive_rate": fpr, "true_positive_rate": tpr}).round(6),
+        "confusion": pd.DataFrame({"actual": y_true, "predicted": (y_prob > 0.5).astype(int)}),
+        "probability": pd.DataFrame(histogram, columns=["probability", "label", "cases", "note"]),
+    }
+
+
+def strata_of(found: Predictions, strata: Mapping[str, str]) -> np.ndarray | None:
+    """The stratum of each case, (n,), from audit's report; None where the audit found no shortcut."""
+    return np.array([strata.get(case, "") for case in found.case_ids]) if strata else None

@@ -1,0 +1,1 @@
+"""The runs that DVC knows, and what they say together."""

@@ -1,0 +1,1 @@
+"""From volume to volume, and NIfTI files."""

@@ -1,0 +1,132 @@
+"""The networks: a small residual 3D CNN, and the plain one of the question, both stacks of the same kind of block.
+
+A block is one or two convolutions, with or without a shortcut around them, and a halving of the map. What a network
+has of its own is written in networks.NETWORKS; section `model` of params.yaml overrides it key by key.
+"""
+
+import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from flairprep.core.errors import FlairprepError
+from flairprep.network.model_config import NETWORKS, Network, Params, resolve
+
+__all__ = ["NETWORKS", "Network", "Params", "build", "resolve", "smallest_edge"]
+
+
+def smallest_edge(network: Network) -> int:
+    """The fewest voxels along an axis of the input with which every block still has a map to halve."""
+    edge = 1
+    for _ in network.filters:
+        edge = max(2, 2 * edge - 1) if network.strided else 2 * edge + 2 * network.convs
+    return 2 * edge if network.halve_input else edge
+
+
+def build(params: Params, input_shape: tuple[int, int, int, int], *, prior: float = 0.5) -> keras.Model:
+    """The network of `params`, untrained.
+
+    Args:
+        params: section `model`.
+        input_shape: one volume, (z, y, x, 1) voxels, channels last.
+        prior: share of positive cases in the training set, in (0, 1); resnet3d starts from it, question_cnn does not.
+
+    Returns:
+        A functional model from (batch, z, y, x, 1) intensities to (batch, 1) probabilities of the positive class.
+
+    Raises:
+        FlairprepError: the input is too small for as many blocks as `model.filters` asks for.
+    """
+    network = resolve(params)
+    edge = smallest_edge(network)
+    if min(input_shape[:3]) < edge:
+        raise FlairprepError(
+            f"model.filters: {list(network.filters)}: {params.name} with {len(network.filters)} blocks needs at least "
+            f"{edge} voxels along each axis, the input is {input_shape}; give fewer filters or larger volumes"
+        )
+    inputs = keras.Input(input_shape, name="input")
+    x = layers.AveragePooling3D(2, name="halve")(inputs) if network.halve_input else inputs
+    for number, filters in enumerate(network.filters, start=1):
+        x = _block(x, filters, number, network)
+    pooled = layers.GlobalAveragePooling3D(name="global_pool")(x)
+    if network.global_max:
+        pooled = layers.Concatenate(name="pools")([pooled, layers.GlobalMaxPooling3D(name="global_max")(x)])
+    x = pooled
+    if network.dense:
+        x = layers.Dense(network.dense, activation="relu", kernel_initializer=network.init, name="dense")(x)
+    if network.dropout:
+        x = layers.Dropout(network.dropout, name="dropout")(x)
+    return keras.Model(inputs, _output(x, network, prior), name=params.name)
+
+
+def _block(x: Any, filters: int, number: int, network: Network) -> Any:
+    """Convolutions, the shortcut around them, and the halving: (b, z, y, x, c) to (b, z/2, y/2, x/2, filters)."""
+    shortcut = x
+    for index in range(network.convs):
+        name = f"conv{number}" + ("ab"[index] if network.convs > 1 else "")
+        strides = 2 if network.strided and index == 0 else 1
+        # Beside a shortcut, the last ReLU rectifies the sum.
+        relu = not (network.skip and index == network.convs - 1)
+        x = _conv(x, filters, name, network, kernel_size=3, strides=strides, relu=relu)
+    if network.skip:
+        x = layers.Add(name=f"add{number}")([x, _shortcut(shortcut, filters, number, network)])
+        x = layers.ReLU(name=f"add{number}_relu")(x)
+    if not network.strided:
+        x = layers.MaxPooling3D(2, name=f"pool{number}")(x)
+    if network.norm == "after_pool":
+        x = _batch_norm(x, f"norm{number}", network)
+    return x
+
+
+def _shortcut(x: Any, filters: int, number: int, network: Network) -> Any:
+    """`x` in the shape that the block's convolutions give it."""
+    if network.strided:
+        # A strided projection would see one voxel in eight.
+        x = layers.AveragePooling3D(2, padding="same", name=f"shrink{number}")(x)
+    else:
+        x = layers.Cropping3D(network.convs, name=f"crop{number}")(x)
+    if x.shape[-1] == filters:
+        return x
+    return _conv(x, filters, f"project{number}", network, kernel_size=1, strides=1, relu=False)
+
+
+def _conv(x: Any, filters: int, name: str, network: Network, *, kernel_size: int, strides: int, relu: bool) -> Any:
+    """A convolution, the normalisation right after it, if any, and ReLU, where asked for."""
+    normalized = network.norm in ("after_conv", "group")
+    x = layers.Conv3D(
+        filters,
+        kernel_size,
+        strides,
+        padding="same" if network.strided else "valid",
+        activation="relu" if relu and not normalized else None,
+        use_bias=not normalized,  # normalisation would subtract the bias again
+        kernel_initializer=network.init,
+        name=name,
+    )(x)
+    if network.norm == "after_conv":
+        x = _batch_norm(x, f"{name}_norm", network)
+    if network.norm == "group":
+        x = layers.GroupNormalization(math.gcd(8, filters), name=f"{name}_norm")(x)
+    return layers.ReLU(name=f"{name}_relu")(x) if relu and normalized else x
+
+
+def _batch_norm(x: Any, name: str, network: Network) -> Any:
+    """Over the whole batch where several devices share it: else the averages would be those of a part of it."""
+    shared = tf.distribute.get_strategy().num_replicas_in_sync > 1
+    return layers.BatchNormalization(momentum=network.norm_momentum, synchronized=shared, name=name)(x)
+
+
+def _output(x: Any, network: Network, prior: float) -> Any:
+    if not network.start_at_prior:
+        return layers.Dense(1, activation="sigmoid", kernel_initializer=network.init, name="output")(x)
+    # Small weights let the bias decide at first: He's would add a random logit. Smaller still, the first epochs crawl.
+    return layers.Dense(
+        1,
+        activation="sigmoid",
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.05),
+        bias_initializer=keras.initializers.Constant(math.log(prior / (1 - prior))),
+        name="output",
+    )(x)

@@ -1,0 +1,81 @@
+"""What stands in section `model` of params.yaml and what a named network has of its own; no tensorflow is needed."""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from flairprep.core.params import Section
+
+Norm = Literal["after_conv", "after_pool", "group", "none"]
+Init = Literal["glorot_uniform", "he_normal"]
+
+
+class Params(Section):
+    """Section `model`: null leaves a key as the named network has it."""
+
+    name: Literal["resnet3d", "question_cnn"]
+    skip: bool | None
+    norm: Norm | None
+    norm_momentum: Annotated[float, Field(gt=0, lt=1)] | None  # of batch normalisation's moving averages
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None
+    # YAML has lists only, which a strict tuple would refuse.
+    filters: Annotated[tuple[PositiveInt, ...], Field(min_length=1, strict=False)] | None
+    dense: NonNegativeInt | None
+    init: Init | None
+
+
+@dataclass(frozen=True)
+class Network:
+    """All that model.build has to know of a network; the first five fields are the network's own, the rest `Params`."""
+
+    convs: int  # convolutions in a block
+    strided: bool  # its first convolution halves the map, padding same; otherwise padding valid, then max pooling
+    halve_input: bool
+    global_max: bool  # the maximum of each map beside its average, which a small lesion hardly moves
+    start_at_prior: bool  # an untrained network answers the share of positive cases
+    skip: bool
+    norm: Norm
+    norm_momentum: float
+    dropout: float
+    filters: tuple[int, ...]
+    dense: int
+    init: Init
+
+
+NETWORKS: dict[str, Network] = {
+    # Convolutions at full resolution would cost eight times as much, and the lesions looked for span many voxels.
+    "resnet3d": Network(
+        convs=2,
+        strided=True,
+        halve_input=True,
+        global_max=True,
+        start_at_prior=True,
+        skip=True,
+        norm="after_conv",
+        norm_momentum=0.9,  # few cases make few steps: 0.99 would still hold the initial statistics
+        dropout=0.0,
+        filters=(8, 16, 32, 64),
+        dense=0,
+        init="he_normal",
+    ),
+    "question_cnn": Network(
+        convs=1,
+        strided=False,
+        halve_input=False,
+        global_max=False,
+        start_at_prior=False,
+        skip=False,
+        norm="after_pool",
+        norm_momentum=0.99,
+        dropout=0.3,
+        filters=(64, 64, 128, 256),
+        dense=512,
+        init="glorot_uniform",
+    ),
+}
+
+
+def resolve(params: Params) -> Network:
+    """The named network with every value that `params` gives in place of its own."""
+    return replace(NETWORKS[params.name], **params.model_dump(exclude={"name"}, exclude_none=True))

@@ -1,0 +1,82 @@
+"""How a network is trained: section `train` of params.yaml, and what null stands for with each named network.
+
+Without tensorflow, since evaluate needs to know what chose the epoch.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from flairprep.core.params import Section
+from flairprep.stats.metrics import Metric
+
+LEAST_PATIENCE = 3  # the epochs that predictions.declared averages: with less, the selected one would be among them
+
+
+def _enough(patience: int) -> int:
+    """Refuses a patience that mixes declared and selected numbers."""
+    if 0 < patience < LEAST_PATIENCE:
+        raise ValueError(
+            f"{patience!r}: must be 0 for never, or at least {LEAST_PATIENCE}: the declared predictions are the mean "
+            f"of the last {LEAST_PATIENCE} epochs, which must not be chosen by their result"
+        )
+    return patience
+
+
+class Params(Section):
+    """Section `train` of params.yaml; null means: as the named network has it."""
+
+    schedule: Literal["constant", "exponential", "cosine"] | None
+    scale_lr: Literal["none", "linear", "sqrt"] | None
+    reference_batch_size: int = Field(ge=1)
+    augment: Literal["none", "flip", "shift", "flip_shift"] | None
+    class_weight: Literal["none", "balanced"] | None
+    monitor: Metric | None
+    patience: Annotated[int, Field(ge=0), AfterValidator(_enough)] | None
+
+
+class Recipe(Section):
+    """Section `train` with nothing left open. patience: epochs without a better `monitor`, 0 for no early stop."""
+
+    schedule: Literal["constant", "exponential", "cosine"]
+    scale_lr: Literal["none", "linear", "sqrt"]
+    reference_batch_size: int
+    augment: Literal["none", "flip", "shift", "flip_shift"]
+    class_weight: Literal["none", "balanced"]
+    monitor: Metric
+    patience: int
+
+
+RECIPES = {
+    "resnet3d": {
+        "schedule": "constant",
+        "scale_lr": "none",
+        "augment": "flip_shift",
+        "class_weight": "none",
+        "monitor": "val_loss",
+        "patience": 0,
+    },
+    "question_cnn": {
+        "schedule": "exponential",
+        "scale_lr": "none",
+        "augment": "none",
+        "class_weight": "none",
+        "monitor": "val_accuracy",
+        "patience": 20,
+    },
+}
+
+
+def resolve(params: Params, network: str) -> Recipe:
+    """`params` with each null replaced by what the network called `network` has."""
+    given = {key: value for key, value in params.model_dump().items() if value is not None}
+    return Recipe(**{**RECIPES[network], **given})
+
+
+def scaled_rate(recipe: Recipe, lr: float, batch_size: int) -> float:
+    """The learning rate for `batch_size`: lr at recipe.reference_batch_size, times the ratio or its square root.
+
+    linear: Goyal et al. 2017; sqrt: Krizhevsky 2014.
+    """
+    ratio = batch_size / recipe.reference_batch_size
+    return lr * {"none": 1.0, "linear": ratio, "sqrt": ratio**0.5}[recipe.scale_lr]

@@ -1,0 +1,1 @@
+"""The HTML report: charts, captions, previews, templates."""

@@ -1,0 +1,146 @@
+"""What the report says of a run in sentences."""
+
+import math
+from typing import Any
+
+from flairprep.evaluation.predictions import DECLARED_EPOCHS, LEAST_OF_A_LABEL
+from flairprep.report.html import number, percent
+from flairprep.stats import metrics as stats
+
+MEANING = {
+    "learned": "The network has learned something that holds for cases it has not seen",
+    "learned (shortcut)": "What the network has learned may be nothing but a shortcut that the audit found",
+    "no evidence": "There is no evidence that the network has learned anything",
+    "constant prediction": "The network gives every validation case the same label, so it has learned nothing of use",
+}
+NO_RUN = "There is no verdict: no network has been trained and evaluated on this data set, or the run did not finish."
+
+
+def share(value: float | None, low: float | None, high: float | None) -> str:
+    """A share with its 95 % interval."""
+    return percent(value) + ("" if low is None else f" (95 % interval {percent(low)} to {percent(high)})")
+
+
+def area(value: float | None, low: float | None, high: float | None) -> str:
+    """An area under the ROC curve with its 95 % interval."""
+    if value is None:
+        return "no AUC, since there is one label only"
+    return f"AUC {value:.3f}" + ("" if low is None else f" (95 % interval {low:.3f} to {high:.3f})")
+
+
+def verdict(metrics: dict[str, Any]) -> str:
+    """The verdict in one sentence with its declared numbers; metrics: of reports/metrics.json."""
+    m = metrics
+    return (
+        f"{MEANING[m['verdict']]}: by predictions that were fixed before the run, "
+        f"{share(m['accuracy'], m['accuracy_low'], m['accuracy_high'])} of {m['n']} validation cases are right, where "
+        f"always guessing the larger class gets {percent(m['nir'])}; {area(m['auc'], m['auc_low'], m['auc_high'])}."
+    )
+
+
+def significance(metrics: dict[str, Any], alpha: float) -> str:
+    """What the verdict rests on, the selected epoch beside the chance of being lucky with it."""
+    m = metrics
+    text = (
+        f"Epoch {m['best_epoch']} was the best one ({percent(m['best_accuracy'])} right). Among runs whose labels mean "
+        f"nothing, a share of {number(m['p_selection'])} does as well when it may choose its best epoch too "
+        f"(p_selection; below {alpha:g} counts as learned)."
+    )
+    if m["p_within"] is not None:
+        text += f" Among cases that the shortcuts do not tell apart, that share is {number(m['p_within'])} (p_within)."
+    return text
+
+
+def smallest_effect(n1: int, n0: int, alpha: float) -> str:
+    """What so many cases of label 1 and 0 could have shown."""
+    n, nir = n1 + n0, max(n1, n0) / (n1 + n0)
+    accuracy = stats.detectable_accuracy(n, nir, alpha) if nir < 1 else math.nan
+    auc = stats.detectable_auc(n1, n0, alpha)
+    least = [] if math.isnan(accuracy) else [f"a true accuracy of {percent(accuracy)}"]
+    least += [] if math.isnan(auc) else [f"a true AUC of {auc:.3f}"]
+    if not least:
+        return f"{n} validation cases ({n1} of label 1) could not have shown any effect for sure."
+    return (
+        f"The smallest effect that {n} validation cases ({n1} of label 1) show in 4 of 5 such studies: "
+        f"{' or '.join(least)}. What is smaller may be there and not be seen."
+    )
+
+
+def counts(overall: dict[str, Any]) -> str:
+    """The balance of the labels; overall: of reports/balance.json."""
+    return (
+        f"{overall['cases']} cases have a label and a scan: {overall['label_1']} of label 1, {overall['label_0']} of "
+        f"label 0. Always guessing the larger class is right in {percent(overall['nir'])} of them (no-information "
+        "rate, NIR)."
+    )
+
+
+def accuracy_by_epoch(metrics: dict[str, Any], chance: tuple[float, float] | None) -> str:
+    """What the curve of the accuracy shows."""
+    text = (
+        f"Dashed: the NIR, {percent(metrics['nir'])}. The circle is the chosen epoch {metrics['best_epoch']}, "
+        f"{percent(metrics['best_accuracy'])}; it is chosen with the validation cases, so it flatters."
+    )
+    if chance is not None:
+        low, high = chance
+        text += f" Grey: {percent(low)} to {percent(high)}, where the best epoch of 95 in 100 runs without signal lies."
+    return text
+
+
+def loss_by_epoch(prior: float, declared: float) -> str:
+    """What the curve of the loss shows."""
+    side = "above" if declared > prior else "below"
+    return (
+        f"Dashed: {prior:.3f}, what always answering the share of label 1 costs. The declared predictions cost "
+        f"{declared:.3f}, {side} it{': they are surer than they are right' if side == 'above' else ''}."
+    )
+
+
+def roc(metrics: dict[str, Any], point: dict[str, float] | None) -> str:
+    """What the ROC curve shows."""
+    if point is None:
+        return "There is no ROC curve, since the validation cases have one label only."
+    text = area(metrics["auc"], metrics["auc_low"], metrics["auc_high"]).replace("AUC", "Area under the curve", 1)
+    sensitivity = share(point["tpr"], point["tpr_low"], point["tpr_high"])
+    specificity = share(1 - point["fpr"], 1 - point["fpr_high"], 1 - point["fpr_low"])
+    return (
+        f"{text}. The cross is the threshold 0.5: sensitivity {sensitivity}, specificity {specificity}. The band is "
+        "the exact 95 % interval of the sensitivity at each threshold. Dashed: chance."
+    )
+
+
+def probability(metrics: dict[str, Any]) -> str:
+    """What the histogram of the probabilities shows."""
+    positive = round(metrics["predicted_positive"] * metrics["n"])
+    return (
+        f"{positive} of {metrics['n']} cases are predicted 1 (right of the dashed line), {metrics['n'] - positive} are "
+        f"predicted 0. Mean of the last {DECLARED_EPOCHS} epochs."
+    )
+
+
+def calibration(metrics: dict[str, Any]) -> str:
+    """What the reliability curve shows."""
+    return (
+        f"On the dashed line, probabilities mean what they say. Brier score {metrics['brier']:.3f}; always answering "
+        f"the share of label 1 has {metrics['nir'] * (1 - metrics['nir']):.3f}. Lines: exact 95 % intervals; larger "
+        "points hold more cases."
+    )
+
+
+def bars(names: list[str], best: tuple[str, float] | None, network: float | None) -> str:
+    """What has to be beaten. best: the highest bar and its AUC; network: the AUC of the declared predictions."""
+    if best is None:
+        return "No classifier could be tried without the images."
+    text = f"Without the images' content, {best[0]} alone reach an AUC of {best[1]:.3f}, the highest of {len(names)}."
+    if network is not None:
+        text += f" The network's is {network:.3f}: {'above' if network > best[1] else 'not above'} it."
+    return text + " Dashed: chance. Lines: 95 % intervals; they are not paired."
+
+
+def groups(shown: int, left_out: int) -> str:
+    """What the AUCs of the groups show."""
+    large = f"{shown} groups" if shown else "No group"
+    return (
+        f"{large} with {LEAST_OF_A_LABEL} cases of each label or more; {left_out} with fewer have no AUC of their own: "
+        "its interval would span half of the scale."
+    )

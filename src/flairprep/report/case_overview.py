@@ -1,0 +1,159 @@
+"""The cases for people: what became of each in all stages, in one row, and what is wrong with them in all."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from flairprep.core.outcomes import Status
+from flairprep.report.html import anchor
+from flairprep.report.previews import Shown
+
+FIELDS = ("manufacturer", "field_strength", "sex", "age_band", "rows", "columns", "slices", "spacing_z")
+SHOWN = 8  # cases that a fault names one by one
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row of the gallery; texts are empty and numbers None where they are not known.
+
+    stage: where it failed. before, after: what is to be said beside the pictures, None where there are none.
+    """
+
+    case_id: str
+    status: str
+    code: str
+    message: str
+    stage: str
+    plane: str
+    label: str
+    fold: str
+    fields: Mapping[str, str]
+    before: Shown | None = None
+    after: Shown | None = None
+    probability: float | None = None
+    wrong: float | None = None
+
+    @property
+    def place(self) -> str:
+        """The name of its place in the page."""
+        return f"case-{anchor(self.case_id)}"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fail or a warning with the place in the page that shows it; code: of the cases that it concerns."""
+
+    level: Literal["fail", "warn"]
+    stage: str
+    text: str
+    href: str
+    cases: tuple[Case, ...] = ()
+    code: str = ""
+
+
+def join(
+    ingested: pd.DataFrame | None,
+    later: Mapping[str, pd.DataFrame | None],
+    split: pd.DataFrame | None,
+    scored: pd.DataFrame | None,
+    before: Mapping[str, Shown],
+    after: Mapping[str, Shown],
+) -> list[Case]:
+    """The cases of ingest's table, sorted by id, with what the other tables know of them.
+
+    Args:
+        later: the stages after ingest and their cases.csv, in order: a case that failed in one has its code.
+        scored: case_id, probability, wrong of the validation cases.
+    """
+    if ingested is None:
+        return []
+    failed: dict[str, tuple[str, str, str]] = {}
+    for stage, table in later.items():
+        if table is not None:
+            for row in table[table["status"] == Status.FAILED.value].to_dict("records"):
+                failed.setdefault(row["case_id"], (stage, row["code"], row["message"]))
+    homes = {} if split is None else split.set_index("case_id").to_dict("index")
+    scores = {} if scored is None else scored.set_index("case_id").to_dict("index")
+    cases = []
+    for row in ingested.sort_values("case_id").to_dict("records"):
+        case_id = row["case_id"]
+        status, code, message, stage = row["status"], row["code"], row["message"], "ingest"
+        if status != Status.FAILED.value and case_id in failed:
+            status, (stage, code, message) = Status.FAILED.value, failed[case_id]
+        home, score = homes.get(case_id, {}), scores.get(case_id, {})
+        cases.append(
+            Case(
+                *(case_id, status, code, message, stage),
+                plane=row.get("plane", ""),
+                label=str(home.get("label", "")),
+                fold=str(home.get("fold", "")),
+                fields={name: row.get(name, "") for name in FIELDS},
+                before=before.get(case_id),
+                after=after.get(case_id),
+                probability=float(score["probability"]) if score else None,
+                wrong=float(score["wrong"]) if score else None,
+            )
+        )
+    return cases
+
+
+def of_cases(cases: Sequence[Case]) -> list[Fault]:
+    """A fault a code that stopped or marked cases, failures first."""
+    kinds: dict[tuple[str, str, str], list[Case]] = {}
+    for case in cases:
+        if case.status != Status.OK.value:
+            kinds.setdefault((case.status, case.stage, case.code), []).append(case)
+    faults = []
+    for (status, stage, code), those in sorted(kinds.items()):
+        level: Literal["fail", "warn"] = "fail" if status == Status.FAILED.value else "warn"
+        number = f"{len(those)} case{'s' if len(those) > 1 else ''}"
+        done = "failed" if level == "fail" else "warned of"
+        text = f"{number} {done}: {code}: {those[0].message}{', ...' if len({c.message for c in those}) > 1 else ''}"
+        faults.append(Fault(level, stage, text, "#cases", tuple(those), code))
+    return faults
+
+
+def of_audit(audit: dict[str, Any] | None) -> list[Fault]:
+    """Every leak and shortcut of reports/audit.json."""
+    items = audit["items"] if audit else []
+    return [
+        Fault("fail", "audit", f"{item['verdict']}: {item['name']}: {item['text']}", f"#audit-{index}")
+        for index, item in enumerate(items)
+        if item["verdict"] in ("leak", "shortcut")
+    ]
+
+
+def of_sanity(sanity: dict[str, Any] | None) -> list[Fault]:
+    """Every check of reports/sanity.json that failed or warned, failures first."""
+    checks = sanity["checks"] if sanity else []
+    return sorted(
+        (
+            Fault(check["verdict"], "sanity", f"{check['name']}: {check['text']}", f"#sanity-{index}")
+            for index, check in enumerate(checks)
+            if check["verdict"] in ("fail", "warn")
+        ),
+        key=lambda fault: fault.level,
+    )
+
+
+def of_labels(balance: dict[str, Any] | None) -> list[Fault]:
+    """The cases that do not count, since a label or a scan is missing."""
+    if not balance:
+        return []
+    said = (("unlabelled", "with a scan, but without a label"), ("without_scan", "with a label, but without a scan"))
+    return [
+        Fault("warn", "balance", f"{len(ids)} case{'s' if len(ids) > 1 else ''} {what}: {_some(ids)}", "#labels")
+        for key, what in said
+        if (ids := balance[key])
+    ]
+
+
+def _some(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:SHOWN]) + (", ..." if len(ids) > SHOWN else "")
+
+
+def choices(cases: Sequence[Case], field: str) -> list[str]:
+    """The values of `field` among the cases, sorted: what can be filtered by."""
+    return sorted({str(getattr(case, field)) for case in cases} - {""})

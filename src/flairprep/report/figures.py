@@ -1,0 +1,155 @@
+"""The report's figures: each a chart with a title and a sentence that says what it shows."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from flairprep.evaluation.predictions import Predictions
+from flairprep.report import captions as words
+from flairprep.report import charts
+from flairprep.stats import metrics as stats
+from flairprep.stats import permutation
+
+INSIDE = (0.025, 0.975)  # of the runs without signal: the band of the best epoch
+BY = ("plane", "manufacturer", "field_strength")
+
+
+class Figure(NamedTuple):
+    """chart is empty where there is nothing to draw; words then say why."""
+
+    name: str
+    title: str
+    chart: Markup
+    words: str
+
+
+def labels(balance: dict[str, Any]) -> Figure:
+    """Cases by label, in all and by plane, manufacturer and field strength; balance: of reports/balance.json."""
+    rows = [{"group": "all", **balance["overall"]}]
+    for by in BY:
+        rows += [{"group": f"{_called(by)}: {row['value'] or 'not given'}", **row} for row in balance[f"by_{by}"]]
+    return Figure("labels-chart", "Cases by label", charts.balance("labels", pd.DataFrame(rows)), _ticks())
+
+
+def folds(split: pd.DataFrame) -> Figure:
+    """Cases by label in each fold; split: case_id, label, group, fold, as text."""
+    ones = split.assign(one=split["label"].astype(int), fold=split["fold"].astype(int)).groupby("fold")["one"]
+    table = ones.agg(["count", "sum"]).reset_index()
+    rows = pd.DataFrame(
+        {
+            "group": "fold " + table["fold"].astype(str),
+            "label_0": table["count"] - table["sum"],
+            "label_1": table["sum"],
+            "nir": np.maximum(table["sum"], table["count"] - table["sum"]) / table["count"],
+        }
+    )
+    sizes, shares = table["count"], table["sum"] / table["count"]
+    text = (
+        f"{split['case_id'].nunique()} cases of {split['group'].nunique()} groups in {len(table)} folds of "
+        f"{sizes.min()} to {sizes.max()} cases; the share of label 1 lies between {shares.min():.0%} and "
+        f"{shares.max():.0%}. {_ticks()}"
+    )
+    return Figure("folds-chart", "Cases by label in each fold", charts.balance("folds", rows), text)
+
+
+def _called(column: str) -> str:
+    return {"field_strength": "tesla"}.get(column, column)
+
+
+def _ticks() -> str:
+    return "The tick marks the cases that always guessing the larger class gets right; their share is the NIR."
+
+
+def bars(audit: dict[str, Any], metrics: dict[str, Any] | None) -> Figure:
+    """The AUCs that the audit's classifiers reach without the images, and the network's."""
+    rows = [{key: bar[key] for key in ("name", "auc", "auc_low", "auc_high")} for bar in audit["bars"]]
+    network = metrics["auc"] if metrics else None
+    best = max(((row["name"], row["auc"]) for row in rows if row["auc"] is not None), key=lambda b: b[1], default=None)
+    text = words.bars([row["name"] for row in rows], best, network)
+    if network is not None and metrics:
+        rows.append({"name": "the network", "auc": network, **{k: metrics[k] for k in ("auc_low", "auc_high")}})
+    chart = charts.areas("bars", pd.DataFrame(rows)) if rows else Markup()
+    return Figure("bars-chart", "What the network has to beat", chart, text)
+
+
+def chance_band(found: Predictions, monitor: stats.Metric, n_permutations: int, seed: int) -> tuple[float, float]:
+    """Where the selected epoch's accuracy lies in 95 of 100 runs whose labels mean nothing.
+
+    From the permutations that p_selection counts: labels permuted, the choice of the epoch replayed.
+    """
+    reached = permutation.replayed_accuracies(
+        found.y_true, [found.y_prob], [monitor], found.groups, None, n_permutations, seed
+    )
+    low, high = np.quantile(reached[0, 1:], INSIDE)
+    return float(low), float(high)
+
+
+def training(history: pd.DataFrame, metrics: dict[str, Any], chance: tuple[float, float]) -> list[Figure]:
+    """Accuracy and loss over the epochs; history: of history.csv, as numbers."""
+    best = (metrics["best_epoch"], metrics["best_accuracy"])
+    curve = charts.accuracy("accuracy", history, metrics["nir"], chance, best)
+    prior = metrics["log_loss_prior"]
+    return [
+        Figure("accuracy-chart", "Accuracy by epoch", curve, words.accuracy_by_epoch(metrics, chance)),
+        Figure(
+            *("loss-chart", "Loss by epoch", charts.loss("loss", history, prior)),
+            words.loss_by_epoch(prior, metrics["log_loss"]),
+        ),
+    ]
+
+
+def declared(found: Predictions, metrics: dict[str, Any], histogram: pd.DataFrame, bins: pd.DataFrame) -> list[Figure]:
+    """ROC, histogram of the probabilities and calibration of the declared predictions.
+
+    histogram, bins: of reports/evaluate/probability.csv and reliability.csv, as numbers.
+    """
+    point, curve = operating_point(found), Markup()
+    if point is not None:
+        curve = charts.roc("roc", roc_band(found.y_true, found.declared), point)
+    return [
+        Figure("roc-chart", "ROC curve", curve, words.roc(metrics, point)),
+        Figure(
+            *("probability-chart", "Declared probabilities", charts.probability("probability", histogram)),
+            words.probability(metrics),
+        ),
+        Figure(
+            *("calibration-chart", "Calibration", charts.calibration("calibration", bins)), words.calibration(metrics)
+        ),
+    ]
+
+
+def roc_band(y_true: np.ndarray, y_prob: np.ndarray) -> pd.DataFrame:
+    """fpr, tpr and, as low and high, the exact 95 % interval of tpr at each threshold."""
+    from sklearn.metrics import roc_curve  # takes a second
+
+    fpr, tpr, _ = roc_curve(y_true, y_prob)
+    ones = int(y_true.sum())
+    band = np.array([stats.clopper_pearson(round(share * ones), ones) for share in tpr])
+    return pd.DataFrame({"fpr": fpr, "tpr": tpr, "low": band[:, 0], "high": band[:, 1]}).round(6)
+
+
+def confusion(found: Predictions) -> list[list[int]]:
+    """Cases by label (rows: 0, 1) and declared prediction (columns: 0, 1)."""
+    predicted = found.declared > 0.5
+    return [[int(((found.y_true == label) & (predicted == side)).sum()) for side in (0, 1)] for label in (0, 1)]
+
+
+def operating_point(found: Predictions) -> dict[str, float] | None:
+    """fpr and tpr at the threshold 0.5 with their exact 95 % intervals; None with one label only."""
+    of_zero, of_one = confusion(found)
+    if not sum(of_zero) or not sum(of_one):
+        return None
+    point: dict[str, float] = {}
+    for name, row in (("fpr", of_zero), ("tpr", of_one)):
+        low, high = stats.clopper_pearson(row[1], sum(row))
+        point |= {name: row[1] / sum(row), f"{name}_low": low, f"{name}_high": high}
+    return point
+
+
+def groups(table: pd.DataFrame) -> Figure:
+    """AUC in groups; table: by, value, auc, auc_low, auc_high of reports/evaluate/groups.csv, numbers or NaN."""
+    known = table[table["auc"].notna()].assign(name=lambda rows: rows["by"] + ": " + rows["value"])
+    chart = charts.areas("groups", known[["name", "auc", "auc_low", "auc_high"]]) if len(known) else Markup()
+    return Figure("groups-chart", "AUC by group", chart, words.groups(len(known), len(table) - len(known)))

@@ -1,0 +1,163 @@
+"""Pictures of a volume for people: three planes through its centre, all its slices, and how its values are spread.
+
+Radiological convention: the patient's right is on the left of axial and coronal pictures, the front on the left of
+sagittal ones, the head up. Letters and the bar are drawn into the pictures, so that they stay with them.
+"""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+from PIL import Image, ImageDraw, ImageFont
+
+from flairprep.core.files import whole_part
+
+Array = npt.NDArray[Any]
+
+BOX = 176  # pixels of the square that each plane is shown in
+MONTAGE = 1024  # pixels that all slices together are at most wide
+WINDOW = (1.0, 99.5)  # percentiles of the values that are black and white
+BINS = 40  # of the histogram
+RANGE = (0.1, 99.9)  # percentiles that it goes from and to: one hot voxel must not squeeze it
+SIDES = (("R", "L"), ("R", "L"), ("A", "P"))  # what lies on the left and on the right of the planes
+BARS = (1, 2, 5, 10, 20, 50, 100)  # mm
+QUALITIES = (60, 40, 20, 10)  # of WebP; noise takes the most bytes and shows the loss the least
+MOST = 0.1  # bytes a pixel: 585 cases with two strips and a montage of 64 slices stay below 80 MB
+SUFFIX = ".webp"
+
+
+class Upright(NamedTuple):
+    """values: (z, y, x), from feet to head, front to back, the patient's right to left; spacing: the same axes, mm."""
+
+    values: Array
+    spacing: tuple[float, float, float]
+
+
+class Histogram(NamedTuple):
+    """counts: (BINS,) between low and high."""
+
+    counts: list[int]
+    low: float
+    high: float
+
+
+class Shown(NamedTuple):
+    """What has to be said beside a picture. window: values of black and white; bar: its length in mm."""
+
+    window: tuple[float, float]
+    bar: int
+    histogram: Histogram
+
+
+def upright(image: sitk.Image) -> Upright:
+    """The voxels of `image` along the nearest axes of the patient; nothing is interpolated."""
+    turned = sitk.DICOMOrient(image, "LPS")
+    x, y, z = turned.GetSpacing()
+    return Upright(sitk.GetArrayFromImage(turned), (z, y, x))
+
+
+def tissue(values: Array, background: float | None = None) -> Array:
+    """The values that count, (n,): those that are not `background`, by default not the lowest one; all where none is.
+
+    Raises nothing: a picture is made of any volume.
+    """
+    flat = values[np.isfinite(values)]
+    kept = flat[flat != (flat.min() if background is None else background)] if flat.size else flat
+    return kept if kept.size else (flat if flat.size else np.zeros(1))
+
+
+def window(values: Array) -> tuple[float, float]:
+    """The values that black and white stand for; values: (n,)."""
+    low, high = np.percentile(values, WINDOW)
+    return float(low), float(high)
+
+
+def histogram(values: Array) -> Histogram:
+    """How `values`, (n,), are spread; a single value fills a single bin."""
+    low, high = (float(edge) for edge in np.percentile(values, RANGE))
+    top = high if high > low else low + 1
+    return Histogram(np.histogram(values, BINS, (low, top))[0].tolist(), low, high)
+
+
+def bar_length(millimetres: float) -> int:
+    """The longest of BARS that takes at most a third of `millimetres`, or the shortest."""
+    return max((length for length in BARS if length * 3 <= millimetres), default=BARS[0])
+
+
+def planes(volume: Upright, shown: tuple[float, float]) -> tuple[Image.Image, int]:
+    """The axial, coronal and sagittal plane through the centre side by side, BOX x 3 BOX, and the bar's length in mm.
+
+    All three have one scale. Voxels are drawn as rectangles, as thick as the slices are; where there are more than
+    pixels, they are averaged.
+    """
+    z, y, x = (n // 2 for n in volume.values.shape)
+    dz, dy, dx = volume.spacing
+    cuts = [
+        (volume.values[z], (dy, dx)),
+        (volume.values[::-1, y], (dz, dx)),
+        (volume.values[::-1, :, x], (dz, dy)),
+    ]
+    across = max(n * step for cut, steps in cuts for n, step in zip(cut.shape, steps, strict=True))
+    strip = Image.new("L", (3 * BOX, BOX))
+    draw = ImageDraw.Draw(strip)
+    for place, ((cut, steps), (left, right)) in enumerate(zip(cuts, SIDES, strict=True)):
+        height, width = (max(1, round(n * step / across * BOX)) for n, step in zip(cut.shape, steps, strict=True))
+        picture = grey(cut, shown).resize((width, height), Image.Resampling.BOX)
+        strip.paste(picture, (place * BOX + (BOX - width) // 2, (BOX - height) // 2))
+        _letter(draw, (place * BOX + 3, BOX // 2), left, "lm")
+        _letter(draw, ((place + 1) * BOX - 3, BOX // 2), right, "rm")
+    return strip, _bar(draw, across, BOX, (3 * BOX, BOX))
+
+
+def montage(volume: Upright, shown: tuple[float, float]) -> tuple[Image.Image, int]:
+    """All axial slices from feet to head, row by row, each with its number, and the bar's length in mm."""
+    count, rows, columns = volume.values.shape
+    across = int(np.ceil(np.sqrt(count)))
+    _, dy, dx = volume.spacing
+    tile = min(columns, MONTAGE // across) if columns >= 64 else 64  # small ones are enlarged: numbers need room
+    height = max(1, round(tile * rows * dy / (columns * dx)))
+    sheet = Image.new("L", (across * tile, -(-count // across) * height))
+    draw = ImageDraw.Draw(sheet)
+    for index, cut in enumerate(volume.values):
+        left, top = index % across * tile, index // across * height
+        sheet.paste(grey(cut, shown).resize((tile, height), Image.Resampling.BOX), (left, top))
+        _letter(draw, (left + 3, top + 3), str(index + 1), "la", size=11)
+    _letter(draw, (3, height // 2), "R", "lm")
+    _letter(draw, (tile - 3, height // 2), "L", "rm")
+    return sheet, _bar(draw, columns * dx, tile, sheet.size)
+
+
+def grey(cut: Array, shown: tuple[float, float]) -> Image.Image:
+    """`cut` (rows, columns) as 8 bit: `shown` are the values of black and white."""
+    low, high = shown
+    scaled = (np.nan_to_num(cut.astype(np.float64)) - low) / (high - low if high > low else 1.0)
+    return Image.fromarray((np.clip(scaled, 0, 1) * 255).round().astype(np.uint8))
+
+
+def _letter(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, anchor: str, size: int = 15) -> None:
+    draw.text(place, text, 255, ImageFont.load_default(size), anchor=anchor, stroke_width=1, stroke_fill=0)
+
+
+def _bar(draw: ImageDraw.ImageDraw, millimetres: float, pixels: int, corner: Sequence[int]) -> int:
+    """A bar at the lower right `corner`, where `pixels` are `millimetres`; its length in mm."""
+    length = bar_length(millimetres)
+    right, bottom = corner[0] - 5, corner[1] - 5
+    left = right - max(1, round(length / millimetres * pixels))
+    draw.rectangle((left - 1, bottom - 3, right + 1, bottom + 1), fill=0)
+    draw.rectangle((left, bottom - 2, right, bottom), fill=255)
+    return length
+
+
+def write(picture: Image.Image, path: Path) -> None:
+    """`picture` as WebP into a `whole_folder`, at the best of QUALITIES that needs no more than MOST."""
+    for quality in QUALITIES:
+        content = io.BytesIO()
+        picture.save(content, "WEBP", quality=quality, method=4)
+        if content.tell() <= MOST * picture.width * picture.height:
+            break
+    with whole_part(path) as partial:
+        partial.write_bytes(content.getvalue())

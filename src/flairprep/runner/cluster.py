@@ -1,0 +1,263 @@
+"""`map_cases` on a dask.distributed cluster: each thread of a dask worker gives its cases to a process of pool.py.
+
+So the limits, the codes and the silence of a case are those of one machine, and what breaks its process breaks no dask
+worker. One that dies is dask's to make good: its cases go to another. Dask workers pass on bytes, which only the
+processes unpack: these import the code as it is when they start, however old the dask worker is.
+"""
+
+import asyncio
+import hashlib
+import importlib
+import logging
+import multiprocessing
+import os
+import platform
+import socket
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
+from functools import partial
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any, Generic, NamedTuple, TypeVar
+from uuid import uuid4
+
+from flairprep.core import console
+from flairprep.core.errors import FlairprepError
+from flairprep.core.outcomes import CaseError, Code
+from flairprep.runner import code_version
+from flairprep.runner.pool import AHEAD, HEAVY, Pool, Terms
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+PATIENCE = 10  # s for a scheduler to answer
+MANY = 2000  # items that go one by one; of more, such as files, several make a task of dask, which costs 5 ms
+TOGETHER = 100  # at most
+
+Versions = tuple[tuple[str, str], ...]
+
+
+class Run(NamedTuple):
+    """What all cases of a run share; the same for the dask workers and their processes."""
+
+    name: str
+    function: bytes
+    terms: Terms
+    versions: Versions
+    folder: str
+    sign: str  # a file in `folder` that no other folder has
+    environment: dict[str, str]
+    main: str | None  # the module that runs as __main__
+
+
+def versions() -> Versions:
+    """(name, version) of what the bytes of outs depend on: code, Python and packages."""
+    root, code = Path(__file__).parents[1], hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        code.update(f"{path.relative_to(root)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    found = [
+        ("code", code.hexdigest()[:12]),
+        ("Python", platform.python_version()),
+    ]
+    return (
+        *found,
+        *((name, " ".join(version or "-" for version in code_version.versions(name))) for name in (*HEAVY, "zlib_ng")),
+    )
+
+
+class Cluster(Generic[T, R]):
+    """The dask workers of the scheduler at `address`; like `pool.Pool`.
+
+    Raises:
+        FlairprepError: distributed is not installed or no scheduler answers; or, by `run`, the cluster is lost, or a
+            worker has other code, other packages or another file system.
+    """
+
+    def __init__(self, function: Callable[[T], R], terms: Terms, address: str) -> None:
+        try:
+            from distributed import Client
+        except ImportError as error:
+            raise FlairprepError("FLAIRPREP_SCHEDULER is set and needs dask: pip install 'flairprep[dask]'") from error
+        try:
+            asyncio.run(_knock(address))
+            self._client = Client(address, timeout=PATIENCE, set_as_default=False)
+        except (OSError, ValueError, TypeError) as error:
+            remedy = "start one with `dask scheduler`, or unset the variable"
+            if address.startswith("tls://"):
+                remedy += "; name this program's certificates in dask's configuration, see docs/clusters.md"
+            raise FlairprepError(f"FLAIRPREP_SCHEDULER={address}: no dask scheduler answers; {remedy}") from error
+        if not terms.debug:  # what it would tell of a lost connection in 40 lines, `run` does in one
+            logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+        self._address = address
+        hidden = Path(".dvc/tmp")
+        self._sign = NamedTemporaryFile(prefix=".flairprep.", dir=hidden if hidden.is_dir() else ".")  # noqa: SIM115
+        sign = os.path.relpath(self._sign.name)
+        own = {key: value for key, value in os.environ.items() if key.startswith("FLAIRPREP_")}
+        self._run = Run(uuid4().hex, _dumps(function), terms, versions(), str(Path.cwd()), sign, own, _main())
+        self._waiting: deque[Any] = deque()
+
+    def run(self, items: Sequence[T]) -> Iterator[tuple[int, R | CaseError]]:
+        """See `Pool.run`; dask workers may come and go meanwhile."""
+        size = 1 + min(len(items) // MANY, TOGETHER - 1)
+        starts = range(0, len(items), size)
+        given = ahead = 0
+        for shown, start in enumerate(starts):
+            with self._cluster():
+                if not (self._waiting and self._waiting[0].done()):
+                    ahead = AHEAD * self._threads()
+                for first in starts[given : shown + ahead]:
+                    self._waiting.append(self._submit(items[first : first + size]))
+            given = max(given, min(shown + ahead, len(starts)))
+            yield from enumerate(self._results(items[start : start + size]), start)
+
+    def _threads(self) -> int:
+        if not (count := sum(self._client.nthreads().values())):
+            console.warn(f"{self._address}: no dask worker is there; waiting for one")
+        return max(count, 1)  # a cluster that adapts starts workers once there is work for them
+
+    def _submit(self, items: Sequence[T]) -> Any:
+        return self._client.submit(work, self._run, [_dumps(item) for item in items], key=f"case-{uuid4()}")
+
+    def _results(self, items: Sequence[T]) -> Iterator[Any]:
+        """Those of the oldest task, which has `items`."""
+        from distributed import KilledWorker
+
+        future = self._waiting.popleft()
+        try:
+            with self._cluster():
+                results = future.result()
+        except KilledWorker:
+            results = self._alone(items)
+        for result in results:
+            if isinstance(result, (FlairprepError, OSError)):
+                raise result
+            yield result if isinstance(result, CaseError) else ForkingPickler.loads(result)
+
+    def _alone(self, items: Sequence[T]) -> Iterator[Any]:
+        """Each by itself: dask blames all that dead workers had been given for their death."""
+        from distributed import KilledWorker
+
+        with self._cluster():
+            for future in self._waiting:
+                future.exception()  # waits, and raises nothing that a case did
+        for item in items:
+            try:
+                with self._cluster():
+                    [result] = self._submit([item]).result()
+            except KilledWorker as error:
+                result = CaseError(Code.CRASHED, f"{error.allowed_failures + 1} dask workers died while they had it")
+            yield result
+
+    @contextmanager
+    def _cluster(self) -> Iterator[None]:
+        from distributed import KilledWorker
+
+        try:
+            yield
+        except KilledWorker:
+            raise
+        except (Exception, CancelledError) as error:
+            text = f"FLAIRPREP_SCHEDULER={self._address}: the dask cluster failed ({type(error).__name__})"
+            raise FlairprepError(f"{text}; its workers need the environment of this program, see their logs") from error
+
+    def close(self) -> None:
+        """Cancels what is still to be done, ends the processes that work for this run, and leaves the cluster."""
+        if self._client.status == "running":  # else the scheduler is gone
+            with suppress(Exception):
+                self._client.cancel(list(self._waiting))
+                self._client.run(end, self._run.name, on_error="ignore")
+        self._client.close()
+        self._sign.close()
+
+
+async def _knock(address: str) -> None:
+    """Raises where nobody answers: a Client that could not connect may block the next one for ever, in its __del__."""
+    from distributed import Security
+    from distributed.comm import connect
+
+    connection = await connect(address, timeout=PATIENCE, **Security().get_connection_args("client"))
+    await connection.close()
+
+
+def _dumps(value: Any) -> bytes:
+    return bytes(ForkingPickler.dumps(value))
+
+
+def _main() -> str | None:
+    """The name by which a worker can import this program, and by which what comes back finds its classes here."""
+    main = sys.modules["__main__"]
+    if main.__spec__ is None or main.__spec__.name.endswith("__main__"):
+        return None
+    sys.modules.setdefault(main.__spec__.name, main)
+    return main.__spec__.name
+
+
+# In a dask worker
+
+_pools: dict[int, tuple[str, Pool[bytes, bytes]]] = {}  # of each thread: the run that it worked for last
+_ended: set[str] = set()
+
+
+def work(run: Run, items: list[bytes]) -> list[Any]:
+    """A pickled result or CaseError for each item, up to an error that ends the run; dask would log what is raised."""
+    multiprocessing.current_process().daemon = False  # as the nanny's it may have no children; ours end with it
+    name, pool = _pools.get(threading.get_ident(), ("", None))
+    results: list[Any] = []
+    try:
+        if pool is None or name != run.name:
+            if pool is not None:
+                pool.close()
+            pool = Pool(partial(call, run), 1, run.terms)
+            _pools[threading.get_ident()] = run.name, pool
+        for _, result in pool.run(items):
+            results.append(result)
+            if run.name in _ended:
+                pool.close()
+                break
+    except (FlairprepError, OSError) as error:
+        results.append(error)
+    except Exception as error:
+        results.append(FlairprepError(f"{socket.gethostname()}: a dask worker has a {type(error).__name__}"))
+    return results
+
+
+def end(name: str) -> None:
+    """Ends a run's processes, also in the middle of a case."""
+    _ended.add(name)
+    for run, pool in list(_pools.values()):
+        if run == name:
+            pool.kill()
+
+
+# In a process of a dask worker, which serves one run
+
+_functions: list[Callable[[Any], Any]] = []
+
+
+def call(run: Run, item: bytes) -> bytes:
+    """The pickled result of the run's function."""
+    if not _functions:
+        _functions.append(_settle(run))
+    return _dumps(_functions[0](ForkingPickler.loads(item)))
+
+
+def _settle(run: Run) -> Callable[[Any], Any]:
+    """Makes this process like the one that asks, and gives back its function."""
+    host = socket.gethostname()
+    for (name, here), (_, there) in zip(versions(), run.versions, strict=True):
+        if here != there:
+            text = f"the dask worker on {host} has the {name} {here}, this program {there}"
+            raise FlairprepError(f"{text}; start it with the same code and packages")
+    if not Path(run.folder, run.sign).exists():
+        text = f"{run.folder}: not the same folder on {host}, where a dask worker runs"
+        raise FlairprepError(f"{text}; put the project on a file system that all of them share")
+    os.chdir(run.folder)
+    os.environ.update(run.environment)
+    if run.main:
+        sys.modules["__main__"] = importlib.import_module(run.main)
+    return ForkingPickler.loads(run.function)

@@ -1,0 +1,371 @@
+"""The same function over many cases, in worker processes, with the results in order; a bad case costs only itself.
+
+Why not a library's pool: in those that know time limits (pebble), as in those that do not (concurrent.futures), the
+workers share one pipe and a lock, and one that is killed while it holds the lock stops all the others. Here each worker
+has a pipe of its own. The same processes work for a cluster, see cluster.py.
+"""
+
+import ctypes
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.connection import Connection, wait
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from flairprep.core.console import debugging, progress
+from flairprep.core.errors import FlairprepError
+from flairprep.core.outcomes import CaseError, Code
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+HEAVY = ("SimpleITK", "numpy", "pandas", "pydantic", "pydicom", "scipy")
+STARTED = None  # what a worker says first
+START = 60  # s that a worker may take to start, on a busy machine
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
+AHEAD = 4  # results a worker that may wait for a slow case before them
+
+
+class Terms(NamedTuple):
+    """What holds for each worker process of a run."""
+
+    seconds: int
+    megabytes: int
+    debug: bool
+    modules: tuple[str, ...]  # imported once, before the workers part
+
+
+def terms() -> Terms:
+    """Those that the environment sets; what a worker shall find imported is what this process has, if it is long to.
+
+    Raises:
+        FlairprepError: see `workers`.
+    """
+    here = [name for name in list(sys.modules) if name in HEAVY or name.startswith("flairprep.")]
+    return Terms(seconds(), megabytes(), debugging(), () if "tensorflow" in sys.modules else tuple(here))
+
+
+def workers() -> int:
+    """FLAIRPREP_WORKERS, by default the cores that this process may use.
+
+    Raises:
+        FlairprepError: it is set to something else than a whole number of at least 1.
+    """
+    return _setting("FLAIRPREP_WORKERS", len(os.sched_getaffinity(0)))
+
+
+def seconds() -> int:
+    """FLAIRPREP_SECONDS, how long a case may take before its worker is killed; 900 by default.
+
+    Raises:
+        FlairprepError: see `workers`.
+    """
+    return _setting("FLAIRPREP_SECONDS", 900)
+
+
+def megabytes() -> int:
+    """FLAIRPREP_MEGABYTES, how much memory a worker may ask for; 4096 by default.
+
+    Raises:
+        FlairprepError: see `workers`.
+    """
+    return _setting("FLAIRPREP_MEGABYTES", 4096)
+
+
+def _setting(name: str, default: int) -> int:
+    value = os.environ.get(name) or str(default)
+    if not (value.isascii() and value.isdecimal()) or int(value) < 1:
+        raise FlairprepError(f"{name}={value}: must be a whole number of at least 1, or unset")
+    return int(value)
+
+
+def map_cases(
+    function: Callable[[T], R],
+    items: Sequence[T],
+    label: str,
+    *,
+    lost: Callable[[T, CaseError], R] | None = None,
+    unit: str = "case",
+) -> Iterator[R]:
+    """`function` of each item, in the items' order, with progress shown; on the cluster of FLAIRPREP_SCHEDULER, if set.
+
+    An item whose worker is killed, crashes, takes longer than `seconds` or asks for more than `megabytes` becomes
+    `lost(item, error)`, with the code CRASHED, TIMED_OUT or TOO_LARGE; the others go on. So does an exception of
+    `function` that is neither a FlairprepError nor an OSError, which end the whole.
+
+    function: picklable, a module's function or a partial of one. It runs with one SimpleITK thread, so that sums come
+    out alike on every machine, and prints nothing: native libraries quote what they cannot read.
+
+    Raises:
+        FlairprepError: an item was lost and there is no `lost`; or what `function` raised; or see `Cluster`.
+    """
+    with closing(run_cases(function, items, label, lost=lost)) as results:
+        yield from progress(results, len(items), label, unit)
+
+
+def run_cases(
+    function: Callable[[T], R], items: Sequence[T], label: str, *, lost: Callable[[T, CaseError], R] | None = None
+) -> Generator[R, None, None]:
+    """`map_cases` without progress. Workers of this machine have begun when this returns."""
+    results = _run_cases(function, items, label, lost)
+    next(results)
+    return results
+
+
+def _run_cases(
+    function: Callable[[T], R], items: Sequence[T], label: str, lost: Callable[[T, CaseError], R] | None
+) -> Generator[Any, None, None]:
+    """What `run_cases` gives, after a None that stands for the beginning."""
+    if not items:
+        yield None
+        return
+    if address := os.environ.get("FLAIRPREP_SCHEDULER"):
+        from flairprep.runner.cluster import Cluster
+
+        pool: Pool[T, R] | Cluster[T, R] = Cluster(function, terms(), address)
+    else:
+        pool = Pool(function, min(workers(), len(items)), terms())
+    try:
+        found = pool.run(items)
+        yield None
+        for index, result in found:
+            if not isinstance(result, CaseError):
+                yield result
+            elif lost is None:
+                raise FlairprepError(f"{label}: {result.code}: {result.message}")
+            else:
+                yield lost(items[index], result)
+    finally:
+        pool.close()
+
+
+def prepare() -> None:
+    """Begins to import what workers need, beside this process, which has tables to read before it needs them."""
+    if not os.environ.get("FLAIRPREP_SCHEDULER"):
+        _context(terms())
+        with _undisturbed():
+            forkserver.ensure_running()
+
+
+def _context(terms: Terms) -> Any:
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the workers: the cases are the parallelism
+    context = multiprocessing.get_context("forkserver")  # forking this process, which may have threads, can hang
+    parts = ("scipy.ndimage",) * ("scipy" in terms.modules)  # which cases need; else each worker would import it
+    context.set_forkserver_preload([*terms.modules, *parts])
+    return context
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C is this process's to handle, once; what it starts inherits that, so that there is no moment without."""
+    resource_tracker.ensure_running()  # which would let SIGINT through again
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
+class Pool(Generic[T, R]):
+    """`count` worker processes of this machine."""
+
+    def __init__(self, function: Callable[[T], R], count: int, terms: Terms) -> None:
+        context = _context(terms)
+        self._terms = terms
+        self._start = partial(_Worker, context, function, terms)
+        self._workers = [self._start() for _ in range(count)]
+
+    def run(self, items: Sequence[T]) -> Iterator[tuple[int, R | CaseError]]:
+        """(index, result) in order; an exception of the function that ends the whole is raised in its place.
+
+        The workers have begun when this returns.
+        """
+        return self._results(items, self._give(items, 0, 0))
+
+    def _give(self, items: Sequence[T], given: int, shown: int) -> int:
+        """Gives a further item to each worker that has none; how many have been given then."""
+        for place, worker in enumerate(self._workers):
+            if worker.index is None and given < min(len(items), shown + AHEAD * len(self._workers)):
+                if not worker.give(given, items[given]):  # killed while it had nothing to do
+                    worker.stop()
+                    self._workers[place] = self._start()
+                    self._workers[place].give(given, items[given])
+                given += 1
+        return given
+
+    def _results(self, items: Sequence[T], given: int) -> Iterator[tuple[int, R | CaseError]]:
+        done: dict[int, Any] = {}
+        shown = 0
+        while shown < len(items):
+            given = self._give(items, given, shown)
+            for worker in self._ready():
+                if not worker.started and worker.starts():
+                    continue
+                done[worker.index], alive = self._result(worker)  # type: ignore[index]
+                worker.index = None
+                if not alive:
+                    worker.stop()
+                    self._workers[self._workers.index(worker)] = self._start()
+            while shown in done:
+                result = done.pop(shown)
+                if isinstance(result, (FlairprepError, OSError)):
+                    raise result
+                yield shown, result
+                shown += 1
+
+    def _ready(self) -> list["_Worker"]:
+        """The busy workers that have answered, died, or run out of time."""
+        busy = [worker for worker in self._workers if worker.index is not None]
+        left = max(0.0, min(worker.deadline for worker in busy) - time.monotonic())
+        answered = wait([worker.connection for worker in busy], timeout=left)
+        now = time.monotonic()
+        return [worker for worker in busy if worker.connection in answered or worker.deadline <= now]
+
+    def _result(self, worker: "_Worker") -> tuple[Any, bool]:
+        """What a worker that is ready has to say, and whether it can go on."""
+        if not worker.connection.poll():
+            return CaseError(Code.TIMED_OUT, f"took over {self._terms.seconds} s (FLAIRPREP_SECONDS)"), False
+        try:
+            answer = worker.connection.recv()
+        except Exception:  # the end of the pipe, or of the middle of an answer
+            return CaseError(Code.CRASHED, f"the process that read it ended ({worker.reason()})"), False
+        if isinstance(answer, MemoryError):  # and what the case had already taken goes with the worker
+            return CaseError(Code.TOO_LARGE, f"needs over {self._terms.megabytes} MB (FLAIRPREP_MEGABYTES)"), False
+        return answer, True
+
+    def kill(self) -> None:
+        """From another thread than that which runs: what it waits for ends, and `close` is left to it."""
+        for worker in self._workers:
+            worker.kill()
+
+    def close(self) -> None:
+        """Ends all workers, also in the middle of a case."""
+        self.kill()
+        for worker in self._workers:
+            worker.stop()
+
+
+class _Worker:
+    """A process that serves one item after another; `index` is that of the item it has, if any."""
+
+    def __init__(self, context: Any, function: Callable[[Any], Any], terms: Terms) -> None:
+        self.index: int | None = None
+        self.started = False
+        self.deadline = 0.0
+        self._seconds = terms.seconds
+        self.connection, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other, function, terms), daemon=True)
+        with _undisturbed():
+            self._process.start()
+        other.close()
+
+    def give(self, index: int, item: Any) -> bool:
+        """Whether the worker was alive to take the item."""
+        self.index, self.deadline = index, time.monotonic() + self._seconds + (0 if self.started else START)
+        try:
+            self.connection.send(item)
+        except OSError:
+            return False
+        return True
+
+    def starts(self) -> bool:
+        """Takes the word that it has started; False where it ended, or its time did, before that.
+
+        Raises:
+            FlairprepError: it cannot start, so no other will.
+        """
+        if not self.connection.poll():
+            return False
+        try:
+            self.started = self.connection.recv() is STARTED
+            self.deadline = time.monotonic() + self._seconds
+        except (EOFError, OSError) as error:
+            if (reason := self.reason()).startswith("exit status"):
+                text = f"a worker process cannot start ({reason}); FLAIRPREP_DEBUG=1 shows why"
+                raise FlairprepError(text) from error
+            return False
+        return self.started
+
+    def reason(self) -> str:
+        self._process.join(5)
+        status = self._process.exitcode
+        if status is None or status >= 0:
+            return f"exit status {status}"
+        known = {member.value: member.name for member in signal.Signals}
+        return known.get(-status, f"signal {-status}")
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def stop(self) -> None:
+        self.kill()
+        self._process.join()
+        self.connection.close()
+
+
+def _serve(connection: Connection, function: Callable[[Any], Any], terms: Terms) -> None:
+    """A worker's life, until its parent closes the pipe or ends in any way."""
+    import SimpleITK as sitk
+
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    memory = terms.megabytes << 20
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a memory image would hold what headers say of patients
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    keep_memory()
+    if not terms.debug:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 1)
+        os.dup2(nothing, 2)
+    connection.send(STARTED)
+    while True:
+        try:
+            item = connection.recv()
+        except EOFError:
+            return
+        # For a worker whose parent was killed while native code keeps Python from noticing: nobody else would end it.
+        limit = int(time.process_time()) + terms.seconds + 60
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+        connection.send(_answer(function, item, terms.debug))
+
+
+def keep_memory() -> None:
+    """What this process frees stays its own, for the next array, where the C library is glibc.
+
+    Else each large array goes back to the system, which clears it page by page for the next: a fifth of a case's time.
+    """
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(M_MMAP_MAX, 0)
+        library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def _answer(function: Callable[[Any], Any], item: Any, debug: bool) -> Any:
+    try:
+        return function(item)
+    except (FlairprepError, OSError, CaseError) as error:
+        return error
+    except MemoryError:
+        return MemoryError()
+    except Exception as error:  # its kind, not its text, which may quote a header
+        if debug:
+            traceback.print_exc()
+        return CaseError(Code.CRASHED, f"{type(error).__name__}; FLAIRPREP_DEBUG=1 shows where")
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,1 @@
+"""Karpathy's recipe as checks."""

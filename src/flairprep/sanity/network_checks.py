@@ -1,0 +1,465 @@
+"""What should hold before training: checks after Karpathy, "A Recipe for Training Neural Networks".
+
+Each check is a function of arrays, or of a `training.Trial` and arrays, and gives a `Check`. Those of the tensors see
+every exported case as a `Look`; those of the network train it a few steps on a few cases, always from the same weights.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import xlogy
+
+from flairprep.network.training import Trial
+from flairprep.stats import metrics
+
+Array = npt.NDArray[Any]
+Verdict = Literal["pass", "warn", "fail"]
+
+SMALL = (8, 16, 16)  # blocks that a case is averaged over where cases are compared
+PERMUTATIONS = 999
+RATE = 1e-3  # of Adam in the short runs
+FITTED = 0.01  # a loss below it: the cases are known by heart
+FIRST_RATE, GROWTH, RANGE_STEPS = 1e-6, 1.15, 100  # of the range test: from 1e-6 to 1
+RUN = 1000  # steps that the lower end of the usable rates is meant for
+
+
+@dataclass(frozen=True)
+class Check:
+    """One row of reports/sanity.json. value, threshold: None where nothing could be measured; text: what to do."""
+
+    name: str
+    verdict: Verdict
+    value: float | None
+    threshold: float | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """What there is to know of an exported case.
+
+    clipped: share of the foreground that has its largest or its smallest value; used: share of the foreground's range
+    that lies between its 1st and 99th percentile; constant_slices: those with one value between others that have more;
+    small: the foreground less its mean, averaged over blocks; outside: all but the foreground, averaged likewise.
+    """
+
+    case_id: str
+    label: int
+    fold: int
+    digest: str
+    finite: bool
+    blank: bool
+    clipped: float
+    used: float
+    constant_slices: int
+    small: Array
+    outside: Array
+
+
+def look(image: Array, label: int, case_id: str, fold: int) -> Look:
+    """`image`, (z, y, x, 1), as a `Look`; the foreground is what differs from its corner, the background's value."""
+    volume = np.asarray(image[..., 0])
+    finite = bool(np.isfinite(volume).all())
+    values = np.nan_to_num(volume.astype(np.float32))
+    inside = values != values[0, 0, 0]
+    foreground = values[inside] if inside.any() else values.ravel()
+    least, most = float(foreground.min()), float(foreground.max())
+    low, high = np.percentile(foreground[:: 1 + foreground.size // 100_000], [1, 99])
+    varied = np.flatnonzero(np.ptp(values, axis=(1, 2)) > 0)
+    return Look(
+        case_id,
+        label,
+        fold,
+        hashlib.sha256(volume.tobytes()).hexdigest(),
+        finite,
+        blank=most == least and not varied.size,
+        clipped=float(max(np.mean(foreground == most), np.mean(foreground == least))) if most > least else 0.0,
+        used=float(high - low) / (most - least) if most > least else 0.0,
+        constant_slices=int(np.ptp(varied) + 1 - len(varied)) if varied.size else 0,
+        small=shrunk(
+            np.where(inside, values - foreground.mean(), 0)
+        ),  # without the outline, which is much the same turned
+        outside=shrunk(np.where(inside, 0, values)),
+    )
+
+
+def shrunk(volume: Array) -> Array:
+    """`volume` averaged over blocks, at most 8 x 16 x 16 of them."""
+    for axis, blocks in enumerate(SMALL):
+        size = volume.shape[axis]
+        starts = np.unique(np.arange(blocks) * size // blocks)
+        counts = np.diff([*starts, size]).reshape([-1 if a == axis else 1 for a in range(3)])
+        volume = np.add.reduceat(volume, starts, axis=axis, dtype=np.float64) / counts
+    return volume
+
+
+# The tensors
+
+
+def finite(looks: Sequence[Look]) -> Check:
+    """NaN and infinity, which make every weight NaN in one step."""
+    found = [case.case_id for case in looks if not case.finite]
+    text = f"NaN or infinity in {names(found)}; mend or exclude them" if found else "every voxel is a number"
+    return Check("finite", "fail" if found else "pass", len(found), 0, text)
+
+
+def clipping(looks: Sequence[Look], threshold: float = 0.02) -> Check:
+    """Voxels that were cut to a limit and lost what told them apart, as FLAIR does with a window made for CT."""
+    shares = np.array([case.clipped for case in looks])
+    found = [case.case_id for case in looks if case.clipped > threshold]
+    verdict: Verdict = "fail" if shares.mean() > threshold else "warn" if found else "pass"
+    text = f"{shares.mean():.2%} of the foreground is at a limit of its values"
+    if found:
+        text += f", {shares.max():.0%} in the worst of {names(found)}; raise normalize.clip or choose another intensity"
+    return Check("clipping", verdict, float(shares.mean()), threshold, text)
+
+
+def used_range(looks: Sequence[Look], threshold: float = 0.1) -> Check:
+    """Whether a few extreme voxels press all others into a corner of the range."""
+    used = float(np.median([case.used for case in looks]))
+    text = f"98 % of the foreground lie in {used:.0%} of its range"
+    if used < threshold:
+        text += "; a few extreme voxels stretch it: lower normalize.clip or choose another normalize.intensity"
+    return Check("range", "pass" if used >= threshold else "warn", used, threshold, text)
+
+
+def slices(looks: Sequence[Look]) -> Check:
+    """Volumes of one value, and slices of one value between others."""
+    blank = [case.case_id for case in looks if case.blank]
+    gaps = [case.case_id for case in looks if case.constant_slices]
+    if blank:
+        return Check("slices", "fail", len(blank), 0, f"one value everywhere in {names(blank)}; exclude them")
+    if gaps:
+        text = f"slices of one value between others in {names(gaps)}; look at them"
+        return Check("slices", "warn", len(gaps), 0, text)
+    return Check("slices", "pass", 0, 0, "no slice of one value between others")
+
+
+def duplicates(looks: Sequence[Look]) -> Check:
+    """Equal tensors under different ids: a leak in two folds, a contradiction with two labels."""
+    alike: dict[str, list[Look]] = {}
+    for case in looks:
+        alike.setdefault(case.digest, []).append(case)
+    groups = [cases for cases in alike.values() if len(cases) > 1]
+    bad = [cases for cases in groups if len({(case.fold, case.label) for case in cases}) > 1]
+    found = [case.case_id for cases in bad or groups for case in cases]
+    where = "in two folds or with two labels" if bad else "in the same fold with the same label"
+    text = f"equal tensors {where}: {names(found)}; remove all but one" if found else "no two cases are equal"
+    return Check("duplicates", "fail" if bad else "warn" if groups else "pass", len(found), 0, text)
+
+
+def orientation(looks: Sequence[Look], margin: float = 0.05, most: float = 0.1) -> Check:
+    """Cases that resemble the mean of the cohort clearly more when turned: upside down, back to front, or lying.
+
+    Turned: every mirroring and exchange of the in-plane axes, up and down too. Left and right of a head are too alike
+    to be told apart by this, so a mirroring along x alone is left out.
+    """
+    volumes = np.array([case.small for case in looks])
+    mean = volumes.mean(axis=0)
+    square = volumes.shape[2] == volumes.shape[3]
+    turns = [turn for turn in product((False, square), (1, -1), (1, -1), (1, -1)) if turn[:3] != (False, 1, 1)]
+    as_is = np.array([correlation(volume, mean) for volume in volumes])
+    best = np.max([[correlation(turned(volume, *turn), mean) for volume in volumes] for turn in set(turns)], axis=0)
+    found = [case.case_id for case, better in zip(looks, best > as_is + margin, strict=True) if better]
+    share = len(found) / len(looks)
+    text = f"turned against the others: {names(found)}; look at them" if found else "all cases lie the same way"
+    return Check("orientation", "fail" if share > most else "warn" if found else "pass", share, most, text)
+
+
+def turned(volume: Array, exchange: bool, up: int, back: int, right: int) -> Array:
+    """`volume` (z, y, x) with y and x exchanged if `exchange`, then mirrored along the axes whose sign is -1."""
+    return (volume.transpose(0, 2, 1) if exchange else volume)[::up, ::back, ::right]
+
+
+def correlation(a: Array, b: Array) -> float:
+    """Pearson's; 0 where one of the two is constant."""
+    a, b = a.ravel() - a.mean(), b.ravel() - b.mean()
+    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / norm if norm else 0.0
+
+
+def labels(looks: Sequence[Look], split: pd.DataFrame) -> Check:
+    """Whether each exported case has the label and the fold that split.csv gives it."""
+    columns = (split["case_id"], split["label"].astype(int), split["fold"].astype(int))
+    given = {case_id: (label, fold) for case_id, label, fold in zip(*columns, strict=True)}
+    found = [case.case_id for case in looks if given.get(case.case_id) != (case.label, case.fold)]
+    text = f"another label or fold than in split.csv: {names(found)}; run export again" if found else "as in split.csv"
+    return Check("labels", "fail" if found else "pass", len(found), 0, text)
+
+
+def border(looks: Sequence[Look], groups: Sequence[str], seed: int, threshold: float = 0.01) -> Check:
+    """Whether what lies around the foreground, its outline included, tells the labels apart: it should be chance.
+
+    The statistic is the largest absolute correlation of a block with the label; the labels of `groups` (patients) are
+    permuted, which corrects for the number of blocks (Westfall and Young 1993).
+    """
+    table = pd.DataFrame(np.array([case.outside.ravel() for case in looks]), index=list(groups))
+    table.insert(0, "label", [float(case.label) for case in looks])
+    means = table.groupby(level=0).mean().to_numpy()
+    label, blocks = means[:, 0], means[:, 1:]
+    blocks = blocks - blocks.mean(axis=0)
+    norms = np.linalg.norm(blocks, axis=0)
+    blocks = blocks[:, norms > 1e-9] / norms[norms > 1e-9]
+    if not blocks.size or np.ptp(label) == 0:
+        return Check("border", "pass", 1.0, threshold, "the border is the same in every case")
+    rng = np.random.default_rng(seed)
+    permuted = np.stack([label, *(rng.permutation(label) for _ in range(PERMUTATIONS))])
+    permuted = (permuted - label.mean()) / np.linalg.norm(label - label.mean())
+    largest = np.abs(permuted @ blocks).max(axis=1)
+    p = float(np.mean(largest >= largest[0] - 1e-12))
+    text = f"labels from the border alone: p {p:.3g}"
+    if p < threshold:
+        text += f", correlation {largest[0]:.2f}; the outline or the background tells the label: see the audit"
+    return Check("border", "pass" if p >= threshold else "fail", p, threshold, text)
+
+
+def names(case_ids: Sequence[str], shown: int = 5) -> str:
+    """The first few ids, and how many there are."""
+    more = f" and {len(case_ids) - shown} more" if len(case_ids) > shown else ""
+    return f"{'case' if len(case_ids) == 1 else 'cases'} {', '.join(sorted(case_ids)[:shown])}{more}"
+
+
+# The network
+
+
+@dataclass(frozen=True)
+class Run:
+    """A short run on one batch. y_prob: in training mode, at the first and the last step, (n_cases,) each.
+
+    inference: in inference mode after the last step. cut: the budget ended it before it had its `most` steps.
+    """
+
+    labels: Array
+    losses: list[float]
+    y_prob: tuple[Array, Array]
+    inference: Array
+    cut: bool
+
+    @property
+    def note(self) -> str:
+        """How long it was, said where a verdict might be due to that."""
+        ran = f" after {len(self.losses)} steps"
+        return f"{ran}, all that there is time for with a network of this size" if self.cut else ran
+
+
+class Budget:
+    """How many cases may still pass through a network of `multiply_adds` a case.
+
+    Counted, not clocked: the same network takes the same steps on every machine. With the backward passes,
+    4e11 of them take about a minute on 2 cores.
+    """
+
+    def __init__(self, multiply_adds: int, total: float = 4e11) -> None:
+        self.left = int(total / multiply_adds)
+
+    def afford(self, cases: int) -> bool:
+        """Takes `cases` off what is left, if there are so many."""
+        enough = self.left >= cases
+        self.left -= cases if enough else 0
+        return enough
+
+
+def fit(
+    trial: Trial, budget: Budget, images: Array, labels: Array, *, least: int, most: int, goal: float = FITTED / 2
+) -> Run | None:
+    """`least` to `most` steps from the first weights, until the loss is below `goal` and all are right.
+
+    None where the budget allows no step.
+    """
+    trial.reset()
+    losses: list[float] = []
+    outputs: list[Array] = []
+    for step in range(most):
+        if not (affordable := budget.afford(len(labels))):
+            break
+        loss, y_prob = trial.step(images, labels, RATE)
+        losses, outputs = [*losses, loss], [*outputs[:1], y_prob]
+        if step + 1 >= least and loss < goal and metrics.accuracy(labels, y_prob) == 1:
+            break
+    if not outputs:
+        return None
+    return Run(labels, losses, (outputs[0], outputs[-1]), trial.probabilities(images), not affordable)
+
+
+def not_run(name: str) -> Check:
+    """What a network that is too large for this stage gets instead of a verdict."""
+    text = "not run: the network is too large for the time of this stage; look at its first epochs instead"
+    return Check(name, "warn", None, None, text)
+
+
+def repeatable(losses: tuple[Array, Array], weights: tuple[dict[str, Array], dict[str, Array]]) -> Check:
+    """Two starts from one seed: equal first two losses, equal weights."""
+    first, second = weights
+    apart = float(np.abs(losses[0] - losses[1]).max())
+    same = apart == 0 and all(np.array_equal(first[key], second[key]) for key in first)
+    text = "the same seed gives the same two losses and weights"
+    if not same:
+        text = "the same seed gives other losses or weights; look for randomness without a seed"
+    return Check("repeatable", "pass" if same else "fail", apart, 0, text)
+
+
+def initial_loss(y_prob: Array, prior: float, threshold: float = 0.3) -> Check:
+    """The loss before the first step against the entropy of the labels, which is that of always answering the prior.
+
+    The loss is the expected one for labels drawn with `prior`, so that it does not depend on the cases chosen.
+    """
+    p = np.clip(y_prob.astype(float), metrics.EPSILON, 1 - metrics.EPSILON)
+    excess = float(np.mean(xlogy(prior, prior / p) + xlogy(1 - prior, (1 - prior) / (1 - p))))
+    verdict: Verdict = "pass" if excess <= threshold else "warn" if excess <= 1 else "fail"
+    text = f"the first loss is {excess:.2f} above the entropy of the labels"
+    if verdict != "pass":
+        text += ": the network starts sure of wrong answers; normalise inputs and layers, start the output small"
+    return Check("initial loss", verdict, excess, threshold, text)
+
+
+def output_bias(bias: float, prior: float, starts_at_prior: bool, threshold: float = 0.1) -> Check:
+    """Whether the bias of the output is the prior's log odds; 0 is only warned of where the network starts so."""
+    off = abs(bias - math.log(prior / (1 - prior)))
+    verdict: Verdict = "pass" if off <= threshold else "fail"
+    if verdict == "fail" and bias == 0 and not starts_at_prior:
+        verdict = "warn"
+    text = f"the output's bias is {off:.2f} off the log odds of the labels"
+    if verdict != "pass":
+        text += "; set it to log(p / (1 - p)), or the first epochs learn nothing else"
+    return Check("output bias", verdict, off, threshold, text)
+
+
+def all_layers(before: dict[str, Array], after: dict[str, Array]) -> Check:
+    """Whether every weight is another one after a run."""
+    still = [path for path in before if np.array_equal(before[path], after[path])]
+    text = f"no change in {', '.join(still[:3])}; unfreeze it, or find why no gradient reaches it"
+    return Check("layers", "fail" if still else "pass", len(still), 0, text if still else "every layer learns")
+
+
+def coupling(gradient: float) -> Check:
+    """The gradient of one case's output with respect to another's input, in inference mode."""
+    text = "in inference mode no case changes the output of another"
+    if gradient != 0:
+        text = "a case changes the output of another in inference mode; look for an operation over the batch's axis"
+    return Check("coupling", "pass" if gradient == 0 else "fail", gradient, 0, text)
+
+
+def loss_falls(run: Run, threshold: float = 0.5) -> Check:
+    """The last loss of a run against its first."""
+    ratio = run.losses[-1] / max(run.losses[0], FITTED)
+    text = f"the loss falls from {run.losses[0]:.3g} to {run.losses[-1]:.3g}{run.note}"
+    verdict: Verdict = "pass" if ratio < threshold else "warn" if run.cut else "fail"
+    if verdict != "pass":
+        text += "; look at the rate, the labels' order and what reaches the loss"
+    return Check("loss falls", verdict, ratio, threshold, text)
+
+
+def overfit(run: Run) -> Check:
+    """One case of each label known by heart, in training mode."""
+    loss, right = run.losses[-1], metrics.accuracy(run.labels, run.y_prob[1])
+    text = f"one case of each label: loss {loss:.2g}, {right:.0%} right{run.note}"
+    verdict: Verdict = "pass" if loss < FITTED and right == 1 else "warn" if run.cut else "fail"
+    if verdict == "fail":
+        text += "; it cannot even learn two cases by heart: look for a fault before you tune anything"
+    return Check("overfit", verdict, loss, FITTED, text)
+
+
+def overfit_inference(run: Run, own: bool) -> Check:
+    """The same in inference mode, with the averages of batch normalisation. own: they are as the network has them."""
+    loss, right = metrics.log_loss(run.labels, run.inference), metrics.accuracy(run.labels, run.inference)
+    text = f"the same in inference mode: loss {loss:.2g}, {right:.0%} right"
+    verdict: Verdict = "pass" if loss < FITTED and right == 1 else "warn" if own or run.cut else "fail"
+    if verdict != "pass":
+        text += run.note
+        lag = "the averages of batch normalisation lag: set model.norm_momentum 0.9, or model.norm group"
+        text += f"; {lag if run.losses[-1] < FITTED else 'it was not learned in training mode either'}"
+    return Check("overfit, inference", verdict, loss, FITTED, text)
+
+
+def zeroed(seen: Sequence[float], blind: Run, threshold: float = 0.5) -> Check:
+    """The losses of a run against those of the same run with zeros for voxels, after as many steps."""
+    steps = min(len(seen), len(blind.losses))
+    ratio = seen[steps - 1] / max(blind.losses[steps - 1], metrics.EPSILON)
+    text = f"the loss is {ratio:.2g} times that without an image after {steps} steps"
+    verdict: Verdict = "pass" if ratio < threshold else "warn" if blind.cut else "fail"
+    if verdict != "pass":
+        text += "; the network does not use the image: look at the tensors of data/export"
+    return Check("zeroed input", verdict, ratio, threshold, text)
+
+
+def capacity(run: Run) -> Check:
+    """Shuffled labels learned by heart: what a network that is large enough can do."""
+    right = metrics.accuracy(run.labels, run.y_prob[1])
+    verdict: Verdict = "pass" if right == 1 else "warn" if run.cut else "fail"
+    text = f"{right:.0%} of {len(run.labels)} cases with shuffled labels learned by heart{run.note}"
+    if verdict != "pass":
+        text += "; the network may be too small: give it more model.filters"
+    return Check("capacity", verdict, right, 1, text)
+
+
+def batch_norm(run: Run, own: bool, threshold: float = 0.15) -> Check:
+    """Accuracy on the training cases in training mode, less that in inference mode. own: as in `overfit_inference`."""
+    gap = metrics.accuracy(run.labels, run.y_prob[1]) - metrics.accuracy(run.labels, run.inference)
+    verdict: Verdict = "pass" if gap <= threshold else "warn" if own or run.cut else "fail"
+    text = f"accuracy on the training cases is {gap:.2f} lower in inference mode{run.note}"
+    if verdict != "pass":
+        text += (
+            "; the averages of batch normalisation lag: a smaller model.norm_momentum, more steps, or model.norm group"
+        )
+    return Check("batch norm", verdict, gap, threshold, text)
+
+
+def range_losses(trial: Trial, budget: Budget, images: Array, labels: Array, size: int = 4) -> list[float]:
+    """The loss at each step of a run whose rate grows from 1e-6 by 1.15 a step, on batches of `size` cases in turn.
+
+    It ends where the loss is no number. Empty where the budget does not allow all of it.
+    """
+    losses: list[float] = []
+    if not budget.afford(RANGE_STEPS * size):
+        return losses
+    trial.reset()
+    for step in range(RANGE_STEPS):
+        batch = np.arange(size * step, size * (step + 1)) % len(labels)
+        loss, _ = trial.step(images[batch], labels[batch], FIRST_RATE * GROWTH**step)
+        if not math.isfinite(loss):
+            break
+        losses.append(loss)
+    return losses
+
+
+def usable_rates(losses: Sequence[float]) -> tuple[float, float] | None:
+    """The usable rates by a range test (Smith 2017): (low, high), or None where the loss never fell.
+
+    The losses are smoothed by an exponential average of weight 0.8, and end where they have risen again by half of what
+    they had fallen: normalised networks come back from far worse, and learn a few cases at any rate. high is the rate
+    with the least loss, beyond which it rises. low is so small that 1000 steps of it move the weights no further than
+    the test had moved them when a quarter of the fall was done: the sum of the test's rates up to there, over 1000,
+    since a step of Adam is as long as its rate.
+    """
+    smoothed, average = [], 0.0
+    for step, loss in enumerate(losses, 1):
+        average = 0.8 * average + 0.2 * loss
+        smoothed.append(average / (1 - 0.8**step))
+    if len(smoothed) < 20:
+        return None
+    start = float(np.mean(smoothed[:10]))  # the first ten rates do nothing
+    least = np.minimum.accumulate(smoothed)
+    fall = start - least
+    diverged = (fall > 0.2 * start) & (smoothed - least > 0.5 * fall)
+    lowest = int(np.argmin(smoothed[: int(diverged.argmax())] if diverged.any() else smoothed))
+    if lowest < 10 or start - smoothed[lowest] < 0.05 * start:
+        return None
+    above = [step for step in range(lowest) if smoothed[step] >= start - 0.25 * (start - smoothed[lowest])]
+    rates = FIRST_RATE * GROWTH ** np.arange(lowest + 1)
+    return float(rates[: above[-1] + 1].sum()) / RUN, float(rates[-1])
+
+
+def learning_rate(band: tuple[float, float] | None) -> Check:
+    """What the range test found; `usable_rates`."""
+    if band is None:
+        text = "the loss fell at no rate from 1e-6 to 1; look for a fault before you tune the rate"
+        return Check("learning rate", "warn", None, None, text)
+    low, high = band
+    return Check("learning rate", "pass", high, None, f"usable rates of Adam: {low:.2g} to {high:.2g}")

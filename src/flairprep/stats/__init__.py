@@ -1,0 +1,1 @@
+"""Numbers and tests of a binary classifier's predictions."""

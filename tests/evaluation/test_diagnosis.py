@@ -1,0 +1,191 @@
+"""Each fault planted alone is found, and what to do next is a command that dvc takes."""
+
+import math
+import shlex
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+from workspace import PARAMS
+
+from flairprep.evaluation import diagnosis
+from flairprep.evaluation.diagnosis import Diagnosis
+from flairprep.network import model_config, train_config
+
+EPOCHS, N = 30, 40
+Y_TRUE = np.arange(N) % 2
+
+
+def probabilities(right: float = 0.7, confidence: float = 0.2, flipping: float = 0.0) -> np.ndarray:
+    """(EPOCHS, N): the first `right` of the cases right, so far from 0.5; the last `flipping` change sides by turns."""
+    correct = np.arange(N) < right * N
+    rows = np.tile(0.5 + confidence * np.where(correct, 1, -1) * (2 * Y_TRUE - 1), (EPOCHS, 1))
+    swinging = np.arange(N) >= (1 - flipping) * N
+    rows[::2, swinging] = 1 - rows[::2, swinging]
+    return rows
+
+
+def history(**columns: float | np.ndarray) -> pd.DataFrame:
+    """A run without a fault, with columns changed."""
+    sound = {"loss": 0.5, "accuracy": 0.75, "accuracy_inference": 0.75, "val_loss": 0.6, "val_accuracy": 0.7}
+    return pd.DataFrame({"epoch": range(1, EPOCHS + 1), **sound, **columns})
+
+
+NETWORK = model_config.NETWORKS["resnet3d"]
+RECIPE = train_config.Recipe(reference_batch_size=4, **train_config.RECIPES["resnet3d"])
+GIVEN: dict[str, Any] = {
+    **{"lr": 1e-4, "epochs": 30, "folds": 5, "val_fold": 0, "test_fold": None},
+    **{"network": NETWORK, "recipe": RECIPE.model_copy(update={"monitor": "val_accuracy"})},
+}
+
+
+def diagnose(
+    table: pd.DataFrame | None = None, y_prob: np.ndarray | None = None, y_true: np.ndarray = Y_TRUE, **changes: Any
+) -> Diagnosis:
+    y_prob = probabilities() if y_prob is None else y_prob
+    return diagnosis.diagnose(history() if table is None else table, y_true, y_prob, **GIVEN | changes)
+
+
+FALLING = np.linspace(0.7, 0.4, EPOCHS)
+CASES: dict[str, tuple[pd.DataFrame | None, np.ndarray | None, str]] = {
+    "fine": (None, None, "dvc exp run --queue -S val_fold=1,2,3,4 && dvc queue start"),
+    "batch-norm lag": (history(accuracy=0.98, accuracy_inference=0.5), None, "dvc exp run -S model.norm=group"),
+    "constant": (history(loss=0.69), np.full((EPOCHS, N), 0.6), "dvc exp run -S lr=0.0003"),
+    "still improving at the end": (history(val_loss=FALLING), None, "dvc exp run -S epochs=60"),
+    "not fitting": (history(accuracy=0.55, accuracy_inference=0.52), None, "dvc exp run -S lr=0.0003"),
+    "overconfident": (
+        history(val_accuracy=np.linspace(0.5, 0.7, EPOCHS)),
+        probabilities(0.7, 0.49),
+        "dvc exp run -S train.monitor=val_loss -S train.patience=5",
+    ),
+    "memorising": (
+        history(accuracy=0.99, accuracy_inference=0.99),
+        probabilities(0.55, 0.1),
+        "dvc exp run -S 'model.filters=[4,8,16,32]'",
+    ),
+    "unstable": (None, probabilities(1.0, 0.2, flipping=0.3), "dvc exp run -S lr=3.3e-05"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_planted_fault_is_found(name: str) -> None:
+    table, y_prob, command = CASES[name]
+    found = diagnose(table, y_prob)
+    assert (found.diagnosis, found.command) == (name, command)
+    assert found.reason
+    assert str(found) == f"diagnosis: {name}: {found.reason}\n  next: {found.action}: {command}"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_next_command_sets_keys_that_exist(name: str) -> None:
+    words = shlex.split(diagnose(*CASES[name][:2]).command)
+    values = YAML(typ="safe").load(PARAMS)
+    for override in (word for word, flag in zip(words[1:], words, strict=False) if flag == "-S"):
+        node = values
+        for part in override.partition("=")[0].split("."):
+            assert part in node
+            node = node[part]
+
+
+def test_a_constant_answer_after_a_diverged_training_asks_for_a_lower_rate() -> None:
+    assert diagnose(history(loss=3.0), np.zeros((EPOCHS, N))).command == "dvc exp run -S lr=1e-05"
+
+
+def test_lagging_averages_explain_a_constant_answer() -> None:
+    found = diagnose(history(accuracy=0.98, accuracy_inference=0.5), np.zeros((EPOCHS, N)))
+    assert found.diagnosis == "batch-norm lag"
+
+
+def test_overconfidence_needs_an_accuracy_that_rises() -> None:
+    falls = history(val_accuracy=np.linspace(0.8, 0.7, EPOCHS), accuracy_inference=0.99)
+    assert diagnose(falls, probabilities(0.7, 0.49)).diagnosis == "memorising"
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 5])
+def test_a_short_run_has_a_diagnosis_too(epochs: int) -> None:
+    assert diagnose(history().head(epochs), probabilities()[:epochs]).diagnosis == "fine"
+    assert not diagnosis.still_improves(FALLING[:epochs])
+
+
+def test_a_fold_of_one_label_has_a_diagnosis() -> None:
+    ones = np.ones(N, int)
+    found = diagnose(y_true=ones)
+    assert found.diagnosis == "not fitting"  # nothing beats an NIR of 1
+
+
+def test_noise_around_a_level_does_not_improve() -> None:
+    rng = np.random.default_rng(0)
+    found = [diagnosis.still_improves(0.69 + 0.03 * rng.standard_normal(60)) for _ in range(400)]
+    assert np.mean(found) < 0.08  # Kendall's test is at 0.05
+    assert diagnosis.still_improves(FALLING + 0.01 * rng.standard_normal(EPOCHS))
+    assert not diagnosis.still_improves(np.linspace(0.601, 0.6, 60)), "falls, but not visibly"
+
+
+def test_the_other_folds_leave_out_the_test_fold_and_the_one_just_run() -> None:
+    found = diagnose(val_fold=2, test_fold=4)
+    assert found.command == "dvc exp run --queue -S val_fold=0,1,3 && dvc queue start"
+
+
+def test_a_run_that_is_right_about_all_training_cases_fits_however_large_the_nir() -> None:
+    y_true = (np.arange(N) < 2).astype(int)  # an NIR of 95 %
+    y_prob = np.tile(0.2 + 0.6 * y_true, (EPOCHS, 1))
+    perfect = history(accuracy=1.0, accuracy_inference=1.0, val_accuracy=1.0)
+    assert diagnose(perfect, y_prob, y_true).diagnosis == "fine"
+    half = history(accuracy=0.96, accuracy_inference=0.96)
+    assert diagnose(half, y_prob, y_true).diagnosis == "not fitting"
+
+
+def test_balanced_weights_have_the_loss_of_a_coin() -> None:
+    y_true = (np.arange(N) < 4).astype(int)  # the prior's log loss is 0.33
+    y_prob, hardly_moved = np.full((EPOCHS, N), 0.4), history(loss=math.log(2))
+    balanced = RECIPE.model_copy(update={"class_weight": "balanced"})
+    assert diagnose(hardly_moved, y_prob, y_true, recipe=balanced).command == "dvc exp run -S lr=0.0003"
+    assert diagnose(hardly_moved, y_prob, y_true).command == "dvc exp run -S lr=1e-05"
+    assert diagnose(history(loss=3.0), y_prob, y_true, recipe=balanced).command == "dvc exp run -S lr=1e-05"
+
+
+@pytest.mark.parametrize(
+    ("filters", "augment", "dropout", "expected"),
+    [
+        ((8, 16, 32, 64), "flip_shift", 0.0, "dvc exp run -S 'model.filters=[4,8,16,32]'"),
+        ((4, 8, 16, 32), "flip_shift", 0.0, "dvc exp run -S 'model.filters=[2,4,8,16]'"),
+        ((2, 4, 8, 16), "none", 0.0, "dvc exp run -S train.augment=flip_shift"),
+        ((2, 4, 8, 16), "flip_shift", 0.3, "dvc exp run -S model.dropout=0.5"),
+        ((2, 4, 8, 16), "flip_shift", 0.5, "dvc exp run --queue -S val_fold=1,2,3,4 && dvc queue start"),
+    ],
+)
+def test_memorising_asks_for_what_the_run_did_not_have(
+    filters: tuple[int, ...], augment: str, dropout: float, expected: str
+) -> None:
+    network = replace(NETWORK, filters=filters, dropout=dropout)
+    trained = RECIPE.model_copy(update={"augment": augment})
+    assert diagnose(*CASES["memorising"][:2], network=network, recipe=trained).command == expected
+
+
+@pytest.mark.parametrize(
+    ("monitor", "patience", "settings"),
+    [
+        ("val_accuracy", 4, "-S train.monitor=val_loss"),
+        ("val_loss", 0, "-S train.patience=5"),
+        ("val_loss", 20, "-S train.patience=5"),
+    ],
+)
+def test_overconfidence_asks_for_what_the_run_did_not_have(monitor: str, patience: int, settings: str) -> None:
+    trained = RECIPE.model_copy(update={"monitor": monitor, "patience": patience})
+    assert diagnose(*CASES["overconfident"][:2], recipe=trained).command == f"dvc exp run {settings}"
+
+
+def test_advice_that_changes_nothing_is_skipped() -> None:
+    stops = RECIPE.model_copy(update={"monitor": "val_loss", "patience": 4})
+    assert diagnose(*CASES["overconfident"][:2], recipe=stops).diagnosis == "fine"
+    grouped = replace(NETWORK, norm="group")  # it has no moving averages
+    assert diagnose(*CASES["batch-norm lag"][:2], network=grouped).diagnosis == "fine"
+
+
+def test_a_run_that_was_stopped_while_it_improved_needs_patience() -> None:
+    stops = RECIPE.model_copy(update={"patience": 4})
+    assert diagnose(history(val_loss=FALLING), recipe=stops, epochs=60).command == "dvc exp run -S train.patience=8"
+    assert diagnose(history(val_loss=FALLING), recipe=stops, epochs=30).command == "dvc exp run -S epochs=60"

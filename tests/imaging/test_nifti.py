@@ -1,0 +1,130 @@
+"""Volumes on disk: read back as they were, equal bytes for equal images, and what counts as skull-stripped."""
+
+import gzip
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from flairprep.imaging import nifti
+
+
+def image(values: np.ndarray) -> sitk.Image:
+    """`values` (z, y, x) on an oblique grid."""
+    made = sitk.GetImageFromArray(values)
+    made.SetSpacing((0.4, 0.7, 3.0))
+    made.SetOrigin((-30.0, 12.5, 7.25))
+    made.SetDirection((0.8, 0.0, 0.6, 0.6, 0.0, -0.8, 0.0, 1.0, 0.0))
+    return made
+
+
+def ball(radius: float, centre: tuple[float, float, float] = (20, 20, 20), size: int = 41) -> np.ndarray:
+    distance = np.linalg.norm(np.indices((size,) * 3).T - np.array(centre[::-1]), axis=-1).T
+    return np.where(distance <= radius, 100, 0).astype(np.int16)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32])
+def test_volume_is_read_back_with_its_type_voxels_and_geometry(dtype: Any, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(0, 9999, (4, 5, 6)).astype(dtype)
+    written, path = image(values), tmp_path / "new/ID.nii.gz"
+    nifti.write(written, path)
+    read = nifti.read(path)
+    assert read.GetPixelID() == written.GetPixelID()
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(read), values)
+    assert read.GetSpacing() == pytest.approx(written.GetSpacing())
+    assert read.GetOrigin() == pytest.approx(written.GetOrigin())
+    assert read.GetDirection() == pytest.approx(written.GetDirection(), abs=1e-6)
+    assert nifti.size(path) == (6, 5, 4)
+    assert [file.name for file in path.parent.iterdir()] == ["ID.nii.gz"]
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (4, 5, 6), (1, 300, 2)])
+def test_the_content_is_what_itk_writes(shape: tuple[int, ...], dtype: Any, tmp_path: Path) -> None:
+    written = image(np.random.default_rng(0).normal(0, 9999, shape).astype(dtype))
+    nifti.write(written, tmp_path / "ours.nii.gz")
+    sitk.WriteImage(written, str(tmp_path / "itk.nii"))
+    assert gzip.decompress((tmp_path / "ours.nii.gz").read_bytes()) == (tmp_path / "itk.nii").read_bytes()
+
+
+def test_equal_images_give_equal_bytes_whatever_the_name_and_the_process(tmp_path: Path) -> None:
+    nifti.write(image(ball(9)), tmp_path / "a.nii.gz")
+    nifti.write(image(ball(9)), tmp_path / "b.nii.gz")
+    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+    copy = "from flairprep.imaging.nifti import Path, read, write; write(read(Path('a.nii.gz')), Path('c.nii.gz'))"
+    subprocess.run([sys.executable, "-c", copy], cwd=tmp_path, check=True)
+    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "c.nii.gz").read_bytes()
+
+
+def test_gzip_header_holds_no_time_and_no_name(tmp_path: Path) -> None:
+    nifti.write(image(ball(9)), tmp_path / "a.nii.gz")
+    magic, flags, time = (tmp_path / "a.nii.gz").read_bytes()[:2], *(tmp_path / "a.nii.gz").read_bytes()[3:5]
+    assert (magic, flags, time) == (b"\x1f\x8b", 0, 0)
+
+
+def test_failure_to_write_leaves_the_former_volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.nii.gz"
+    nifti.write(image(ball(9)), path)
+    former = path.read_bytes()
+
+    def broken(*_: Any, **__: Any) -> bytes:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(nifti, "_gzip", broken)
+    with pytest.raises(OSError, match="disk full"):
+        nifti.write(image(ball(12)), path)
+    assert path.read_bytes() == former
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_real_stripped_flair_is_skull_stripped(scans: Path) -> None:
+    paths = sorted((scans / "flair-nifti/open-ms").rglob("FLAIR*brain*.nii.gz"))
+    assert [nifti.is_skull_stripped(nifti.read(path)) for path in paths] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("values", "stripped"),
+    [
+        (ball(15), True),
+        (ball(15) * -1, True),  # exact zeros outside, whatever the values inside
+        (np.maximum(ball(15), 1), False),  # air of 1
+        (ball(60), False),  # fills everything
+        (ball(4), False),  # 0.4 % of the volume: no brain
+        (np.maximum(ball(15), np.pad(np.ones((21, 12, 12), np.int16), ((0, 20), (14, 15), (14, 15)))), False),  # a neck
+        (ball(15, (20, 20, 2)), False),  # a cross section in the lowest slice
+        (np.zeros((9, 9, 9), np.int16), False),
+    ],
+)
+def test_skull_stripped_is_an_island_among_exact_zeros(values: np.ndarray, stripped: bool) -> None:
+    assert nifti.is_skull_stripped(image(values)) is stripped
+
+
+@pytest.mark.parametrize("missing", [3, 100, 354])  # of the header and one voxel
+def test_volume_that_the_disk_did_not_take_whole_is_no_volume(
+    missing: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path)[:-missing])
+    with pytest.raises(OSError, match="No space left"):
+        nifti.write(image(ball(9)), tmp_path / "a.nii.gz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_volume_is_written_without_a_look_at_the_others_of_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("the more files there were, the longer it would take")
+
+    for name in ("scandir", "listdir", "fsync"):
+        monkeypatch.setattr(os, name, never)
+    written = sitk.Image(3, 4, 5, sitk.sitkInt16)
+    nifti.write(written, tmp_path / "a.nii.gz")
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nii.gz"]
+    assert nifti.read(tmp_path / "a.nii.gz").GetSize() == (3, 4, 5)

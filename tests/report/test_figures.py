@@ -1,0 +1,112 @@
+"""Figures: a chart, a title and a sentence, of numbers that other code confirms."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import beta
+
+from flairprep.evaluation import predictions
+from flairprep.evaluation.predictions import Predictions
+from flairprep.report import figures
+from flairprep.stats import permutation
+
+RNG = np.random.default_rng(0)
+Y_TRUE = np.tile([0, 1], 12)
+Y_PROB = np.clip(0.5 + 0.2 * (Y_TRUE - 0.5) + 0.15 * RNG.normal(size=(8, 24)), 0.01, 0.99)
+CASES = np.array([f"{i:02d}" for i in range(24)])
+FOUND = Predictions(CASES, Y_TRUE, Y_PROB, CASES)
+COUNTS = {"cases": 24, "label_0": 12, "label_1": 12, "prevalence": 0.5, "nir": 0.5}
+
+
+def metrics() -> dict[str, Any]:
+    """As evaluate writes them."""
+    fixed = predictions.declared(FOUND.y_true, FOUND.declared)
+    return fixed | {"n": 24, "best_epoch": 3, "best_accuracy": 0.7, "p_selection": 0.1, "p_within": None}
+
+
+def test_the_band_is_where_the_null_of_p_selection_lies() -> None:
+    """With it, p_selection is below 0.025 where the selected accuracy lies above the band."""
+    low, high = figures.chance_band(FOUND, "val_accuracy", 999, 0)
+    p = permutation.selection_p_value(Y_TRUE, Y_PROB, metric="val_accuracy", groups=CASES, n_permutations=999, seed=0)
+    best = max(((row > 0.5) == Y_TRUE).mean() for row in Y_PROB)
+    assert 0 < low < high < 1
+    assert (low + high) / 2 > 0.5, "the best of eight epochs is better than guessing"
+    assert (best > high) <= (p <= 0.03)
+
+
+def test_the_band_of_one_epoch_is_that_of_plain_guessing() -> None:
+    one = Predictions(CASES, Y_TRUE, np.tile([0.4, 0.6], 12)[None], CASES)
+    low, high = figures.chance_band(one, "val_loss", 2000, 0)
+    assert (low + high) / 2 == pytest.approx(0.5, abs=0.05)
+    assert high - low < 0.55
+
+
+def test_the_operating_point_has_exact_intervals() -> None:
+    confusion = figures.confusion(FOUND)
+    assert np.sum(confusion) == 24
+    point = figures.operating_point(FOUND)
+    assert point is not None
+    hits = confusion[1][1]
+    assert point["tpr"] == hits / 12
+    assert point["tpr_low"] == pytest.approx(beta.ppf(0.025, hits, 12 - hits + 1))
+    assert point["tpr_high"] == pytest.approx(beta.ppf(0.975, hits + 1, 12 - hits))
+
+
+def test_with_one_label_there_is_no_operating_point_and_no_curve() -> None:
+    one = Predictions(CASES, np.ones(24, int), Y_PROB, CASES)
+    assert figures.operating_point(one) is None
+    bins = predictions.reliability(one.y_true, one.declared)
+    histogram = predictions.charts(one.y_true, one.declared)["probability"].assign(
+        probability=lambda rows: rows["probability"].astype(float)
+    )
+    numbers = metrics() | {"auc": None, "auc_low": None, "auc_high": None}
+    roc, probability, calibration = figures.declared(one, numbers, histogram, bins)
+    assert not roc.chart
+    assert "one label only" in roc.words
+    assert probability.chart
+    assert calibration.chart
+
+
+def test_the_roc_band_holds_the_curve_and_never_falls() -> None:
+    band = figures.roc_band(Y_TRUE, FOUND.declared)
+    assert (band["low"] <= band["tpr"]).all()
+    assert (band["tpr"] <= band["high"]).all()
+    assert all(band[name].is_monotonic_increasing for name in ("fpr", "tpr", "low", "high"))
+    assert band.iloc[-1][["fpr", "tpr"]].tolist() == [1, 1]
+
+
+def test_every_figure_has_a_title_a_chart_and_a_sentence() -> None:
+    balance = {"overall": COUNTS, **{f"by_{name}": [{"value": "", **COUNTS}] for name in figures.BY}}
+    split = pd.DataFrame(
+        {"case_id": CASES, "label": Y_TRUE.astype(str), "group": CASES, "fold": np.repeat(["0", "10"], 12)}
+    )
+    history = pd.DataFrame(
+        {"epoch": [1.0, 2], **{n: [0.5, 0.6] for n in ("accuracy", "val_accuracy", "loss", "val_loss")}}
+    )
+    audit = {"bars": [{"name": "geometry", "auc": 0.6, "auc_low": 0.5, "auc_high": 0.7, "p": 0.1}]}
+    table = pd.DataFrame([("sex", "F", 0.7, 0.6, 0.8), ("sex", "M", *[float("nan")] * 3)])
+    table.columns = pd.Index(["by", "value", "auc", "auc_low", "auc_high"])
+    drawn = [
+        figures.labels(balance),
+        figures.folds(split),
+        figures.bars(audit, metrics()),
+        *figures.training(history, metrics(), (0.5, 0.7)),
+        figures.groups(table),
+    ]
+    assert len({figure.name for figure in drawn}) == len(drawn)
+    for figure in drawn:
+        assert figure.title
+        assert figure.chart.startswith("<svg")
+        assert figure.words.endswith(".")
+    assert "2 folds of 12 to 12 cases" in drawn[1].words
+    assert "not given" in drawn[0].chart
+    assert "fold 10" in drawn[1].chart
+
+
+def test_where_no_group_is_large_enough_the_sentence_says_so() -> None:
+    table = pd.DataFrame({"by": ["sex"], "value": ["F"], "auc": [float("nan")], "auc_low": [0.0], "auc_high": [0.0]})
+    shown = figures.groups(table)
+    assert not shown.chart
+    assert shown.words.startswith("No group")

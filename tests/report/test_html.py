@@ -1,0 +1,76 @@
+"""Pages: texts stay texts, and nothing but the page's own script may run."""
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+from jinja2 import UndefinedError
+
+from flairprep.report import html as page
+
+
+@pytest.fixture
+def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A template of one value, in the page's clothes."""
+    for path in page.TEMPLATES.iterdir():
+        (tmp_path / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setattr(page, "TEMPLATES", tmp_path)
+    (tmp_path / "one.html").write_text(
+        '{% extends "base.html" %}{% block main %}<p title="{{ a }}">{{ a }}</p>{% endblock %}'
+    )
+    return tmp_path
+
+
+@pytest.mark.usefixtures("template")
+def test_a_text_stays_a_text() -> None:
+    html = page.render("one.html", a="<b>\"'&{{ 1 }}")
+    assert '<p title="&lt;b&gt;&#34;&#39;&amp;{{ 1 }}">&lt;b&gt;&#34;&#39;&amp;{{ 1 }}</p>' in html
+
+
+@pytest.mark.usefixtures("template")
+def test_a_value_that_is_missing_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="'a' is undefined"):
+        page.render("one.html")
+
+
+@pytest.mark.usefixtures("template")
+def test_the_script_that_may_run_is_the_pages_own() -> None:
+    html = page.render("one.html", a="")
+    (script,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in html
+    assert "default-src 'none'" in html
+
+
+def test_no_part_of_a_page_lies_elsewhere() -> None:
+    for path in page.TEMPLATES.iterdir():
+        assert not re.search(r"https?:|//[a-z]|@import|url\(", path.read_text(encoding="utf-8")), path
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        (0.0942, "0.0942"),
+        (1409.45, "1409"),
+        (-4.0, "-4"),
+        (2.6e-09, "2.6e-09"),
+        (999.96, "1000"),
+        (2e7, "2e+07"),
+    ],
+)
+def test_numbers_are_short(value: float | None, text: str) -> None:
+    assert page.number(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(None, "-"), (0.5469, "54.7 %"), (1, "100.0 %")])
+def test_shares_are_percents(value: float | None, text: str) -> None:
+    assert page.percent(value) == text
+
+
+@pytest.mark.parametrize("text", ["a b", "\"'><", "\u202e", "%41", "/../x", "ä"])
+def test_the_name_of_a_place_holds_nothing_that_ends_it(text: str) -> None:
+    assert re.fullmatch(r"[\w.~%-]+", page.anchor(text), re.ASCII)
+    assert page.anchor(text) != page.anchor(text + "_")
