@@ -25,11 +25,11 @@ os.environ.setdefault("FLAIRPREP_WORKERS", "2")
 
 from machine import header
 
-from flairprep import demo
-from flairprep.audit import near_duplicates
+from flairprep.audit import leakage, near_duplicates
+from flairprep.demo import phantom, plan, series
 from flairprep.dicom import header as headers
-from flairprep.imaging import nifti
-from flairprep.runner.pool import map_cases
+from flairprep.imaging import skull_stripping
+from flairprep.runner.map_cases import map_cases
 from flairprep.stages import audit, normalize, select_slices
 
 FLAIR = Path(__file__).resolve().parents[2] / "shared/scans/flair-nifti"
@@ -53,38 +53,38 @@ class Scan(NamedTuple):
 
 def preprocessed(image: sitk.Image, slices: int) -> Look:
     """An image as acquired through normalize and select_slices to what audit measures."""
-    stripped = nifti.is_skull_stripped(image)
+    stripped = skull_stripping.is_skull_stripped(image)
     params = select_slices.Params(count=slices, size=2 * slices, method="foreground")
     image = normalize.normalize(image, NORMALIZE, skull_stripped=stripped)
     return audit.look(select_slices.select_slices(image, params, background=NORMALIZE.background), SEEN)
 
 
-def scan(case: demo.Case, *, atlas: demo.Atlas, slices: int) -> Scan:
+def scan(case: plan.Case, *, atlas: phantom.Atlas, slices: int) -> Scan:
     """A case of the demo as `flairprep demo` writes it, without the files."""
-    patient = demo.head(atlas, case, 0.0)
-    grid = demo.grid(case, patient)
-    volume = demo.altered(case, demo.scan(case, patient, grid), grid)
+    patient = phantom.head(atlas, case, 0.0)
+    grid = phantom.grid(case, patient)
+    volume = phantom.altered(case, phantom.scan(case, patient, grid), grid)
     image = sitk.GetImageFromArray(np.clip(np.rint(volume), 0, 4095))
     image.CopyInformation(grid)
-    row = headers.columns(demo._series(case, case.rng(demo.FILES), grid))
+    row = headers.columns(series._series(case, case.rng(plan.FILES), grid))
     sizes = zip(("columns", "rows", "slices"), grid.GetSize(), strict=True)
     spacings = zip(("spacing_x", "spacing_y", "spacing_z"), grid.GetSpacing(), strict=True)
     row |= {name: f"{value:g}" for name, value in (*sizes, *spacings)} | {"plane": case.plane}
-    stripped = "yes" if nifti.is_skull_stripped(image) else "no"
+    stripped = "yes" if skull_stripping.is_skull_stripped(image) else "no"
     return Scan(row | {"skull_stripped": stripped}, preprocessed(image, slices))
 
 
 def cohort(task: tuple[int, float], *, pool: list[Scan]) -> list[tuple[str, str]]:
     """(name, verdict) of what is not clean in a cohort of SIZE cases; task: seed and the shortcut planted in it."""
     seed, shortcut = task
-    planned = demo.plan(SIZE, seed, shortcut)[:SIZE]
+    planned = plan.plan(SIZE, seed, shortcut)[:SIZE]
     scans = [pool[index] for index in np.random.default_rng(seed).permutation(len(pool))[:SIZE]]
     rows = [one.row | {"manufacturer": maker(case)} for one, case in zip(scans, planned, strict=True)]
     report = audited([case.label for case in planned], rows, [one.look for one in scans])
     return [(item["name"], item["verdict"]) for item in report["items"] if item["verdict"] in ("leak", "shortcut")]
 
 
-def maker(case: demo.Case) -> str:
+def maker(case: plan.Case) -> str:
     """The manufacturer of a case as ingest calls it."""
     dataset = Dataset()
     dataset.Manufacturer = case.manufacturer
@@ -99,7 +99,7 @@ def audited(labels: list[int], rows: list[dict[str, str]], looks: list[Look]) ->
         where = np.flatnonzero(np.array(labels) == label)
         folds[where] = np.arange(len(where)) % 5
     table = pd.DataFrame({"case_id": ids, "label": labels, "group": ids, "fold": folds})
-    table = table.assign(**dict.fromkeys(near_duplicates.IDENTITY, ids))
+    table = table.assign(**dict.fromkeys(leakage.IDENTITY, ids))
     params = audit.Params(alpha=0.05, permutations=PERMUTATIONS, seed=0)
     found, fingerprints = zip(*looks, strict=True)
     with TemporaryDirectory() as scratch:
@@ -118,12 +118,12 @@ def alike(looks: list[Look]) -> np.ndarray:
     return upper + upper.T - np.eye(len(found))
 
 
-def duplicates(copies: list[demo.Case], looks: list[Look]) -> list[tuple[str, str, bool]]:
+def duplicates(copies: list[plan.Case], looks: list[Look]) -> list[tuple[str, str, bool]]:
     """Rows of the table on near-duplicates: POOL different cases, then their copies, then four real patients."""
     found = alike(looks)
     clean = found[:POOL, :POOL]
     planted = [float(found[POOL + number, case.source]) for number, case in enumerate(copies)]
-    least = {kind: min(p for p, case in zip(planted, copies, strict=True) if case.copy is kind) for kind in demo.Copy}
+    least = {kind: min(p for p, case in zip(planted, copies, strict=True) if case.copy is kind) for kind in plan.Copy}
     kinds = ", ".join(f"{kind} {value:.3f}" for kind, value in least.items())
     right = {(POOL + number, case.source) for number, case in enumerate(copies)}
     wrong = [pair for pair in np.argwhere(np.tril(found) >= near_duplicates.NEAR).tolist() if tuple(pair) not in right]
@@ -170,8 +170,8 @@ def main() -> None:
     slices = parser.parse_args().slices
     start = time.perf_counter()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    planned = [case for case in demo.plan(POOL, 0, 0.0, COPIES) if case.fault is demo.Fault.NONE]
-    pool = list(map_cases(partial(scan, atlas=demo.load_atlas(), slices=slices), planned, "scans"))
+    planned = [case for case in plan.plan(POOL, 0, 0.0, COPIES) if case.fault is plan.Fault.NONE]
+    pool = list(map_cases(partial(scan, atlas=phantom.load_atlas(), slices=slices), planned, "scans"))
     clean, copies = pool[:POOL], planned[POOL:]
     tasks = [(seed, 0.0) for seed in range(COHORTS)] + [(seed, SHORTCUT) for seed in range(PLANTED)]
     found = list(map_cases(partial(cohort, pool=clean), tasks, "cohorts", unit="cohort"))

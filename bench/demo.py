@@ -28,7 +28,7 @@ from typing import Any
 from machine import header
 from ruamel.yaml import YAML
 
-from flairprep import demo
+from flairprep.demo import cohort as demo
 
 PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
 STAGES = ("ingest", "normalize", "select_slices", "split", "export", "train", "evaluate")

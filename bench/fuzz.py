@@ -30,7 +30,8 @@ from machine import header  # noqa: E402
 
 from flairprep.core.outcomes import Code  # noqa: E402
 from flairprep.dicom import discovery  # noqa: E402
-from flairprep.runner.pool import map_cases, workers  # noqa: E402
+from flairprep.runner.map_cases import map_cases  # noqa: E402
+from flairprep.runner.pool import workers  # noqa: E402
 from flairprep.stages import ingest  # noqa: E402
 
 SCANS = ROOT.parent / "shared/scans"

@@ -45,9 +45,9 @@ from scipy.ndimage import gaussian_filter
 
 from flairprep.core import params
 from flairprep.dataset import shards
-from flairprep.dicom import discovery
-from flairprep.imaging import nifti
-from flairprep.runner import pool
+from flairprep.dicom import discovery, survey
+from flairprep.imaging import skull_stripping
+from flairprep.runner import map_cases, pool
 from flairprep.stages import export, ingest, normalize, select_slices
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -162,9 +162,9 @@ def in_memory(case: Path, out: Path) -> bytes:
     """The record of the case's shard, and no other file."""
     pool.keep_memory()
     found = discovery.in_folder(case.name, case, "FLAIR", case.parent)
-    best, _ = discovery.choose(found, discovery.survey(found), "FLAIR")
-    image = discovery.read(best).image
-    image = normalize.normalize(image, section(normalize), skull_stripped=nifti.is_skull_stripped(image))
+    best, _ = survey.choose(found, survey.survey(found), "FLAIR")
+    image = survey.read(best).image
+    image = normalize.normalize(image, section(normalize), skull_stripped=skull_stripping.is_skull_stripped(image))
     image = select_slices.select_slices(image, section(select_slices), background=section(normalize).background)
     return shards.record(export.tensor(image), 1, case.name)
 
@@ -407,7 +407,7 @@ def two_workers(cases: list[Path], rounds: int) -> float:
         spent = {}
         for count in ("1", "2"):
             os.environ["FLAIRPREP_WORKERS"] = count
-            found = pool.map_cases(_whole_case, [*cases[:2], *many], f"{count} workers", lost=_lost)
+            found = map_cases.map_cases(_whole_case, [*cases[:2], *many], f"{count} workers", lost=_lost)
             next(found), next(found)
             start = time.perf_counter()
             list(found)

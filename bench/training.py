@@ -36,11 +36,14 @@ MANY = 192  # of those in which it reads and waits
 
 @cache
 def _ours(directory: Path, name: str) -> Any:
-    from flairprep.network import training  # with tensorflow, in the processes that measure alone
+    from flairprep.network import (
+        input_pipeline,
+        training,  # with tensorflow, in the processes that measure alone
+    )
 
     kinds: dict[str, Any] = dict.fromkeys(("skip", "norm", "norm_momentum", "dropout", "filters", "dense", "init"))
     training.seeded(0)
-    batches = training.training_batches(directory, [0], "none", batch_size=BATCH[name], seed=0)
+    batches = input_pipeline.training_batches(directory, [0], "none", batch_size=BATCH[name], seed=0)
     network = training.compiled(training.model.Params(name=name, **kinds), (*SHAPE, 1), prior=0.5, rate=1e-4)
     return network, batches
 
@@ -85,9 +88,9 @@ def _epoch(fit: Callable[[], Any], name: str) -> float:
 
 def reading(directory: Path, augment: str) -> float:
     """Cases a second from the shards on the disk to batches, shuffled; the median epoch but the first, which traces."""
-    from flairprep.network import training
+    from flairprep.network import input_pipeline
 
-    batches = training.training_batches(directory, [0], augment, batch_size=4, seed=0)
+    batches = input_pipeline.training_batches(directory, [0], augment, batch_size=4, seed=0)
     rates = []
     for _ in range(6):
         start = time.perf_counter()
@@ -105,15 +108,15 @@ def waiting(directory: Path) -> tuple[float, float]:
     Returns:
         The share, and what of it is more than as many batches take that are one and the same in memory.
     """
-    from flairprep.network import training
+    from flairprep.network import input_pipeline
 
     network, _ = _ours(directory, "resnet3d")
-    batches = training.training_batches(directory, [0], "flip_shift", batch_size=BATCH["resnet3d"], seed=0)
+    batches = input_pipeline.training_batches(directory, [0], "flip_shift", batch_size=BATCH["resnet3d"], seed=0)
     first = next(iter(batches))
     source = iter(batches.repeat(EPOCHS))
     network.train_on_batch(*first)
     waited, spent = _waited(network, source)
-    ready = training.tf.data.Dataset.from_tensors(first).repeat(EPOCHS * len(batches)).prefetch(2)
+    ready = input_pipeline.tf.data.Dataset.from_tensors(first).repeat(EPOCHS * len(batches)).prefetch(2)
     least, _ = _waited(network, iter(ready))
     return waited / spent, (waited - least) / spent
 

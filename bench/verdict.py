@@ -33,8 +33,8 @@ from scipy.stats import binom, norm
 from flairprep.evaluation import predictions
 from flairprep.experiments import comparison
 from flairprep.experiments import runs as experiments
+from flairprep.stats import bootstrap, hypothesis_tests, metrics, permutation
 from flairprep.stats import metrics as stats
-from flairprep.stats import permutation
 
 PACKAGES = ("numpy", "scipy", "statsmodels")
 PROCESSES = 2
@@ -99,7 +99,7 @@ def p_value(
 def naive(y_true: Array, y_prob: Array) -> float:
     """The exact binomial test of the most accurate epoch against the NIR, as if there had been no choice."""
     right = int(((y_prob > 0.5) == y_true).sum(axis=1).max())
-    return stats.binomial_p_value(right, len(y_true), stats.no_information_rate(y_true))
+    return hypothesis_tests.binomial_p_value(right, len(y_true), stats.no_information_rate(y_true))
 
 
 # One run of each experiment: which of its tests rejected
@@ -163,10 +163,10 @@ def settings_differ(seed: int, correlations: tuple[float, ...]) -> list[bool]:
     selected = np.split(np.concatenate([best_of(run.found) for run in runs]), len(correlations))
     given: dict[str, Any] = {"groups": np.arange(len(y_true)), "folds": np.arange(len(y_true)) // N, "seed": seed}
     p_values = [
-        stats.paired_difference(y_true, a, b, metric="accuracy", n_bootstrap=DRAWS, **given)[3]
+        bootstrap.paired_difference(y_true, a, b, metric="accuracy", n_bootstrap=DRAWS, **given)[3]
         for a, b in itertools.combinations(selected, 2)
     ]
-    return [*differ, any(differ), bool((stats.holm(np.array(p_values)) < ALPHA).any())]
+    return [*differ, any(differ), bool((hypothesis_tests.holm(np.array(p_values)) < ALPHA).any())]
 
 
 def simulated_run(name: str, setting: dict[str, Any], fold: int, y_true: Array, y_prob: Array) -> experiments.Run:
@@ -178,7 +178,7 @@ def simulated_run(name: str, setting: dict[str, Any], fold: int, y_true: Array, 
 
 def best_of(found: predictions.Predictions) -> Array:
     """(n_cases,): the probabilities of the epoch with the best accuracy."""
-    return np.asarray(found.y_prob[permutation.best_epoch(found.y_true, found.y_prob, "val_accuracy")])
+    return np.asarray(found.y_prob[metrics.best_epoch(found.y_true, found.y_prob, "val_accuracy")])
 
 
 def four_runs(seed: int, accuracy: float) -> list[bool]:

@@ -87,7 +87,9 @@ def test_heavy_packages_stay_where_they_belong(path: Path) -> None:
 
 def test_every_value_of_params_yaml_belongs_to_a_stage() -> None:
     listed = {key for stage in PIPELINE["stages"].values() for key in stage["params"] if key != EVERY}
-    assert {key.split(".")[0] for key in listed} == {*params.SWEPT, *params.SECTIONS} - {"report"}  # report reads every key
+    assert {key.split(".")[0] for key in listed} == {*params.SWEPT, *params.SECTIONS} - {
+        "report"
+    }  # report reads every key
 
 
 def test_what_reads_params_depends_on_them() -> None:

@@ -22,7 +22,7 @@ from ruamel.yaml.error import YAMLError
 from voluptuous import Invalid
 from workspace import contents
 
-from flairprep.core import console, outcomes
+from flairprep.core import console, tables
 from flairprep.core.outcomes import Code
 from flairprep.dicom import discovery
 from flairprep.stages import ingest
@@ -226,7 +226,7 @@ def test_a_killed_worker_costs_its_case_a_row_and_the_others_nothing(
     monkeypatch.setattr(ingest, "ingest", dies_on_three)
     shutil.rmtree("data/ingest")
     console.run(ingest.main, "ingest")
-    rows = outcomes.read_csv(Path("data/ingest/cases.csv")).set_index("case_id")
+    rows = tables.read_csv(Path("data/ingest/cases.csv")).set_index("case_id")
     assert rows.loc["00003", ["status", "code"]].tolist() == ["failed", Code.CRASHED]
     found, expected = contents(Path("data/ingest/volumes")), undisturbed["data/ingest"]
     assert found == {

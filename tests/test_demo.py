@@ -11,10 +11,12 @@ import pytest
 import SimpleITK as sitk
 from nilearn import datasets
 
-from flairprep import demo
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import read_csv
-from flairprep.demo import Case, Copy, Fault
+from flairprep.core.tables import read_csv
+from flairprep.demo import cohort as demo
+from flairprep.demo import phantom, plan
+from flairprep.demo.plan import Case, Copy, Fault
+from flairprep.demo.series import write_case
 
 CASES, SIGNAL, SEED = 10, 1.0, 3
 PINNED_LABELS, PINNED_MANUFACTURERS = "001111001001010", "PGTPGSSTSPTGSSP"
@@ -63,13 +65,13 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def atlas() -> demo.Atlas:
-    return demo.load_atlas()
+def atlas() -> phantom.Atlas:
+    return phantom.load_atlas()
 
 
 @pytest.fixture(scope="module")
 def planned() -> list[Case]:
-    return demo.plan(CASES, SEED)
+    return plan.plan(CASES, SEED)
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +87,10 @@ def test_same_arguments_same_bytes_with_any_number_of_workers(out: Path, tmp_pat
     assert _hashes(_make(tmp_path / "again", workers=1)) == _hashes(out)
 
 
-def test_another_seed_another_cohort(out: Path, atlas: demo.Atlas, tmp_path: Path, planned: list[Case]) -> None:
-    assert demo.plan(CASES, SEED + 1) != [replace(case, seed=SEED + 1) for case in planned]
+def test_another_seed_another_cohort(out: Path, atlas: phantom.Atlas, tmp_path: Path, planned: list[Case]) -> None:
+    assert plan.plan(CASES, SEED + 1) != [replace(case, seed=SEED + 1) for case in planned]
     other = replace(planned[0], seed=SEED + 1)
-    demo._write_case(atlas, tmp_path, SIGNAL, other)
+    write_case(atlas, tmp_path, SIGNAL, other)
     assert not set(_hashes(tmp_path).values()) & set(_hashes(out / "train").values())
 
 
@@ -108,15 +110,15 @@ def test_layout_and_labels(out: Path, cohort: list[Series]) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_sound_cases_alone_have_some_of_each_kind(seed: int) -> None:
-    sound = demo.plan(CASES, seed)[:CASES]
-    assert {case.plane for case in sound} == set(demo.PLANES)
-    assert {case.manufacturer for case in sound} == set(demo.MANUFACTURERS)
+    sound = plan.plan(CASES, seed)[:CASES]
+    assert {case.plane for case in sound} == set(phantom.PLANES)
+    assert {case.manufacturer for case in sound} == set(plan.MANUFACTURERS)
     for kind in ("volumetric", "stripped", "rescaled", "label"):
         assert {getattr(case, kind) for case in sound} == {False, True}
 
 
 def test_prevalence_is_near_52_percent() -> None:
-    assert sum(case.label for case in demo.plan(80, 0)[:80]) == 42
+    assert sum(case.label for case in plan.plan(80, 0)[:80]) == 42
 
 
 def test_faults(cohort: list[Series], planned: list[Case]) -> None:
@@ -154,7 +156,7 @@ def test_names_and_instance_numbers_are_in_no_spatial_order(cohort: list[Series]
 def test_acquisitions_vary(cohort: list[Series]) -> None:
     first = [series.datasets[0] for series in cohort]
     assert {series.case.plane for series in cohort} == {"axial", "sagittal", "coronal"}
-    assert {dataset.Manufacturer for dataset in first} == set(demo.MANUFACTURERS)
+    assert {dataset.Manufacturer for dataset in first} == set(plan.MANUFACTURERS)
     assert {dataset.MRAcquisitionType for dataset in first} == {"2D", "3D"}
     assert {dataset.PixelRepresentation for dataset in first} == {0, 1}
     assert {float(dataset.MagneticFieldStrength) for dataset in first} == {1.5, 3.0}
@@ -193,7 +195,7 @@ def test_background_is_zero_where_stripped_and_noise_where_not(cohort: list[Seri
 
 
 @pytest.mark.parametrize("plane", ["axial", "sagittal", "coronal"])
-def test_tumour_lies_where_dicom_says(cohort: list[Series], atlas: demo.Atlas, plane: str) -> None:
+def test_tumour_lies_where_dicom_says(cohort: list[Series], atlas: phantom.Atlas, plane: str) -> None:
     series = next(s for s in cohort if s.case.plane == plane and s.case.fault is Fault.NONE)
     reader = sitk.ImageSeriesReader()
     reader.SetImageIO("GDCMImageIO")
@@ -202,12 +204,12 @@ def test_tumour_lies_where_dicom_says(cohort: list[Series], atlas: demo.Atlas, p
     voxels = sitk.GetArrayViewFromImage(image)
     middle = np.argwhere(voxels > 0.9 * voxels.max()).mean(axis=0)[::-1]
     found = np.array(image.TransformContinuousIndexToPhysicalPoint(middle.tolist()))
-    expected = demo.head(atlas, series.case, SIGNAL).centre
+    expected = phantom.head(atlas, series.case, SIGNAL).centre
     assert np.linalg.norm(found - expected) < 5
     assert abs(expected[0]) > 5  # else left and right could not be told apart
 
 
-def test_left_stays_left(atlas: demo.Atlas) -> None:
+def test_left_stays_left(atlas: phantom.Atlas) -> None:
     """nilearn's RAS and the atlas's LPS agree at places off every axis of symmetry."""
     grey = datasets.load_mni152_gm_template(resolution=2)
     white = datasets.load_mni152_wm_template(resolution=2)
@@ -215,33 +217,35 @@ def test_left_stays_left(atlas: demo.Atlas) -> None:
         index = np.rint(np.linalg.inv(grey.affine) @ [right, front, top, 1]).astype(int)[:3]
         p_grey, p_white = grey.get_fdata()[tuple(index)], white.get_fdata()[tuple(index)]
         total = max(p_grey + p_white, 1)
-        intensity = (demo.GREY * p_grey + demo.WHITE * p_white + demo.FLUID * (total - p_grey - p_white)) / total
+        intensity = (
+            phantom.GREY * p_grey + phantom.WHITE * p_white + phantom.FLUID * (total - p_grey - p_white)
+        ) / total
         seen = atlas.image[atlas.image.TransformPhysicalPointToIndex((-right, -front, top))]
         assert seen[0] == pytest.approx(intensity, rel=1e-5)
 
 
 def test_without_plants_the_cohort_is_what_it_was() -> None:
-    planned = demo.plan(CASES, SEED)
-    assert planned == demo.plan(CASES, SEED, 0.0, 0)
+    planned = plan.plan(CASES, SEED)
+    assert planned == plan.plan(CASES, SEED, 0.0, 0)
     assert "".join(str(case.label) for case in planned) == PINNED_LABELS
     assert "".join(case.manufacturer[0] for case in planned) == PINNED_MANUFACTURERS
-    drawn = [float(planned[3].rng(purpose).uniform()) for purpose in (demo.ANATOMY, demo.FILES)]
+    drawn = [float(planned[3].rng(purpose).uniform()) for purpose in (plan.ANATOMY, plan.FILES)]
     assert drawn == pytest.approx(PINNED_DRAWS)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.8, 1.0])
 def test_a_shortcut_is_the_share_of_cases_whose_manufacturer_is_the_labels_own(share: float) -> None:
-    planned, plain = demo.plan(1000, SEED, share), demo.plan(1000, SEED)
-    own = [case.manufacturer == demo.MANUFACTURERS[case.label] for case in planned]
+    planned, plain = plan.plan(1000, SEED, share), plan.plan(1000, SEED)
+    own = [case.manufacturer == plan.MANUFACTURERS[case.label] for case in planned]
     assert np.mean(own) == pytest.approx(share + (1 - share) / 4, abs=0.04)
     others = [case.manufacturer for case, is_own in zip(planned, own, strict=True) if not is_own]
-    assert set(others) == (set(demo.MANUFACTURERS) if share < 1 else set())
+    assert set(others) == (set(plan.MANUFACTURERS) if share < 1 else set())
     for case, other in zip(planned, plain, strict=True):
         assert replace(case, manufacturer=other.manufacturer) == other  # nothing else changes
 
 
 def test_duplicates_follow_the_others_and_every_second_one_is_exact() -> None:
-    planned, plain = demo.plan(20, SEED, 0.0, 8), demo.plan(20, SEED)
+    planned, plain = plan.plan(20, SEED, 0.0, 8), plan.plan(20, SEED)
     copies = planned[len(plain) :]
     assert planned[: len(plain)] == plain
     assert [case.copy for case in copies] == [*(Copy.EXACT, Copy.NOISY, Copy.EXACT, Copy.MIRRORED)] * 2
@@ -254,11 +258,11 @@ def test_duplicates_follow_the_others_and_every_second_one_is_exact() -> None:
 
 
 @pytest.mark.parametrize("kind", list(Copy))
-def test_a_duplicate_has_its_sources_image_and_ids_of_its_own(tmp_path: Path, atlas: demo.Atlas, kind: Copy) -> None:
-    source = next(case for case in demo.plan(CASES, SEED) if case.stripped)
+def test_a_duplicate_has_its_sources_image_and_ids_of_its_own(tmp_path: Path, atlas: phantom.Atlas, kind: Copy) -> None:
+    source = next(case for case in plan.plan(CASES, SEED) if case.stripped)
     copy = replace(source, index=90, copy=kind, source=source.index)
     for case in (source, copy):
-        demo._write_case(atlas, tmp_path, SIGNAL, case)
+        write_case(atlas, tmp_path, SIGNAL, case)
     one, other = _read(tmp_path, source), _read(tmp_path, copy)
     for keyword in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPInstanceUID"):
         assert not {d[keyword].value for d in one.datasets} & {d[keyword].value for d in other.datasets}
@@ -278,27 +282,27 @@ def test_a_duplicate_has_its_sources_image_and_ids_of_its_own(tmp_path: Path, at
 
 
 def test_full_signal_separates_the_classes() -> None:
-    drawn = np.array([[demo.tumour(np.random.default_rng(i), label, 1) for label in (0, 1)] for i in range(50)])
+    drawn = np.array([[phantom.tumour(np.random.default_rng(i), label, 1) for label in (0, 1)] for i in range(50)])
     (radius_0, bright_0), (radius_1, bright_1) = drawn[:, 0].T, drawn[:, 1].T
     assert radius_0.max() + 3 < radius_1.min()
     assert 2 * bright_0.max() < bright_1.min()
 
 
-def test_without_signal_the_label_changes_nothing(atlas: demo.Atlas, planned: list[Case]) -> None:
+def test_without_signal_the_label_changes_nothing(atlas: phantom.Atlas, planned: list[Case]) -> None:
     for i in range(50):
-        assert demo.tumour(np.random.default_rng(i), 0, 0) == demo.tumour(np.random.default_rng(i), 1, 0)
-    heads = [demo.head(atlas, replace(planned[0], label=label), 0) for label in (0, 1)]
+        assert phantom.tumour(np.random.default_rng(i), 0, 0) == phantom.tumour(np.random.default_rng(i), 1, 0)
+    heads = [phantom.head(atlas, replace(planned[0], label=label), 0) for label in (0, 1)]
     volumes = [sitk.GetArrayViewFromImage(head.image) for head in heads]
     np.testing.assert_array_equal(*volumes)
 
 
-def test_the_label_changes_nothing_but_the_tumour(atlas: demo.Atlas, planned: list[Case]) -> None:
+def test_the_label_changes_nothing_but_the_tumour(atlas: phantom.Atlas, planned: list[Case]) -> None:
     cases = [replace(planned[0], label=label) for label in (0, 1)]
-    heads = [demo.head(atlas, case, 1) for case in cases]
+    heads = [phantom.head(atlas, case, 1) for case in cases]
     np.testing.assert_array_equal(heads[0].centre, heads[1].centre)
-    grids = [demo.grid(case, head) for case, head in zip(cases, heads, strict=True)]
+    grids = [phantom.grid(case, head) for case, head in zip(cases, heads, strict=True)]
     assert grids[0].IsSameImageGeometryAs(grids[1], 0.0, 0.0)
-    volumes = [demo.scan(case, head, grids[0]) for case, head in zip(cases, heads, strict=True)]
+    volumes = [phantom.scan(case, head, grids[0]) for case, head in zip(cases, heads, strict=True)]
     changed = np.argwhere(np.abs(volumes[1] - volumes[0]) > 1e-3)[:, ::-1]
     points = [grids[0].TransformIndexToPhysicalPoint(index) for index in changed.tolist()]
     assert 0 < np.linalg.norm(np.array(points) - heads[0].centre, axis=1).max() < 50
@@ -343,12 +347,12 @@ def test_refuses_to_touch_existing_data(tmp_path: Path, name: str) -> None:
 
 
 def test_an_interrupted_run_leaves_nothing_that_looks_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, atlas: demo.Atlas
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, atlas: phantom.Atlas
 ) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(demo, "load_atlas", lambda: atlas)
+    monkeypatch.setattr(phantom, "load_atlas", lambda: atlas)
     monkeypatch.setattr(demo, "map_cases", stop)
     with pytest.raises(KeyboardInterrupt):
         demo.make(tmp_path, cases=CASES, signal=SIGNAL, seed=SEED)

@@ -13,7 +13,7 @@ import pytest
 from flairprep.core.outcomes import Code, Status
 from flairprep.dicom import discovery
 from flairprep.imaging import nifti
-from flairprep.runner.pool import map_cases
+from flairprep.runner.map_cases import map_cases
 from flairprep.stages import ingest
 
 FILES, SEED = 200, 0

@@ -19,13 +19,13 @@ import pytest
 from workspace import contents, in_this_process, write_params
 
 from flairprep.cohort import case_ids
-from flairprep.core import outcomes as cases
+from flairprep.core import tables
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError, Code
 from flairprep.dicom import discovery
 from flairprep.dicom import header as headers
 from flairprep.dicom import volume as dicom
-from flairprep.runner import code_version, pool, result_cache
+from flairprep.runner import code_version, map_cases, result_cache
 from flairprep.stages import export, ingest, normalize, select_slices
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -340,7 +340,7 @@ def test_two_runs_at_once_give_the_bytes_of_one_and_leave_a_sound_store(
 @pytest.fixture
 def workers(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on with worker processes."""
-    monkeypatch.setattr(result_cache, "run_cases", pool.run_cases)
+    monkeypatch.setattr(result_cache, "run_cases", map_cases.run_cases)
 
 
 def test_workers_find_what_this_process_kept_and_the_other_way_round(
@@ -437,7 +437,7 @@ def test_of_an_export_the_headers_of_new_and_changed_folders_are_read(
 def test_workers_find_the_cases_of_an_export(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     _, cases = read()
     shutil.rmtree(os.environ["FLAIRPREP_CACHE"])
-    monkeypatch.setattr(result_cache, "run_cases", pool.run_cases)
+    monkeypatch.setattr(result_cache, "run_cases", map_cases.run_cases)
     assert read() == (set(), cases)  # by workers, whose reading is not noted
     monkeypatch.setattr(result_cache, "run_cases", in_this_process)
     assert read() == (set(), cases)  # from the store
@@ -504,7 +504,7 @@ def test_a_lost_case_is_not_kept_and_a_failed_one_is(
     with monkeypatch.context() as patch:
         patch.setattr(ingest, "ingest", dies_at_three)
         ingest.main()
-    rows = cases.read_csv(Path("data/ingest/cases.csv")).set_index("case_id")
+    rows = tables.read_csv(Path("data/ingest/cases.csv")).set_index("case_id")
     assert rows.loc[[GOOD[3], FEW], "code"].tolist() == [Code.CRASHED, Code.TOO_FEW_SLICES]
     assert run()["ingest"] == 1
     assert outs() == expected

@@ -32,8 +32,9 @@ from pydicom.uid import (
 )
 from workspace import PARAMS
 
-from flairprep.core.outcomes import CaseError, Code, read_csv
+from flairprep.core.outcomes import CaseError, Code
 from flairprep.core.params import load
+from flairprep.core.tables import read_csv
 from flairprep.dicom import discovery
 from flairprep.dicom.classify import SEQUENCES
 from flairprep.dicom.volume import Series, read_series

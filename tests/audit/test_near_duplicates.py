@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from flairprep.audit import near_duplicates
+from flairprep.audit import leakage, near_duplicates
 
 SHAPE = (28, 40, 40)
 
@@ -45,12 +45,12 @@ def test_a_shared_patient_is_a_leak_across_folds_only(seed: int) -> None:
     for a, b in combinations(rows.itertuples(), 2):
         if a.patient == b.patient and a.fold != b.fold:
             expected |= {a.case_id, b.case_id}
-    found = near_duplicates.shared(rows, "patient")
+    found = leakage.shared(rows, "patient")
     assert (found.verdict, found.cases) == ("leak" if expected else "clean", tuple(sorted(expected)))
 
 
 def test_one_value_in_all_cases_says_nothing() -> None:
-    found = near_duplicates.shared(table(["00000"] * 4, [0, 0, 1, 1]), "patient")
+    found = leakage.shared(table(["00000"] * 4, [0, 0, 1, 1]), "patient")
     assert (found.verdict, found.cases) == ("not testable", ())
 
 

@@ -14,10 +14,10 @@ from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict, permuta
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from flairprep.audit import shortcuts
+from flairprep.audit import association, shortcuts, strata
 from flairprep.audit.shortcuts import Cohort
 from flairprep.core.errors import FlairprepError
-from flairprep.stats import metrics
+from flairprep.stats import hypothesis_tests, intervals
 
 B = 4000
 
@@ -55,7 +55,7 @@ def examine(of: Cohort, fields: dict[str, Any], **changes: Any) -> tuple[dict[st
     ],
 )
 def test_text_is_numbers_only_where_all_of_it_is(values: list[str], expected: list[float] | None) -> None:
-    found = shortcuts.column(values)
+    found = association.column(values)
     if expected is None:
         assert found.tolist() == values
     else:
@@ -64,7 +64,7 @@ def test_text_is_numbers_only_where_all_of_it_is(values: list[str], expected: li
 
 def test_gaps_among_numbers_are_a_column_of_their_own() -> None:
     table = pd.DataFrame({"echo_time": ["90", "", "110"], "sex": ["M", "", "F"], "rows": ["1", "2", "3"]})
-    found = shortcuts.columns(table)
+    found = association.columns(table)
     assert list(found) == ["echo_time", "echo_time given", "sex", "rows"]
     assert found["echo_time given"].tolist() == ["yes", "no", "yes"]
 
@@ -73,7 +73,7 @@ def test_gaps_among_numbers_are_a_column_of_their_own() -> None:
 def test_two_categories_have_the_p_of_fishers_exact_test(counts: tuple[int, int, int, int]) -> None:
     values = np.repeat(["a", "a", "b", "b"], counts)
     labels = np.repeat([0, 1, 0, 1], counts)
-    found = shortcuts.association(values, shortcuts.labelings(labels, np.arange(len(labels)), B, 0))
+    found = association.association(values, association.labelings(labels, np.arange(len(labels)), B, 0))
     table = np.reshape(counts, (2, 2))
     assert found.effect == pytest.approx(contingency.association(table, "cramer"))
     # chi^2 orders the tables of equal margins as their distance from expectation does; Fisher's orders them by their
@@ -86,7 +86,7 @@ def test_two_categories_have_the_p_of_fishers_exact_test(counts: tuple[int, int,
 def test_cramers_v_of_many_categories_is_scipys(seed: int) -> None:
     rng = np.random.default_rng(seed)
     values, labels = rng.choice(["ge", "philips", "siemens", ""], 80), rng.integers(0, 2, 80)
-    found = shortcuts.association(values, shortcuts.labelings(labels, np.arange(80), B, 0))
+    found = association.association(values, association.labelings(labels, np.arange(80), B, 0))
     table = pd.crosstab(values, labels).to_numpy()
     assert (found.measure, found.effect) == ("cramers_v", pytest.approx(contingency.association(table, "cramer")))
     exact = contingency.chi2_contingency(table, correction=False).pvalue
@@ -102,9 +102,9 @@ def test_numbers_have_the_auc_of_scikit_learn_and_the_p_of_mann_and_whitney(ties
     values = values.round(0) if ties else values
     gaps = values.copy()
     gaps[:6] = np.nan  # what is not given does not count
-    found = shortcuts.association(gaps, shortcuts.labelings(labels, np.arange(50), B, 0))
+    found = association.association(gaps, association.labelings(labels, np.arange(50), B, 0))
     assert (found.measure, found.effect) == ("auc", pytest.approx(roc_auc_score(labels[6:], values[6:])))
-    whole = shortcuts.association(values, shortcuts.labelings(labels, np.arange(50), B, 0))
+    whole = association.association(values, association.labelings(labels, np.arange(50), B, 0))
     expected = mannwhitneyu(values[labels == 1], values[labels == 0], method="auto" if ties else "exact").pvalue
     assert whole.p == pytest.approx(expected, abs=0.04)
 
@@ -112,7 +112,7 @@ def test_numbers_have_the_auc_of_scikit_learn_and_the_p_of_mann_and_whitney(ties
 def test_labelings_keep_patients_together_and_stay_within_a_fold() -> None:
     groups, labels = np.repeat(np.arange(20), 2), np.repeat(np.arange(20) % 2, 2)
     folds = np.repeat(np.arange(20) // 4 % 5, 2)
-    found = shortcuts.labelings(labels, groups, 200, 0, folds)
+    found = association.labelings(labels, groups, 200, 0, folds)
     np.testing.assert_array_equal(found[:, 0], labels)
     np.testing.assert_array_equal(found[::2], found[1::2])
     for fold in range(5):
@@ -125,8 +125,8 @@ def test_scores_are_those_of_scikit_learns_cross_validation_for_every_labeling()
     features = rng.normal(size=(60, 4)) * [1, 10, 100, 1]
     features[::7, 1] = np.nan
     features[:, 3] = 0
-    labelings = shortcuts.labelings(of.labels, of.groups, 5, 0, of.folds)
-    found = shortcuts.out_of_fold(features, of.folds, labelings)
+    labelings = association.labelings(of.labels, of.groups, 5, 0, of.folds)
+    found = association.out_of_fold(features, of.folds, labelings)
     model = make_pipeline(SimpleImputer(strategy="median"), StandardScaler(), Ridge(alpha=4))
     for place in range(6):
         split = LeaveOneGroupOut()
@@ -138,54 +138,54 @@ def test_auc_within_folds_is_the_mean_over_folds_weighted_by_pairs() -> None:
     rng = np.random.default_rng(3)
     folds, labels, scores = rng.integers(0, 4, 70), rng.integers(0, 2, 70), rng.normal(size=70).round(1)
     pairs = [(labels[folds == fold], scores[folds == fold]) for fold in range(4)]
-    found = shortcuts.fold_auc(scores[:, None], labels[:, None], folds)
-    assert found[0] == pytest.approx(metrics.pooled_auc(pairs)[0])
-    assert shortcuts.fold_auc(scores[:, None], np.ones((70, 1)), folds) == 0.5  # no pair
+    found = association.fold_auc(scores[:, None], labels[:, None], folds)
+    assert found[0] == pytest.approx(intervals.pooled_auc(pairs)[0])
+    assert association.fold_auc(scores[:, None], np.ones((70, 1)), folds) == 0.5  # no pair
 
 
 @pytest.mark.parametrize("signal", [0.0, 0.45])
 def test_p_of_a_classifier_is_that_of_scikit_learns_permutation_test(signal: float) -> None:
     of, rng = cohort(), np.random.default_rng(4)
     features = rng.normal(size=(60, 3)) + signal * of.labels[:, None]
-    labelings = shortcuts.labelings(of.labels, of.groups, 999, 0, of.folds)
-    areas = shortcuts.fold_auc(shortcuts.out_of_fold(features, of.folds, labelings), labelings, of.folds)
+    labelings = association.labelings(of.labels, of.groups, 999, 0, of.folds)
+    areas = association.fold_auc(association.out_of_fold(features, of.folds, labelings), labelings, of.folds)
     model = make_pipeline(StandardScaler(), RidgeClassifier(alpha=3))  # least squares on -1 and 1: the same order
     score, _, expected = permutation_test_score(
         model, features, of.labels, groups=of.folds, cv=LeaveOneGroupOut(), n_permutations=199, scoring="roc_auc"
     )  # it shuffles within groups, which are the folds here
     assert areas[0] == pytest.approx(score)
-    assert shortcuts.p_value(areas) == pytest.approx(expected, abs=0.1)
+    assert association.p_value(areas) == pytest.approx(expected, abs=0.1)
 
 
 def test_thirds_are_taken_in_each_fold_and_gaps_are_a_stratum() -> None:
     scores = np.array([1, 2, 3, 101, 102, 103, np.nan])
-    assert shortcuts.thirds(scores, np.array([0, 0, 0, 1, 1, 1, 1])) == (*("low", "middle", "high") * 2, "none")
+    assert strata.thirds(scores, np.array([0, 0, 0, 1, 1, 1, 1])) == (*("low", "middle", "high") * 2, "none")
 
 
 def test_strata_are_categories_few_numbers_or_thirds_and_rare_categories_are_one() -> None:
-    assert shortcuts.strata(np.array(["a"] * 3 + ["b"] * 3 + ["c", "d"]), 2) == (*"aaabbb", "other", "other")
-    assert shortcuts.strata(np.array(["", "M", "", "M"]), 2) == ("none", "M", "none", "M")
-    assert shortcuts.strata(np.array([1.5, 3.0, 1.5, 3.0]), 2) == ("1.5", "3", "1.5", "3")
-    assert Counter(shortcuts.strata(np.arange(30.0), 2)) == {"low": 10, "middle": 10, "high": 10}
+    assert strata.strata(np.array(["a"] * 3 + ["b"] * 3 + ["c", "d"]), 2) == (*"aaabbb", "other", "other")
+    assert strata.strata(np.array(["", "M", "", "M"]), 2) == ("none", "M", "none", "M")
+    assert strata.strata(np.array([1.5, 3.0, 1.5, 3.0]), 2) == ("1.5", "3", "1.5", "3")
+    assert Counter(strata.strata(np.arange(30.0), 2)) == {"low": 10, "middle": 10, "high": 10}
 
 
 def test_strata_are_crossed_only_while_there_is_something_to_permute() -> None:
     labels, folds = np.arange(32) % 2, np.arange(32) // 16
     maker, sex = tuple("ab"[index // 4 % 2] for index in range(32)), tuple("mf"[index // 2 % 2] for index in range(32))
     alone = tuple(str(index) for index in range(32))
-    joined, used = shortcuts.combine({"maker": maker, "alone": alone, "sex": sex}, labels, folds)
+    joined, used = strata.combine({"maker": maker, "alone": alone, "sex": sex}, labels, folds)
     assert used == ["maker", "sex"]
     assert joined[:5] == ["maker: a; sex: m"] * 2 + ["maker: a; sex: f"] * 2 + ["maker: b; sex: m"]
-    assert shortcuts.permutable(joined, labels, folds) == 32
-    assert shortcuts.permutable(alone, labels, folds) == 0
-    assert shortcuts.combine({"alone": alone}, labels, folds)[1] == ["alone"]  # the first one always
-    assert shortcuts.combine({}, labels, folds) == ([], [])
+    assert strata.permutable(joined, labels, folds) == 32
+    assert strata.permutable(alone, labels, folds) == 0
+    assert strata.combine({"alone": alone}, labels, folds)[1] == ["alone"]  # the first one always
+    assert strata.combine({}, labels, folds) == ([], [])
 
 
 def test_the_cases_told_are_those_whose_stratum_has_more_of_their_label() -> None:
     labels = np.array([1, 1, 0, 0, 0, 1])
-    assert shortcuts.told(["a", "a", "a", "b", "b", "b"], labels).tolist() == [True, True, False, True, True, False]
-    assert not shortcuts.told(["a"] * 6, labels).any()
+    assert strata.told(["a", "a", "a", "b", "b", "b"], labels).tolist() == [True, True, False, True, True, False]
+    assert not strata.told(["a"] * 6, labels).any()
 
 
 def test_a_planted_field_is_a_shortcut_with_its_cases_and_strata() -> None:
@@ -264,13 +264,13 @@ def test_what_counts_is_the_number_of_patients_and_of_permutations() -> None:
 @pytest.mark.parametrize(("two_sided", "ways"), [(True, 2), (False, 1)])
 def test_the_smallest_p_is_the_share_of_the_labelings_that_say_the_same(two_sided: bool, ways: int) -> None:
     labels = np.array([0, 1, 0, 1, 0, 1])
-    everywhere = shortcuts.labelings(labels, np.arange(6), B, 0)
-    assert shortcuts.least_p(everywhere, two_sided=two_sided) == pytest.approx(ways / 20, abs=0.02)
-    within = shortcuts.labelings(labels, np.arange(6), B, 0, np.array([0, 0, 1, 1, 2, 2]))
-    assert shortcuts.least_p(within, two_sided=two_sided) == pytest.approx(ways / 8, abs=0.02)
-    assert shortcuts.least_p(everywhere[[0, 2, 4]], two_sided=two_sided) == 1  # one label: nothing to read
+    everywhere = association.labelings(labels, np.arange(6), B, 0)
+    assert association.least_p(everywhere, two_sided=two_sided) == pytest.approx(ways / 20, abs=0.02)
+    within = association.labelings(labels, np.arange(6), B, 0, np.array([0, 0, 1, 1, 2, 2]))
+    assert association.least_p(within, two_sided=two_sided) == pytest.approx(ways / 8, abs=0.02)
+    assert association.least_p(everywhere[[0, 2, 4]], two_sided=two_sided) == 1  # one label: nothing to read
     values = np.array(["a", "b"] * 3)
-    assert shortcuts.association(values, everywhere).p == shortcuts.association(values, everywhere).least
+    assert association.association(values, everywhere).p == association.association(values, everywhere).least
 
 
 def test_a_clean_field_says_only_that_nothing_was_shown() -> None:
@@ -300,8 +300,8 @@ def test_two_scans_a_patient_count_once() -> None:
     groups = np.repeat(np.arange(16), 2)
     labels = np.repeat(np.arange(16) % 2, 2)
     sex = np.repeat(np.where((np.arange(16) % 2 == 1) ^ (np.arange(16) % 4 == 3), "F", "M"), 2)
-    p_groups = shortcuts.association(sex, shortcuts.labelings(labels, groups, B, 0)).p
-    p_cases = shortcuts.association(sex, shortcuts.labelings(labels, np.arange(32), B, 0)).p
+    p_groups = association.association(sex, association.labelings(labels, groups, B, 0)).p
+    p_cases = association.association(sex, association.labelings(labels, np.arange(32), B, 0)).p
     once = pd.crosstab(sex[::2], labels[::2]).to_numpy()
     assert p_groups == pytest.approx(fisher_exact(once).pvalue, abs=0.03)
     assert p_cases < p_groups / 4
@@ -312,7 +312,7 @@ def test_holm_counts_every_test() -> None:
     fields = {f"field_{index}": rng.normal(size=60) for index in range(9)}
     found, _, _ = examine(of, fields)
     p = np.array([one.p for one in found.values()])
-    np.testing.assert_allclose([one.p_holm for one in found.values()], metrics.holm(p))
+    np.testing.assert_allclose([one.p_holm for one in found.values()], hypothesis_tests.holm(p))
     assert len(p) == 10
 
 

@@ -11,7 +11,7 @@ import phantoms
 import pytest
 from workspace import PARAMS
 
-from flairprep.cli import main
+from flairprep.cli import check, main
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_ready_project_passes(project: Path, capsys: pytest.CaptureFixture[str
     ],
 )
 def test_an_unknown_key_of_an_override_is_named(project: Path, override: str, words: list[str]) -> None:
-    (fault,) = main.check([override])
+    (fault,) = check.check([override])
     assert all(word in fault for word in words)
 
 
@@ -69,19 +69,19 @@ def test_an_unknown_key_of_an_override_is_named(project: Path, override: str, wo
 )
 def test_a_fault_of_params_is_named_with_its_key_and_value(project: Path, old: str, new: str, words: list[str]) -> None:
     replace(project / "params.yaml", old, new)
-    faults = "\n".join(main.check())
+    faults = "\n".join(check.check())
     assert all(word in faults for word in words), faults
 
 
 def test_ids_that_lost_their_zeros_are_explained(project: Path) -> None:
     replace(project / "data/raw/train_labels.csv", "00001", "1")
-    assert "leading zeros" in "\n".join(main.check())
+    assert "leading zeros" in "\n".join(check.check())
 
 
 def test_what_a_queue_would_not_see_is_named_with_its_remedy(project: Path) -> None:
     (project / "data/raw/train.dvc").unlink()
     subprocess.run(["git", "rm", "-q", "--cached", "data/raw/train_labels.csv"], check=True)
-    scans, table = main.check()
+    scans, table = check.check()
     assert scans.startswith("data/raw/train: ")
     assert scans.endswith("run: dvc add data/raw/train")
     assert table.startswith("data/raw/train_labels.csv: ")
@@ -91,7 +91,7 @@ def test_what_a_queue_would_not_see_is_named_with_its_remedy(project: Path) -> N
 def test_missing_data_is_named(project: Path) -> None:
     shutil.rmtree(project / "data/raw/train")
     (project / "data/raw/train_labels.csv").unlink()
-    faults = "\n".join(main.check())
+    faults = "\n".join(check.check())
     assert "ingest.dicom_dir" in faults
     assert "labels.table" in faults
 
@@ -174,23 +174,23 @@ def test_key_without_a_raw_folder_is_refused(project: Path, capsys: pytest.Captu
 
 def test_check_names_the_key_that_an_export_needs(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     export(project)
-    faults = main.check()
+    faults = check.check()
     assert [fault for fault in faults if "flairprep key" in fault]
     main.main(["key"])
-    (fault,) = main.check()  # the labels know folders only
+    (fault,) = check.check()  # the labels know folders only
     assert "none of its cases" in fault
     replace(project / "data/raw/train_labels.csv", "00001", "phantom")  # the patient id of the headers
-    assert main.check() == []
+    assert check.check() == []
 
 
 def test_check_names_a_damaged_key(project: Path) -> None:
     (export(project) / "flairprep.key").write_text("abc")
-    assert "flairprep.key: not a key of 64 hexadecimal digits" in "\n".join(main.check())
+    assert "flairprep.key: not a key of 64 hexadecimal digits" in "\n".join(check.check())
 
 
 def test_check_names_a_folder_that_is_no_safe_name(project: Path) -> None:
     (project / "data/raw/train/a\nb").mkdir()
-    faults = main.check()
+    faults = check.check()
     assert [fault for fault in faults if fault.startswith("data/raw/train: the case id 'a\\nb' holds a control")]
     assert all(fault.isprintable() for fault in faults)
 
@@ -201,7 +201,7 @@ def test_check_changes_nothing(project: Path) -> None:
         return {str(path): path.lstat().st_mtime_ns for path in paths}
 
     before = listing()
-    main.check()
+    check.check()
     assert listing() == before
 
 

@@ -10,20 +10,8 @@ import pandas as pd
 import pytest
 
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import (
-    OUTCOME_COLUMNS,
-    CaseError,
-    Code,
-    Outcome,
-    Status,
-    failure,
-    passed_on,
-    read_csv,
-    read_rows,
-    table,
-    write_csv,
-    write_rows,
-)
+from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, Code, Outcome, Status, failure, passed_on, table
+from flairprep.core.tables import read_csv, read_rows, write_csv, write_rows
 
 
 def test_table_is_sorted_and_what_a_case_lacks_is_empty() -> None:

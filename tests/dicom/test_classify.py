@@ -13,8 +13,9 @@ from pydicom.sequence import Sequence as Items
 
 from flairprep.core.outcomes import CaseError, Code
 from flairprep.dicom import header as headers
-from flairprep.dicom.classify import SEQUENCES, Candidate, choose, group, recognise, verdict
+from flairprep.dicom.classify import SEQUENCES, recognise
 from flairprep.dicom.header import Header
+from flairprep.dicom.series import Candidate, choose, group, verdict
 
 SE, IR, GR, EP = ("SE",), ("SE", "IR"), ("GR",), ("EP", "SE")
 MP = ("GR", "IR")  # a gradient echo behind an inversion

@@ -20,8 +20,9 @@ from workspace import contents, write_params
 from flairprep.cli import main
 from flairprep.core import console
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import CaseError, read_csv
-from flairprep.dicom import discovery
+from flairprep.core.outcomes import CaseError
+from flairprep.core.tables import read_csv
+from flairprep.dicom import discovery, survey
 from flairprep.runner import result_cache
 from flairprep.stages import balance, ingest, split
 
@@ -343,8 +344,8 @@ def test_file_that_ends_anywhere_in_its_header_is_not_another_series() -> None:
     for length in range(140, whole.index(b"\xe0\x7f\x10\x00")):
         paths[-1].write_bytes(whole[:length])
         with pytest.raises(CaseError):  # noqa: PT012
-            best, _ = discovery.choose(case, discovery.survey(case), "FLAIR")
-            discovery.read(best)
+            best, _ = survey.choose(case, survey.survey(case), "FLAIR")
+            survey.read(best)
 
 
 def test_series_that_was_chosen_and_fails_is_not_said_to_be_read() -> None:

@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 from workspace import volume
 
-from flairprep.dicom.stacking import oriented
+from flairprep.imaging.orientation import oriented
 
 AXES = [
     np.array(signs)[:, None] * np.eye(3)[list(order)]

@@ -31,11 +31,13 @@ from pydicom.uid import (
 )
 
 from flairprep.core.outcomes import CaseError, Code
+from flairprep.dicom import elements, reading
 from flairprep.dicom import header as headers
 from flairprep.dicom.header import age_band
-from flairprep.dicom.stacking import Frame, plane_of, stack
+from flairprep.dicom.stacking import Frame, stack
 from flairprep.dicom.volume import read_series, read_surveyed
 from flairprep.imaging import nifti
+from flairprep.imaging.orientation import plane_of
 
 OBLIQUE = (0.8, 0.6, 0.0, 0.0, 0.0, -1.0)
 
@@ -664,7 +666,7 @@ def test_decimals_are_what_pydicom_reads(implicit: bool, text: bytes) -> None:
     tag = Tag("EchoTime")
     dataset = Dataset()
     dataset[tag] = RawDataElement(tag, None if implicit else "DS", len(text), text, 0, implicit, True)
-    found = headers.value(dataset, "EchoTime")
+    found = elements.value(dataset, "EchoTime")
     assert (found or None) == (dataset.EchoTime or None)
 
 
@@ -672,12 +674,12 @@ def test_values_read_quickly_are_those_of_pydicom() -> None:
     """Over every element of pydicom's own files whose kind of value is not left to pydicom."""
 
     def plain(values: object) -> list[str]:
-        return [str(float(v)) if isinstance(v, (int, float)) else str(v) for v in headers._values(values)]
+        return [str(float(v)) if isinstance(v, (int, float)) else str(v) for v in elements.values_of(values)]
 
     compared: Counter[str] = Counter()
     for path in sorted((Path(pydicom.__file__).parent / "data/test_files").rglob("*.dcm")):
         try:
-            ours, theirs = headers.read(path, pixels=False), headers.read(path, pixels=False)
+            ours, theirs = reading.read(path, pixels=False), reading.read(path, pixels=False)
         except CaseError:
             continue
         if ours is None or theirs is None:
@@ -687,7 +689,7 @@ def test_values_read_quickly_are_those_of_pydicom() -> None:
             if keyword and tag_for_keyword(keyword) == tag and isinstance(item, RawDataElement) and item.VR != "SQ":
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # of values that break the standard
-                    found, expected = headers.value(ours, keyword), theirs[tag].value
+                    found, expected = elements.value(ours, keyword), theirs[tag].value
                 if not isinstance(expected, bytes):
                     assert plain(found) == plain(expected), (path.name, keyword)
                     compared[str(item.VR)] += 1
@@ -700,10 +702,10 @@ def test_words_are_what_pydicom_reads(kind: str, stored: bytes) -> None:
     tag = Tag({"CS": "ImageType", "LO": "PatientID", "SH": "StationName", "UI": "StudyInstanceUID"}[kind])
     dataset = Dataset()
     dataset[tag] = RawDataElement(tag, kind, len(stored), stored, 0, False, True)
-    found = headers._values(headers.value(dataset, keyword_for_tag(tag)))
+    found = elements.values_of(elements.value(dataset, keyword_for_tag(tag)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert found == [str(value) for value in headers._values(dataset[tag].value)]
+        assert found == [str(value) for value in elements.values_of(dataset[tag].value)]
 
 
 @pytest.mark.parametrize("bits", [16, 12])

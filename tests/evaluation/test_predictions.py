@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from flairprep.core.errors import FlairprepError
 from flairprep.evaluation import predictions
 from flairprep.evaluation.predictions import Predictions
-from flairprep.stats import metrics
+from flairprep.stats import intervals
 
 
 def made(y_true: list[int], y_prob: list[list[float]]) -> Predictions:
@@ -79,8 +79,8 @@ def test_perfect_scans_of_a_few_patients_have_the_intervals_of_so_many_patients(
     y_true, groups = np.repeat([0, 1, 0, 1, 0, 1], 3), np.repeat(np.arange(6), 3)
     y_prob = 0.2 + 0.6 * y_true
     found = predictions.declared(y_true, y_prob, groups)
-    assert (found["accuracy_low"], found["accuracy_high"]) == metrics.clopper_pearson(6, 6)
-    assert (found["auc_low"], found["auc_high"]) == metrics.auc_interval(y_true[::3], y_prob[::3])
+    assert (found["accuracy_low"], found["accuracy_high"]) == intervals.clopper_pearson(6, 6)
+    assert (found["auc_low"], found["auc_high"]) == intervals.auc_interval(y_true[::3], y_prob[::3])
     assert found["p_nir"] == pytest.approx(0.5**6)
 
 

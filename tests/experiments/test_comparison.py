@@ -22,12 +22,12 @@ from workspace import PARAMS
 from flairprep.core import params
 from flairprep.core.errors import FlairprepError
 from flairprep.evaluation.predictions import Predictions
-from flairprep.experiments import comparison, screening, summary
+from flairprep.experiments import comparison, inference, screening, settings, summary
 from flairprep.experiments import runs as experiments
 from flairprep.experiments.runs import Run
 from flairprep.report import charts, html
+from flairprep.stats import bootstrap, hypothesis_tests, intervals, permutation, power
 from flairprep.stats import metrics as stats
-from flairprep.stats import permutation
 
 FOLDS, PER_FOLD, EPOCHS = 5, 40, 6
 Y_TRUE = np.arange(FOLDS * PER_FOLD) % 2
@@ -114,7 +114,7 @@ def test_the_measures_of_several_seeds_are_averaged_and_never_their_probabilitie
 
 def test_a_run_made_twice_counts_once() -> None:
     a = made("a", 0.7)
-    assert len(comparison.declared_of([a, made("again", 0.6)])) == PER_FOLD
+    assert len(settings.declared_of([a, made("again", 0.6)])) == PER_FOLD
 
 
 def test_numbers_of_a_setting_over_folds_are_those_of_stats_on_all_its_cases() -> None:
@@ -122,9 +122,9 @@ def test_numbers_of_a_setting_over_folds_are_those_of_stats_on_all_its_cases() -
     (setting,) = compared(*runs)["settings"]
     y_true, y_prob = (np.concatenate([getattr(run.found, what) for run in runs]) for what in ("y_true", "declared"))
     assert setting["accuracy"] == pytest.approx(stats.accuracy(y_true, y_prob))
-    assert setting["auc"] == pytest.approx(stats.pooled_auc([(r.found.y_true, r.found.declared) for r in runs])[0])
+    assert setting["auc"] == pytest.approx(intervals.pooled_auc([(r.found.y_true, r.found.declared) for r in runs])[0])
     assert setting["accuracy_low"] < setting["accuracy"] < setting["accuracy_high"]
-    exact = stats.clopper_pearson(round(setting["accuracy"] * 200), 200)
+    exact = intervals.clopper_pearson(round(setting["accuracy"] * 200), 200)
     assert (setting["accuracy_low"], setting["accuracy_high"]) == pytest.approx(exact, abs=0.02)
     assert setting["nir"] == 0.5
     best = max(stats.accuracy(run.found.y_true, row) for run in runs for row in run.found.y_prob)
@@ -134,7 +134,7 @@ def test_numbers_of_a_setting_over_folds_are_those_of_stats_on_all_its_cases() -
 def test_all_right_has_an_exact_interval() -> None:
     (setting,) = compared(made("a", 1.0))["settings"]
     assert (setting["accuracy"], setting["accuracy_high"]) == (1, 1)
-    assert setting["accuracy_low"] == pytest.approx(stats.clopper_pearson(PER_FOLD, PER_FOLD)[0])
+    assert setting["accuracy_low"] == pytest.approx(intervals.clopper_pearson(PER_FOLD, PER_FOLD)[0])
     assert setting["auc_low"] < 1
 
 
@@ -179,7 +179,7 @@ def test_the_p_of_one_fold_is_the_joint_one() -> None:
 
 def test_nothing_learned_says_what_so_many_cases_can_show() -> None:
     said = text(compared(made("a", lr=1e-5), made("b", lr=2e-5)))
-    least = stats.detectable_accuracy(PER_FOLD, 0.5, 0.05 / 2)
+    least = power.detectable_accuracy(PER_FOLD, 0.5, 0.05 / 2)
     assert (
         "Nothing was learned, as far as can be told: the smallest p, corrected for all 2 runs and their epochs," in said
     )
@@ -189,28 +189,28 @@ def test_nothing_learned_says_what_so_many_cases_can_show() -> None:
 def test_what_cases_can_show_allows_for_folds_and_for_other_runs_of_a_fold() -> None:
     folds = [made(f"a{fold}", 0.5, fold) for fold in range(FOLDS)]
     (setting,) = compared(*folds)["settings"]
-    assert setting["learnable"] == pytest.approx(stats.detectable_accuracy(round(200 / 1.8), 0.5))
+    assert setting["learnable"] == pytest.approx(power.detectable_accuracy(round(200 / 1.8), 0.5))
     seeds = [made(f"s{seed}", 0.5, seed=seed) for seed in range(3)]
     (setting,) = compared(*seeds)["settings"]
-    assert setting["learnable"] == pytest.approx(stats.detectable_accuracy(PER_FOLD, 0.5, 0.05 / 3))
+    assert setting["learnable"] == pytest.approx(power.detectable_accuracy(PER_FOLD, 0.5, 0.05 / 3))
     found = compared(made("a", lr=1e-5), made("b", 0.5, 1, lr=2e-5))
-    assert found["settings"][0]["learnable"] == pytest.approx(stats.detectable_accuracy(PER_FOLD, 0.5, 0.05 / 2))
+    assert found["settings"][0]["learnable"] == pytest.approx(power.detectable_accuracy(PER_FOLD, 0.5, 0.05 / 2))
 
 
 def test_a_little_in_every_fold_is_more_than_in_one() -> None:
     single = [compared(made(f"a{fold}", 0.65, fold))["settings"][0]["p_selection"] for fold in range(FOLDS)]
     together = compared(*(made(f"a{fold}", 0.65, fold) for fold in range(FOLDS)))["settings"][0]["p_selection"]
     assert together < 0.6 * min(single)
-    assert together == pytest.approx(comparison.stouffer(single, FOLDS), abs=0.01)
+    assert together == pytest.approx(inference.stouffer(single, FOLDS), abs=0.01)
 
 
 def test_stouffer_with_correlated_folds_has_its_level() -> None:
     rng = np.random.default_rng(0)
     z = rng.multivariate_normal(np.zeros(5), 0.8 * np.eye(5) + 0.2, 4000)
-    p = [comparison.stouffer(row, 5) for row in norm.sf(z)]
+    p = [inference.stouffer(row, 5) for row in norm.sf(z)]
     assert np.mean(np.array(p) < 0.05) == pytest.approx(0.05, abs=0.012)
-    assert comparison.stouffer([0.03], 5) == 0.03
-    assert comparison.stouffer([1.0, 0.001], 5) < 1
+    assert inference.stouffer([0.03], 5) == 0.03
+    assert inference.stouffer([1.0, 0.001], 5) < 1
 
 
 def test_settings_with_other_folds_cost_a_correction() -> None:
@@ -282,20 +282,20 @@ def test_a_pair_is_the_difference_of_declared_predictions_with_mcnemars_p() -> N
     assert (pair["a"], pair["b"], pair["cases"]) == ("lr=1e-05", "lr=0.0001", PER_FOLD)
     right = [(run.found.declared > 0.5) == run.found.y_true for run in (a, b)]
     assert pair["accuracy"]["estimate"] == pytest.approx(0.4)
-    assert pair["accuracy"]["p"] == pytest.approx(stats.mcnemar_p_value(*right))
+    assert pair["accuracy"]["p"] == pytest.approx(hypothesis_tests.mcnemar_p_value(*right))
     assert pair["accuracy"]["low"] > 0
     assert pair["discordant"] == np.mean(right[0] != right[1])
     assert pair["differ"] == ["accuracy", "auc"]
     assert pair["accuracy"]["nadeau_bengio"] is None
     tests = [pair["accuracy"], pair["auc"]]
-    np.testing.assert_allclose([t["p_holm"] for t in tests], stats.holm(np.array([t["p"] for t in tests])))
+    np.testing.assert_allclose([t["p_holm"] for t in tests], hypothesis_tests.holm(np.array([t["p"] for t in tests])))
 
 
 def test_several_folds_are_worth_less_than_independent_cases() -> None:
     runs = [[made(f"{name}{fold}", right, fold, lr=lr) for fold in range(FOLDS)] for name, right, lr in TWO]
     (pair,) = compared(*runs[0], *runs[1])["pairs"]
     right = [np.concatenate([(r.found.declared > 0.5) == r.found.y_true for r in of]) for of in runs]
-    plain = stats.mcnemar_p_value(*right)
+    plain = hypothesis_tests.mcnemar_p_value(*right)
     assert pair["accuracy"]["p"] == pytest.approx(2 * norm.sf(norm.isf(plain / 2) / np.sqrt(1.8)))
     assert plain < pair["accuracy"]["p"]
 
@@ -306,10 +306,10 @@ TWO = (("a", 0.55, 1e-5), ("b", 0.7, 1e-4))
 def test_the_interval_of_a_difference_over_folds_is_as_much_wider_as_its_p_is_larger() -> None:
     runs = [[made(f"{name}{fold}", right, fold, lr=lr) for fold in range(FOLDS)] for name, right, lr in TWO]
     (pair,) = compared(*runs[0], *runs[1])["pairs"]
-    rows = comparison.paired(*map(comparison.declared_of, runs))
+    rows = inference.paired(*map(settings.declared_of, runs))
     names = ("label", "probability_a", "probability_b")
     for metric in comparison.METRICS:
-        estimate, low, high, _ = stats.paired_difference(
+        estimate, low, high, _ = bootstrap.paired_difference(
             *(rows[name].to_numpy() for name in names),
             groups=rows["group"].to_numpy(),
             folds=rows["fold"].to_numpy(),
@@ -335,7 +335,7 @@ def test_seeds_that_both_have_are_paired_and_their_differences_averaged() -> Non
     assert pair["cases"] == PER_FOLD
     assert pair["accuracy"]["estimate"] == pytest.approx(0.25)
     right = {run.name: (run.found.declared > 0.5) == run.found.y_true for run in [*a, *b]}
-    p = [stats.mcnemar_p_value(right[f"a{seed}"], right[f"b{seed}"]) for seed in (0, 1)]
+    p = [hypothesis_tests.mcnemar_p_value(right[f"a{seed}"], right[f"b{seed}"]) for seed in (0, 1)]
     assert pair["accuracy"]["p"] == pytest.approx(min(1, 2 * np.mean(p)))
 
 
@@ -352,8 +352,8 @@ def test_without_a_seed_in_common_the_order_counts_or_the_first_and_it_says_so(
 
 
 def test_a_p_that_so_few_cases_do_not_have_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = stats.paired_difference
-    monkeypatch.setattr(stats, "paired_difference", lambda *a, **k: (*plain(*a, **k)[:3], float("nan")))
+    plain = bootstrap.paired_difference
+    monkeypatch.setattr(bootstrap, "paired_difference", lambda *a, **k: (*plain(*a, **k)[:3], float("nan")))
     found = compared(made("a", 0.5, lr=1e-5), made("b", 0.9, lr=1e-4))
     assert found["pairs"][0]["differ"] == ["accuracy"]
     assert "Too few cases for a p: auc of lr=1e-05 and lr=0.0001." in text(found)
@@ -363,8 +363,8 @@ def test_a_p_that_so_few_cases_do_not_have_is_said(monkeypatch: pytest.MonkeyPat
 def test_two_scans_of_a_patient_take_the_draws_of_patients() -> None:
     a, b = made("a", 0.5, scans=2, lr=1e-5), made("b", 0.9, scans=2, lr=1e-4)
     (pair,) = compared(a, b)["pairs"]
-    rows = comparison.paired(comparison.declared_of([a]), comparison.declared_of([b]))
-    drawn = stats.paired_difference(
+    rows = inference.paired(settings.declared_of([a]), settings.declared_of([b]))
+    drawn = bootstrap.paired_difference(
         *(rows[name].to_numpy() for name in ("label", "probability_a", "probability_b")),
         groups=rows["group"].to_numpy(),
         metric="accuracy",
@@ -385,7 +385,7 @@ def test_ten_folds_of_two_splits_must_convince_nadeau_and_bengio_too() -> None:
         stats.accuracy(b.found.y_true, b.found.declared) - stats.accuracy(a.found.y_true, a.found.declared)
         for a, b in zip(runs[:10], runs[10:], strict=True)
     ]
-    numbers = stats.nadeau_bengio(np.array(differences), test_share=0.2)
+    numbers = hypothesis_tests.nadeau_bengio(np.array(differences), test_share=0.2)
     assert list(pair["accuracy"]["nadeau_bengio"].values()) == pytest.approx(list(numbers))
     assert pair["accuracy"]["p"] >= numbers[3]
     assert pair["cases"] == 200
@@ -418,7 +418,7 @@ def test_equal_predictions_do_not_differ() -> None:
 def test_the_sentences_say_what_n_could_show_and_what_would_settle_it() -> None:
     found = compared(made("a", 0.55, lr=1e-5), made("b", 0.65, lr=1e-4))
     (pair,) = found["pairs"]
-    least = stats.detectable_difference(PER_FOLD, pair["discordant"], 0.025)
+    least = power.detectable_difference(PER_FOLD, pair["discordant"], 0.025)
     assert pair["detectable"] == pytest.approx(least)
     said = text(found)
     assert "Nothing shows that the settings differ" in said
@@ -430,7 +430,7 @@ def test_the_sentences_say_what_n_could_show_and_what_would_settle_it() -> None:
 def test_the_cases_needed_are_those_that_mcnemar_takes() -> None:
     needed = comparison.cases_needed(0.1, 0.3, 0.05)
     assert needed is not None
-    assert stats.detectable_difference(needed, 0.3, 0.05) == pytest.approx(0.1, abs=0.006)
+    assert power.detectable_difference(needed, 0.3, 0.05) == pytest.approx(0.1, abs=0.006)
     assert comparison.cases_needed(0, 0.3, 0.05) is None
 
 
@@ -446,8 +446,8 @@ def test_settings_without_signal_differ_seldom(runs: int) -> None:
             run = made(f"{number}", lr=float(number + 1))
             y_prob = np.repeat(y_prob, 1 if number % 2 else EPOCHS, axis=0)
             made_.append(replace(run, found=replace(run.found, y_prob=y_prob)))
-        grouped = comparison.by_setting(made_, ["lr"])
-        rows = [comparison.declared_of(of) for _, of in grouped]
+        grouped = settings.by_setting(made_, ["lr"])
+        rows = [settings.declared_of(of) for _, of in grouped]
         differ += any(pair["differ"] for pair in comparison.differences(grouped, rows, 0.05, 0))
     assert differ <= 4  # P(X > 4) is 0.7 % at 0.05
 
@@ -498,14 +498,14 @@ def test_main_effects_of_the_plan_are_found_and_compared_with_the_noise() -> Non
 
 def test_what_is_no_design_has_no_main_effects() -> None:
     four = [{"a": a, "b": b} for a in (0, 1) for b in (0, 1)]
-    assert comparison.orthogonal(four) is None, "a grid is compared in pairs"
+    assert screening.orthogonal(four) is None, "a grid is compared in pairs"
     every = [dict(zip("abcde", levels, strict=True)) for levels in product((0, 1), repeat=5)]
-    columns = comparison.orthogonal(every)
+    columns = screening.orthogonal(every)
     assert columns is not None
     assert columns["a"] == [-1] * 16 + [1] * 16
-    assert comparison.orthogonal(every[:-2]) is None
-    assert comparison.orthogonal([{"a": a} for a in range(4)]) is None
-    assert comparison.orthogonal(screening.settings()[1:]) is None
+    assert screening.orthogonal(every[:-2]) is None
+    assert screening.orthogonal([{"a": a} for a in range(4)]) is None
+    assert screening.orthogonal(screening.settings()[1:]) is None
 
 
 def test_a_grid_and_a_fifth_setting_are_compared_in_pairs() -> None:
@@ -567,9 +567,9 @@ def test_a_test_fold_is_corrected_and_its_best_marked() -> None:
     a, b, c = (made(name, lr=lr) for name, lr in (("a", 1e-5), ("b", 5e-5), ("c", 1e-4)))
     found = compared(with_test(a, 0.75), with_test(b, 0.5), c)
     first, second, third = found["settings"]
-    p = [stats.binomial_p_value(k, PER_FOLD, 0.5) for k in (30, 20)]
+    p = [hypothesis_tests.binomial_p_value(k, PER_FOLD, 0.5) for k in (30, 20)]
     assert (first["test_accuracy"], first["test_p"], second["test_p"]) == pytest.approx((0.75, *p))
-    assert [first["test_p_holm"], second["test_p_holm"]] == pytest.approx(stats.holm(np.array(p)).tolist())
+    assert [first["test_p_holm"], second["test_p_holm"]] == pytest.approx(hypothesis_tests.holm(np.array(p)).tolist())
     assert [s["selected_on_test"] for s in found["settings"]] == [True, False, False]
     assert third["test_accuracy"] is third["test_p_holm"] is None
     assert "corrected for 2 settings (the best of several: selected on the test fold)." in text(found)
@@ -593,13 +593,13 @@ def test_other_data_are_left_out_with_the_reason() -> None:
             *(("a", "x", "y", "5"), ("b", "x", "y", "5"), ("c", "z", "y", "5"), ("d", "x", "w", "3")),
         )
     ]
-    kept, others = comparison.same_cohort(runs)
+    kept, others = settings.same_cohort(runs)
     assert [run.name for run in kept] == ["a", "b"]
     assert others == {
         "c": "other data/ingest: never pooled or compared with these",
         "d": "other labels, split.folds: never pooled or compared with these",
     }
-    kept, others = comparison.same_cohort([*runs, replace(runs[2], name="workspace")])
+    kept, others = settings.same_cohort([*runs, replace(runs[2], name="workspace")])
     assert [run.name for run in kept] == ["c", "workspace"]
 
 
@@ -608,11 +608,11 @@ def test_runs_of_another_split_with_the_same_seed_are_left_out() -> None:
         replace(made(name, split_seed=split_seed), split=split)
         for name, split_seed, split in (("a", 0, "x"), ("b", 0, "x"), ("c", 0, "y"), ("d", 1, "z"))
     ]
-    kept, others = comparison.same_cohort(runs)
+    kept, others = settings.same_cohort(runs)
     assert [run.name for run in kept] == ["a", "b", "d"]
     assert list(others) == ["c"]
     assert others["c"].startswith("other data/split than the other runs of split seed 0: never pooled")
-    kept, others = comparison.same_cohort([*runs, replace(runs[2], name="workspace")])
+    kept, others = settings.same_cohort([*runs, replace(runs[2], name="workspace")])
     assert [run.name for run in kept] == ["c", "d", "workspace"]
 
 

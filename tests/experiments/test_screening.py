@@ -10,7 +10,7 @@ from workspace import PARAMS, write_params
 
 from flairprep.core import params
 from flairprep.experiments import screening
-from flairprep.experiments.comparison import orthogonal
+from flairprep.experiments.screening import orthogonal
 from flairprep.network import train_config
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from flairprep.imaging import nifti
+from flairprep.imaging import nifti, skull_stripping
 
 
 def image(values: np.ndarray) -> sitk.Image:
@@ -84,7 +84,7 @@ def test_failure_to_write_leaves_the_former_volume(tmp_path: Path, monkeypatch: 
 
 def test_real_stripped_flair_is_skull_stripped(scans: Path) -> None:
     paths = sorted((scans / "flair-nifti/open-ms").rglob("FLAIR*brain*.nii.gz"))
-    assert [nifti.is_skull_stripped(nifti.read(path)) for path in paths] == [True] * 3
+    assert [skull_stripping.is_skull_stripped(nifti.read(path)) for path in paths] == [True] * 3
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_real_stripped_flair_is_skull_stripped(scans: Path) -> None:
     ],
 )
 def test_skull_stripped_is_an_island_among_exact_zeros(values: np.ndarray, stripped: bool) -> None:
-    assert nifti.is_skull_stripped(image(values)) is stripped
+    assert skull_stripping.is_skull_stripped(image(values)) is stripped
 
 
 @pytest.mark.parametrize("missing", [3, 100, 354])  # of the header and one voxel

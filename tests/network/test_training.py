@@ -10,7 +10,8 @@ import tensorflow as tf
 from exports import brain, write_export
 
 from flairprep.dataset import tf_data
-from flairprep.network import model, training
+from flairprep.network import input_pipeline, model, training
+from flairprep.sanity.trial import Trial, multiply_adds
 
 EXPORT = Path("data/export")
 LABELS = {0: "0110100", 1: "00101011", 2: "100010"}  # fold -> the labels of its cases
@@ -58,7 +59,7 @@ def numbered(edge: int = 20) -> np.ndarray:
 
 def drawn(kind: str, count: int) -> list[np.ndarray]:
     volume = tf.constant(numbered())
-    return [training.augmented(volume, np.array([seed, 7]), kind).numpy() for seed in range(count)]
+    return [input_pipeline.augmented(volume, np.array([seed, 7]), kind).numpy() for seed in range(count)]
 
 
 def moved(volume: np.ndarray, by: tuple[int, ...]) -> np.ndarray:
@@ -106,7 +107,7 @@ def test_a_shift_moves_by_up_to_6_voxels_each_way_and_fills_with_the_corner(kind
 
 def batches(folds: list[int], seed: int, epochs: int, augment: str) -> list[list[tuple[np.ndarray, np.ndarray]]]:
     """`epochs` passes over the batches of a run with `seed`."""
-    dataset = training.training_batches(EXPORT, folds, augment, batch_size=4, seed=seed)
+    dataset = input_pipeline.training_batches(EXPORT, folds, augment, batch_size=4, seed=seed)
     return [list(dataset.as_numpy_iterator()) for _ in range(epochs)]
 
 
@@ -127,7 +128,7 @@ def test_an_epoch_has_every_training_case_once_with_its_label(project: Path) -> 
 
 
 def test_whole_batches_leave_other_cases_out_in_every_epoch(project: Path) -> None:
-    dataset = training.training_batches(EXPORT, [1, 2], "none", batch_size=4, seed=0, whole=True)
+    dataset = input_pipeline.training_batches(EXPORT, [1, 2], "none", batch_size=4, seed=0, whole=True)
     epochs = [list(dataset.as_numpy_iterator()) for _ in range(4)]
     assert [[len(labels) for _, labels in epoch] for epoch in epochs] == [[4, 4, 4]] * 4
     assert dataset.cardinality() == 3
@@ -192,7 +193,7 @@ def batch(size: int = 4) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_a_trial_starts_again_from_the_same_weights_dropout_and_optimizer() -> None:
-    trial = training.Trial(network, 3)
+    trial = Trial(network, 3)
     start = trial.weights()
     runs = []
     for _ in range(2):
@@ -207,7 +208,7 @@ def test_a_trial_starts_again_from_the_same_weights_dropout_and_optimizer() -> N
 
 def test_a_step_of_a_trial_is_a_step_of_keras() -> None:
     images, labels = batch()
-    trial = training.Trial(lambda: network(dropout=0.0), 3)
+    trial = Trial(lambda: network(dropout=0.0), 3)
     training.seeded(3)
     reference = network(dropout=0.0)
     for _ in range(3):
@@ -220,7 +221,7 @@ def test_a_step_of_a_trial_is_a_step_of_keras() -> None:
 
 
 def test_the_rate_of_a_step_is_the_one_given() -> None:
-    trial = training.Trial(network, 0)
+    trial = Trial(network, 0)
     before = trial.weights()
     trial.step(*batch(), 0.0)
     assert all(np.array_equal(before[path], weights) for path, weights in trial.weights().items())
@@ -230,7 +231,7 @@ def test_the_rate_of_a_step_is_the_one_given() -> None:
 
 
 def test_the_weights_of_a_trial_are_without_averages_and_seeds() -> None:
-    paths = training.Trial(network, 0).weights()
+    paths = Trial(network, 0).weights()
     assert sum("gamma" in path for path in paths) == 3  # two convolutions and the projection of the shortcut
     assert not [path for path in paths if "moving" in path or "seed" in path]
 
@@ -243,11 +244,11 @@ def test_cases_are_coupled_where_the_network_mixes_a_batch() -> None:
         whole.compile(keras.optimizers.Adam(1e-2), loss="binary_crossentropy", jit_compile=False)
         return whole
 
-    assert training.Trial(network, 0).coupling(batch()[0]) == 0
-    assert training.Trial(mixing, 0).coupling(batch()[0]) > 0
+    assert Trial(network, 0).coupling(batch()[0]) == 0
+    assert Trial(mixing, 0).coupling(batch()[0]) > 0
 
 
 def test_multiply_adds_are_those_of_the_convolutions_and_dense_layers() -> None:
     """By hand: halved to 4 x 6 x 6, then to 2 x 3 x 3 by the first convolution."""
     expected = 18 * (27 * 1 * 4 + 27 * 4 * 4 + 1 * 4) + 8 * 1
-    assert training.multiply_adds(network()) == expected
+    assert multiply_adds(network()) == expected

@@ -36,7 +36,8 @@ from workspace import contents, write_params
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError, Code
 from flairprep.runner import cluster
-from flairprep.runner.pool import AHEAD, map_cases
+from flairprep.runner.map_cases import map_cases
+from flairprep.runner.pool import AHEAD
 
 distributed = pytest.importorskip("distributed", reason="needs dask.distributed: pip install 'flairprep[dask]'")
 

@@ -17,7 +17,8 @@ import pytest
 
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError, Code
-from flairprep.runner.pool import AHEAD, map_cases, run_cases, workers
+from flairprep.runner.map_cases import map_cases, run_cases
+from flairprep.runner.pool import AHEAD, workers
 
 LATE = 30.0  # s of patience for what must not hang
 

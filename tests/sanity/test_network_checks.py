@@ -11,8 +11,11 @@ from scipy.special import expit, logit
 from sklearn.metrics import log_loss
 
 from flairprep.network import model, training
-from flairprep.sanity import network_checks
-from flairprep.sanity.network_checks import Budget, Check, Look
+from flairprep.sanity import network_checks, tensor_checks
+from flairprep.sanity.check import Check
+from flairprep.sanity.network_checks import Budget
+from flairprep.sanity.tensor_checks import Look
+from flairprep.sanity.trial import Trial
 
 SHAPE = (16, 32, 32)
 
@@ -34,11 +37,11 @@ def cohort(n: int = 20, **changed: Any) -> list[np.ndarray]:
 
 def looked(images: list[np.ndarray]) -> list[Look]:
     """Labels in turn, two cases of each fold."""
-    return [network_checks.look(image, n % 2, f"{n:05d}", n // 2 % 5) for n, image in enumerate(images)]
+    return [tensor_checks.look(image, n % 2, f"{n:05d}", n // 2 % 5) for n, image in enumerate(images)]
 
 
 def border(cases: list[Look]) -> Check:
-    return network_checks.border(cases, [case.case_id for case in cases], 0)
+    return tensor_checks.border(cases, [case.case_id for case in cases], 0)
 
 
 # The tensors
@@ -48,9 +51,9 @@ def test_sound_cases_pass_every_check_of_the_tensors() -> None:
     cases = looked(cohort())
     split = pd.DataFrame([{"case_id": c.case_id, "label": str(c.label), "fold": str(c.fold)} for c in cases])
     found = [
-        *(check(cases) for check in (network_checks.finite, network_checks.clipping, network_checks.used_range)),
-        *(check(cases) for check in (network_checks.slices, network_checks.duplicates, network_checks.orientation)),
-        *(network_checks.labels(cases, split), border(cases)),
+        *(check(cases) for check in (tensor_checks.finite, tensor_checks.clipping, tensor_checks.used_range)),
+        *(check(cases) for check in (tensor_checks.slices, tensor_checks.duplicates, tensor_checks.orientation)),
+        *(tensor_checks.labels(cases, split), border(cases)),
     ]
     assert [check.verdict for check in found] == ["pass"] * len(found)
 
@@ -59,7 +62,7 @@ def test_sound_cases_pass_every_check_of_the_tensors() -> None:
 def test_what_is_no_number_fails(value: float) -> None:
     images = cohort(4)
     images[2][8, 16, 16] = value
-    found = network_checks.finite(looked(images))
+    found = tensor_checks.finite(looked(images))
     assert (found.verdict, found.value) == ("fail", 1)
     assert "00002" in found.text
 
@@ -68,16 +71,16 @@ def test_a_window_made_for_ct_saturates() -> None:
     """[-1000, 400] mapped to [0, 1], as the tutorial's loader does, on FLAIR values up to 1000."""
     raw = [np.where(image > -4, 400 + 150 * image.astype(float), 0) for image in cohort(6)]
     windowed = [((np.clip(image, -1000, 400) + 1000) / 1400).astype(np.float16) for image in raw]
-    found = network_checks.clipping(looked(windowed))
+    found = tensor_checks.clipping(looked(windowed))
     assert found.verdict == "fail"
     assert found.value == pytest.approx(np.mean([(i >= 400).sum() / (i != 0).sum() for i in raw]), abs=0.01)
-    assert network_checks.clipping(looked([image.astype(np.float16) for image in raw])).verdict == "pass"
+    assert tensor_checks.clipping(looked([image.astype(np.float16) for image in raw])).verdict == "pass"
 
 
 def test_one_case_at_its_limit_is_warned_of() -> None:
     images = cohort(20)
     images[3] = np.where(images[3] > 1, np.float16(1), images[3])
-    found = network_checks.clipping(looked(images))
+    found = tensor_checks.clipping(looked(images))
     assert found.verdict == "warn"
     assert "case 00003" in found.text
 
@@ -86,7 +89,7 @@ def test_an_extreme_voxel_that_stretches_the_range_is_warned_of() -> None:
     images = cohort(4)
     for image in images:
         image[8, 16, 16] = 1000
-    found = network_checks.used_range(looked(images))
+    found = tensor_checks.used_range(looked(images))
     assert found.verdict == "warn"
     assert found.value is not None
     assert found.value < 0.02
@@ -95,16 +98,16 @@ def test_an_extreme_voxel_that_stretches_the_range_is_warned_of() -> None:
 def test_zeroed_and_partly_empty_volumes_are_found() -> None:
     images = cohort(6)
     images[1] = np.zeros_like(images[1])
-    found = network_checks.slices(looked(images))
+    found = tensor_checks.slices(looked(images))
     assert (found.verdict, found.value) == ("fail", 1)
     images = cohort(6)
     images[1][8] = -4
-    found = network_checks.slices(looked(images))
+    found = tensor_checks.slices(looked(images))
     assert (found.verdict, found.value) == ("warn", 1)
     assert "00001" in found.text
     padded = cohort(6)
     padded[0][:3] = -4
-    assert network_checks.slices(looked(padded)).verdict == "pass"
+    assert tensor_checks.slices(looked(padded)).verdict == "pass"
 
 
 @pytest.mark.parametrize(("copy", "verdict"), [(1, "fail"), (3, "fail"), (10, "warn")])
@@ -112,7 +115,7 @@ def test_equal_tensors_fail_in_two_folds_or_with_two_labels(copy: int, verdict: 
     """Case 0 lies in fold 0 with label 0; case 1 has the other label, case 10 has its fold and label."""
     images = cohort(12)
     images[copy] = images[0]
-    found = network_checks.duplicates(looked(images))
+    found = tensor_checks.duplicates(looked(images))
     assert (found.verdict, found.value) == (verdict, 2)
     assert f"{copy:05d}" in found.text
 
@@ -123,21 +126,21 @@ def test_equal_tensors_fail_in_two_folds_or_with_two_labels(copy: int, verdict: 
 def test_a_case_that_lies_otherwise_is_found(turn: Any) -> None:
     images = cohort()
     images[4] = np.ascontiguousarray(turn(images[4]))
-    found = network_checks.orientation(looked(images))
+    found = tensor_checks.orientation(looked(images))
     assert found.verdict == "warn"
     assert "case 00004" in found.text
     images[5:8] = [np.ascontiguousarray(turn(image)) for image in images[5:8]]
-    assert network_checks.orientation(looked(images)).verdict == "fail"
+    assert tensor_checks.orientation(looked(images)).verdict == "fail"
 
 
 def test_labels_and_folds_other_than_in_split_fail() -> None:
     cases = looked(cohort(6))
     rows = [{"case_id": case.case_id, "label": case.label, "fold": case.fold} for case in cases]
     shuffled = [replace(case, label=label) for case, label in zip(cases, [0, 0, 1, 1, 0, 1], strict=True)]
-    assert network_checks.labels(cases, pd.DataFrame(rows)).verdict == "pass"
-    assert network_checks.labels(shuffled, pd.DataFrame(rows)).value == 2
-    assert network_checks.labels([replace(cases[0], fold=4)], pd.DataFrame(rows)).verdict == "fail"
-    assert network_checks.labels([replace(cases[0], case_id="x")], pd.DataFrame(rows)).verdict == "fail"
+    assert tensor_checks.labels(cases, pd.DataFrame(rows)).verdict == "pass"
+    assert tensor_checks.labels(shuffled, pd.DataFrame(rows)).value == 2
+    assert tensor_checks.labels([replace(cases[0], fold=4)], pd.DataFrame(rows)).verdict == "fail"
+    assert tensor_checks.labels([replace(cases[0], case_id="x")], pd.DataFrame(rows)).verdict == "fail"
 
 
 def test_a_mask_that_carries_the_label_fails() -> None:
@@ -156,7 +159,7 @@ def test_the_border_is_judged_by_patients_not_by_cases() -> None:
     cases = looked(images)
     groups = [f"patient {case.label} {n // 8}" for n, case in enumerate(cases)]
     assert border(cases).value == pytest.approx(1e-3)
-    of_patients = network_checks.border(cases, groups, 0)
+    of_patients = tensor_checks.border(cases, groups, 0)
     assert of_patients.value is not None
     assert of_patients.value > 0.05
 
@@ -164,7 +167,7 @@ def test_the_border_is_judged_by_patients_not_by_cases() -> None:
 def test_chance_borders_seldom_fail() -> None:
     failed = 0
     for seed in range(20):
-        cases = [network_checks.look(head(100 * seed + n), n % 2, str(n), 0) for n in range(12)]
+        cases = [tensor_checks.look(head(100 * seed + n), n % 2, str(n), 0) for n in range(12)]
         failed += border(cases).verdict == "fail"
     assert failed <= 2
 
@@ -172,9 +175,9 @@ def test_chance_borders_seldom_fail() -> None:
 def test_blocks_are_means_of_the_volume() -> None:
     volume = np.random.default_rng(0).normal(size=(16, 32, 48))
     expected = volume.reshape(8, 2, 16, 2, 16, 3).mean(axis=(1, 3, 5))
-    np.testing.assert_allclose(network_checks.shrunk(volume), expected)
-    assert network_checks.shrunk(np.ones((5, 17, 33))).shape == (5, 16, 16)
-    np.testing.assert_allclose(network_checks.shrunk(np.ones((5, 17, 33))), 1)
+    np.testing.assert_allclose(tensor_checks.shrunk(volume), expected)
+    assert tensor_checks.shrunk(np.ones((5, 17, 33))).shape == (5, 16, 16)
+    np.testing.assert_allclose(tensor_checks.shrunk(np.ones((5, 17, 33))), 1)
 
 
 # The network
@@ -210,8 +213,8 @@ IMAGES = np.array(cohort(8))
 LABELS = np.arange(8) % 2
 
 
-def pair(make: Any = build, images: np.ndarray = IMAGES, **options: Any) -> tuple[training.Trial, network_checks.Run]:
-    trial = training.Trial(make, 0)
+def pair(make: Any = build, images: np.ndarray = IMAGES, **options: Any) -> tuple[Trial, network_checks.Run]:
+    trial = Trial(make, 0)
     asked: dict[str, Any] = {"least": 40, "most": 200, **options}
     run = network_checks.fit(trial, Budget(1), images[:2], LABELS[:2], **asked)
     assert run is not None
@@ -219,13 +222,13 @@ def pair(make: Any = build, images: np.ndarray = IMAGES, **options: Any) -> tupl
 
 
 @pytest.fixture(scope="module")
-def sound() -> tuple[training.Trial, network_checks.Run]:
+def sound() -> tuple[Trial, network_checks.Run]:
     """Two cases learned by heart by a network without a fault."""
     return pair()
 
 
 def test_a_sound_network_learns_two_cases_by_heart_in_both_modes(
-    sound: tuple[training.Trial, network_checks.Run],
+    sound: tuple[Trial, network_checks.Run],
 ) -> None:
     _, run = sound
     found = [
@@ -238,14 +241,14 @@ def test_a_sound_network_learns_two_cases_by_heart_in_both_modes(
 
 
 def test_every_layer_of_a_sound_network_learns_and_a_frozen_one_is_named(
-    sound: tuple[training.Trial, network_checks.Run],
+    sound: tuple[Trial, network_checks.Run],
 ) -> None:
     trial, _ = sound
     after = trial.weights()
     trial.reset()
     assert network_checks.all_layers(trial.weights(), after).verdict == "pass"
 
-    trial = training.Trial(frozen, 0)
+    trial = Trial(frozen, 0)
     before = trial.weights()
     network_checks.fit(trial, Budget(1), IMAGES[:2], LABELS[:2], least=3, most=3)
     found = network_checks.all_layers(before, trial.weights())
@@ -273,7 +276,7 @@ def test_the_first_loss_is_compared_with_the_entropy(prior: float) -> None:
     assert network_checks.initial_loss(y_prob, prior).value == pytest.approx(np.mean(expected))
 
 
-def test_a_network_that_sees_zeros_is_found(sound: tuple[training.Trial, network_checks.Run]) -> None:
+def test_a_network_that_sees_zeros_is_found(sound: tuple[Trial, network_checks.Run]) -> None:
     trial, real = sound
     blind = network_checks.fit(trial, Budget(1), np.zeros_like(IMAGES[:2]), LABELS[:2], least=40, most=40)
     assert blind is not None
@@ -283,9 +286,9 @@ def test_a_network_that_sees_zeros_is_found(sound: tuple[training.Trial, network
     assert network_checks.loss_falls(blind).verdict == "fail"
 
 
-def test_cases_that_change_each_others_output_fail(sound: tuple[training.Trial, network_checks.Run]) -> None:
+def test_cases_that_change_each_others_output_fail(sound: tuple[Trial, network_checks.Run]) -> None:
     assert network_checks.coupling(sound[0].coupling(IMAGES[:3])).verdict == "pass"
-    assert network_checks.coupling(training.Trial(mixing, 0).coupling(IMAGES[:3])).verdict == "fail"
+    assert network_checks.coupling(Trial(mixing, 0).coupling(IMAGES[:3])).verdict == "fail"
 
 
 def test_averages_that_lag_fail_or_are_warned_of_where_they_are_the_networks_own() -> None:
@@ -308,10 +311,8 @@ def test_a_gap_between_the_modes_fails_above_its_threshold() -> None:
 
 def test_capacity_is_all_cases_learned_by_heart() -> None:
     shuffled = np.array([0, 1, 1, 0, 0, 1, 1, 0])
-    large = network_checks.fit(training.Trial(build, 0), Budget(1), IMAGES, shuffled, least=20, most=200, goal=np.inf)
-    small = network_checks.fit(
-        training.Trial(build, 0), Budget(1), np.repeat(IMAGES[:1], 8, 0), shuffled, least=5, most=5
-    )
+    large = network_checks.fit(Trial(build, 0), Budget(1), IMAGES, shuffled, least=20, most=200, goal=np.inf)
+    small = network_checks.fit(Trial(build, 0), Budget(1), np.repeat(IMAGES[:1], 8, 0), shuffled, least=5, most=5)
     assert large is not None
     assert small is not None
     assert network_checks.capacity(large).verdict == "pass"
@@ -320,7 +321,7 @@ def test_capacity_is_all_cases_learned_by_heart() -> None:
 
 def test_one_seed_gives_one_start_and_another_start_fails() -> None:
     def start(seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        trial = training.Trial(build, seed)
+        trial = Trial(build, seed)
         losses = [trial.step(IMAGES[:2], LABELS[:2], 1e-3)[0] for _ in range(2)]
         return np.array(losses), trial.weights()
 
@@ -330,7 +331,7 @@ def test_one_seed_gives_one_start_and_another_start_fails() -> None:
     assert network_checks.repeatable((a, b), (weights_a, weights_c)).verdict == "fail"
 
 
-def test_a_network_too_large_for_the_time_is_cut_and_said_so(sound: tuple[training.Trial, network_checks.Run]) -> None:
+def test_a_network_too_large_for_the_time_is_cut_and_said_so(sound: tuple[Trial, network_checks.Run]) -> None:
     trial, _ = sound
     budget = Budget(10, total=100)
     run = network_checks.fit(trial, budget, IMAGES[:2], LABELS[:2], least=40, most=200)
@@ -377,7 +378,7 @@ def test_without_a_fall_there_are_no_usable_rates(losses: list[float]) -> None:
     assert network_checks.learning_rate(None).verdict == "warn"
 
 
-def test_the_range_test_of_a_sound_network_finds_its_rate(sound: tuple[training.Trial, network_checks.Run]) -> None:
+def test_the_range_test_of_a_sound_network_finds_its_rate(sound: tuple[Trial, network_checks.Run]) -> None:
     losses = network_checks.range_losses(sound[0], Budget(1), IMAGES, LABELS)
     assert len(losses) == network_checks.RANGE_STEPS
     band = network_checks.usable_rates(losses)

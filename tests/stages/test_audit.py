@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from tables import get_json, put
 from workspace import contents, in_this_process, volume, write_params
 
-from flairprep.audit import near_duplicates
+from flairprep.audit import leakage
 from flairprep.core.errors import FlairprepError
 from flairprep.imaging import nifti
 from flairprep.runner import result_cache
@@ -62,9 +62,9 @@ def cohort(n: int = N) -> pd.DataFrame:
 
 def run(cases: pd.DataFrame, brains: list[np.ndarray] | None = None, **changes: Any) -> dict[str, Any]:
     """What audit.json holds after `main`."""
-    fields = cases.drop(columns=["label", "group", "fold", *set(near_duplicates.IDENTITY) & set(cases)])
+    fields = cases.drop(columns=["label", "group", "fold", *set(leakage.IDENTITY) & set(cases)])
     put("data/ingest/cases.csv", fields.to_csv(index=False))
-    shared = {name: cases.get(name, cases["case_id"]) for name in near_duplicates.IDENTITY}
+    shared = {name: cases.get(name, cases["case_id"]) for name in leakage.IDENTITY}
     put("data/ingest/same_as.csv", cases[["case_id"]].assign(**shared).to_csv(index=False))
     going = cases[cases["status"] == "ok"]
     split = going[["case_id", "label", "group", "fold"]]

@@ -12,7 +12,6 @@ from workspace import contents, write_params
 
 from flairprep.core.errors import FlairprepError
 from flairprep.stages import balance
-from flairprep.stats import metrics
 
 SCANS = """case_id,status,plane,manufacturer,field_strength
 00001,ok,axial,siemens,1.5
@@ -117,8 +116,8 @@ def test_what_the_public_data_set_can_tell_from_chance(alpha: float, power: floa
     rows = report["detectable"]
     assert [row["cases"] for row in rows] == [58, 117, 292, 585]
     assert rows[1]["nir"] == pytest.approx(61 / 117, abs=1e-6)
-    assert rows[1]["accuracy"] == pytest.approx(metrics.detectable_accuracy(117, 61 / 117, alpha, power), abs=1e-6)
-    assert rows[1]["auc"] == pytest.approx(metrics.detectable_auc(61, 56, alpha, power), abs=1e-6)
+    assert rows[1]["accuracy"] == pytest.approx(power.detectable_accuracy(117, 61 / 117, alpha, power), abs=1e-6)
+    assert rows[1]["auc"] == pytest.approx(power.detectable_auc(61, 56, alpha, power), abs=1e-6)
     for key in ("accuracy", "auc"):
         found = [row[key] for row in rows]
         assert found == sorted(found, reverse=True)  # more cases, smaller effects

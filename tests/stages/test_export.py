@@ -11,7 +11,8 @@ import pytest
 from workspace import contents, volume, write_params
 
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import CaseError, Code, Outcome, read_csv
+from flairprep.core.outcomes import CaseError, Code, Outcome
+from flairprep.core.tables import read_csv
 from flairprep.dataset import tf_data
 from flairprep.imaging import nifti
 from flairprep.stages import export

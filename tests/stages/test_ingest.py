@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 from workspace import PARAMS
 
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import read_csv
 from flairprep.core.params import validate
+from flairprep.core.tables import read_csv
 from flairprep.imaging import nifti
 from flairprep.stages import ingest
 

@@ -10,8 +10,9 @@ import SimpleITK as sitk
 from workspace import contents, points, volume, write_params
 
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import CaseError, Code, read_csv
+from flairprep.core.outcomes import CaseError, Code
 from flairprep.core.params import load, validate
+from flairprep.core.tables import read_csv
 from flairprep.imaging import intensity, nifti
 from flairprep.stages import normalize
 

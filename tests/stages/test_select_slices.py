@@ -10,8 +10,8 @@ import SimpleITK as sitk
 from workspace import PARAMS, contents, volume, write_params
 
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import read_csv
 from flairprep.core.params import load, validate
+from flairprep.core.tables import read_csv
 from flairprep.dicom import volume as dicom
 from flairprep.imaging import nifti
 from flairprep.stages import export, normalize, select_slices

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from flairprep.stats import hypothesis_tests, metrics, permutation
 from flairprep.stats import metrics as stats
-from flairprep.stats import permutation
 
 METRICS: tuple[stats.Metric, ...] = ("val_accuracy", "val_loss", "val_auc")
 
@@ -63,7 +63,7 @@ def test_best_epoch_is_the_first_of_the_best(metric: stats.Metric, seed: int) ->
     y_true, y_prob = runs(seed, epochs=12, n=20)
     y_prob = np.concatenate([y_prob, y_prob[::-1]])  # every epoch has an equal one
     scores = slow_scores(y_true, y_prob, metric)
-    assert permutation.best_epoch(y_true, y_prob, metric) == scores.index(max(scores))
+    assert metrics.best_epoch(y_true, y_prob, metric) == scores.index(max(scores))
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -72,7 +72,7 @@ def test_best_of_equal_epochs_is_the_first_whatever_the_shape(metric: stats.Metr
     rng = np.random.default_rng(0)  # several, since the order of a dot product's sums depends on shape and place
     for _ in range(20):
         y_true, row = rng.integers(0, 2, n), rng.uniform(size=n)
-        assert permutation.best_epoch(y_true, np.tile(row, (epochs, 1)), metric) == 0
+        assert metrics.best_epoch(y_true, np.tile(row, (epochs, 1)), metric) == 0
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -183,8 +183,8 @@ def test_replayed_selection_holds_its_level_where_a_test_of_the_best_epoch_does_
     for trial in range(trials):
         y_true = rng.permutation(np.arange(n) % 2)
         y_prob = rng.uniform(size=(epochs, n))  # no signal in any epoch
-        best = stats.accuracy(y_true, y_prob[permutation.best_epoch(y_true, y_prob, "val_accuracy")])
-        naive += stats.binomial_p_value(round(best * n), n, 0.5) < 0.05
+        best = stats.accuracy(y_true, y_prob[metrics.best_epoch(y_true, y_prob, "val_accuracy")])
+        naive += hypothesis_tests.binomial_p_value(round(best * n), n, 0.5) < 0.05
         p = permutation.selection_p_value(
             y_true, y_prob, metric="val_accuracy", groups=np.arange(n), n_permutations=199, seed=trial
         )

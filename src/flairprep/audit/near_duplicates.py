@@ -12,21 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from flairprep.audit.finding import Finding
+from flairprep.audit.leakage import REMEDY
 from flairprep.imaging.foreground import bounds
 
 Array = npt.NDArray[Any]
 Fingerprints = Callable[[slice], Array]  # see `alike`
-
-IDENTITY = {  # columns of same_as.csv, and what a case has of each
-    "patient": "its patient",
-    "study": "its study",
-    "frame_of_reference": "its frame of reference",
-    "voxels": "every voxel",
-}
-REMEDY = "keep them in one fold (split.group_column) or list all but one in ingest.exclude"
 CELLS = (14, 20, 20)  # of a fingerprint, (z, y, x): about 10 mm each
 NEAR = 0.93  # correlation from which two scans are one; bench/results/audit.txt shows how far apart the two kinds lie
 FEWEST = 10  # cases from which what all have in common can be told from what two share
@@ -43,21 +35,6 @@ class Pair(NamedTuple):
     first: str
     second: str
     correlation: float
-
-
-def shared(table: pd.DataFrame, name: str) -> Finding:
-    """Which cases have the value of column `name` of same_as.csv in common with a case of another fold.
-
-    table: case_id, fold and the column. Where all cases have one value, headers were rewritten: it tells nothing.
-    """
-    if table[name].nunique() == 1:
-        text = f"all cases have one {name.replace('_', ' ')}, so it was written over and says nothing"
-        return Finding(name, "leak", "not testable", text)
-    cases = table.loc[table.groupby(name)["fold"].transform("nunique") > 1, "case_id"]
-    if cases.empty:
-        return Finding(name, "leak", "clean", f"no case has {IDENTITY[name]} in common with a case of another fold")
-    text = f"{len(cases)} cases have {IDENTITY[name]} in common with a case of another fold; {REMEDY}"
-    return Finding(name, "leak", "leak", text, cases=tuple(sorted(cases)))
 
 
 def near(case_ids: Sequence[str], folds: Array, fingerprints: Fingerprints, scratch: Path) -> Finding:

@@ -10,8 +10,8 @@ from flairprep.cohort import case_ids
 from flairprep.core import console
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError, Code
-from flairprep.dicom import classify, discovery
-from flairprep.runner.pool import map_cases
+from flairprep.dicom import discovery, series, survey
+from flairprep.runner.map_cases import map_cases
 
 HEADINGS = ("case", "series", "verdict", "slices", "size", "spacing (mm)", "plane", "code", "remark")
 
@@ -84,11 +84,11 @@ class Draft(NamedTuple):
     """A line before its series, if any, was read; notes: what choosing it warned of."""
 
     line: Line
-    series: classify.Candidate | None = None
+    series: series.Candidate | None = None
     notes: tuple[tuple[Code, str], ...] = ()
 
 
-def plan(case: discovery.Case, found: discovery.Survey | CaseError, sequence: str, *, excluded: bool) -> list[Draft]:
+def plan(case: discovery.Case, found: survey.Survey | CaseError, sequence: str, *, excluded: bool) -> list[Draft]:
     """A draft of each line of a case, by the headers alone."""
     if isinstance(found, CaseError):
         return [Draft(_failed(Line(case.case_id), found))]
@@ -97,21 +97,21 @@ def plan(case: discovery.Case, found: discovery.Survey | CaseError, sequence: st
     try:
         if excluded:
             raise CaseError(Code.EXCLUDED, "listed in ingest.exclude")
-        best, notes = discovery.choose(case, found, sequence)
+        best, notes = survey.choose(case, found, sequence)
     except CaseError as error:
         refusal = error
     drafts = []
     for one in found.candidates:
-        line = Line(case.case_id, one.title, classify.verdict(one, best, sequence), str(one.slices))
+        line = Line(case.case_id, one.title, series.verdict(one, best, sequence), str(one.slices))
         drafts.append(Draft(line, one, tuple(notes) if one is best else ()))
     if refusal and (refusal.code is not Code.NO_SERIES or not drafts):
         drafts.append(Draft(_failed(Line(case.case_id), refusal)))
     return drafts
 
 
-def _survey(case: discovery.Case, *, any_modality: bool) -> discovery.Survey | CaseError:
+def _survey(case: discovery.Case, *, any_modality: bool) -> survey.Survey | CaseError:
     try:
-        return discovery.survey(case, any_modality=any_modality)
+        return survey.survey(case, any_modality=any_modality)
     except CaseError as error:
         return error
 
@@ -122,7 +122,7 @@ def _with_volume(draft: Draft, *, min_slices: int) -> Line:
     if one is None:
         return line
     try:
-        series = discovery.read(one)
+        series = survey.read(one)
         header = series.header
         size = f"{header['columns']}x{header['rows']}x{header['slices']}"
         spacing = "x".join(f"{float(header[f'spacing_{axis}']):.3g}" for axis in "xyz")

@@ -11,7 +11,7 @@ import pandas as pd
 from flairprep.cohort import case_ids
 from flairprep.core import params
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import read_csv
+from flairprep.core.tables import read_csv
 
 
 class Params(params.Section):

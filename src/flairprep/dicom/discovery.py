@@ -13,14 +13,12 @@ from functools import partial
 from pathlib import Path
 
 from flairprep.cohort import case_ids
-from flairprep.core import console, params
+from flairprep.core import console
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError, Code
-from flairprep.dicom import classify
 from flairprep.dicom import header as headers
-from flairprep.dicom.classify import SEQUENCES, Candidate
-from flairprep.dicom.volume import Series, read_surveyed
-from flairprep.runner.pool import map_cases
+from flairprep.dicom.classify import SEQUENCES
+from flairprep.runner.map_cases import map_cases
 from flairprep.runner.result_cache import Store
 
 CACHED = re.compile(r"/(files/md5|cache)/[0-9a-f]{2}/[0-9a-f]{30}$")  # where DVC's own links lead
@@ -119,30 +117,6 @@ def by_header(dicom_dir: Path) -> list[Case]:
             f"that with: flairprep key, and then: dvc add {dicom_dir}"
         )
     return [Case(case_id, tuple(map(str, paths))) for case_id, paths in by_subject(dicom_dir, key).items()]
-
-
-def patients(dicom_dir: Path, sequence: str, case_id: str) -> list[str]:
-    """The patient ids that stand in the headers of a case's files, sorted; the way back from a case id.
-
-    Raises:
-        FlairprepError: see `find_cases`; or there is no such case, or none of its files can be read.
-    """
-    cases = {case.case_id: case for case in find_cases(dicom_dir, sequence)}
-    if case_id not in cases:
-        raise FlairprepError(f"{dicom_dir}: no case {case_id!r}; {params.suggest(case_id, tuple(cases)[:9])}")
-    [found] = map_cases(_patients, [cases[case_id]], "who", lost=lambda _, error: error)
-    if isinstance(found, CaseError):
-        raise FlairprepError(f"case {case_id}: {found.code}: {found.message}")
-    return found
-
-
-def _patients(case: Case) -> list[str] | CaseError:
-    try:
-        found = survey(case)
-    except CaseError as error:
-        return error
-    names = sorted({header.patient for one in found.candidates for header in one.headers})
-    return names or CaseError(Code.NOT_DICOM, "none of its files can be read")
 
 
 def by_subject(dicom_dir: Path, key: bytes | None = None) -> dict[str, list[Path]]:
@@ -259,69 +233,3 @@ def _may_follow(link: Path, inside: Path) -> bool:
 
 def _unlisted(error: OSError) -> None:
     raise FlairprepError(f"a folder of the raw scans cannot be listed ({error.strerror}); mend that and run again")
-
-
-@dataclass(frozen=True)
-class Survey:
-    """The series of a case, and the files that are none's: damaged ones with the reason, and how many no DICOM."""
-
-    candidates: list[Candidate]
-    damaged: dict[Path, CaseError]
-    foreign: int
-
-
-def survey(case: Case, *, any_modality: bool = False) -> Survey:
-    """What the headers of a case's files say.
-
-    Raises:
-        CaseError: LINK_OUTSIDE.
-        FlairprepError: see `headers.undamaged`.
-    """
-    if case.stray:
-        raise CaseError(Code.LINK_OUTSIDE, f"{case.stray} links to folders, out of the raw folder, or to nothing")
-    found, damaged = [], {}
-    for path in case.paths:
-        try:
-            found.append(headers.header(path, any_modality=any_modality))
-        except CaseError as error:
-            damaged[path] = error
-    known = [header for header in found if header is not None]
-    return Survey(classify.group(known, case.folder), damaged, len(found) - len(known))
-
-
-def choose(case: Case, found: Survey, sequence: str) -> tuple[Candidate, list[tuple[Code, str]]]:
-    """The series to read, and what to warn of.
-
-    Raises:
-        CaseError: see `sequences.choose`; NOT_DICOM; a damaged file among those of the series.
-    """
-    if not found.candidates:
-        if found.damaged:
-            raise next(iter(found.damaged.values()))
-        if found.foreign:
-            raise CaseError(Code.NOT_DICOM, f"none of the {found.foreign} files is DICOM")
-    best = classify.choose(found.candidates, sequence)
-    folders = {path.parent for path in best.paths}
-    for path, error in found.damaged.items():
-        if path.parent in folders:
-            raise error
-    notes = []
-    if marks := [mark for mark in best.marks if mark != "derived" and (mark, sequence) != ("post-contrast", "T1wCE")]:
-        notes.append((Code.MARKED_SERIES, ", ".join(marks)))
-    if found.damaged:
-        notes.append((Code.DECODE_FAILED, f"{len(found.damaged)} damaged files in other folders, passed over"))
-    if found.foreign:
-        total = len(case.files)
-        notes.append((Code.NOT_DICOM, f"{found.foreign} of {total} files are not DICOM, passed over"))
-    return best, notes
-
-
-def read(best: Candidate) -> Series:
-    """The volume of a series, once; see `dicom.read_series`.
-
-    Raises:
-        CaseError: what its headers say against it, and what `dicom.read_series` finds.
-    """
-    if best.fault:
-        raise best.fault
-    return read_surveyed(best.headers)

@@ -5,49 +5,33 @@ Reading never raises what a damaged file makes pydicom raise, only a CaseError. 
 
 import logging
 import re
-import warnings
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
-from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any
 
-from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_dataset, read_partial
+from pydicom.filereader import read_dataset
 from pydicom.pixels import get_decoder
-from pydicom.tag import BaseTag, Tag
-from pydicom.uid import (
-    UID,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
 
-from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError, Code
+from flairprep.dicom.elements import (
+    find,
+    first,
+    levels,
+    number_of_frames,
+    patient_id,
+    plausible_number,
+    text,
+    value,
+    values_of,
+    words_of,
+)
+from flairprep.dicom.reading import Opened, check_end, open_file, read, stop_before, undamaged
 
 logging.getLogger("pydicom").disabled = True  # it quotes values, which may identify a patient
-
-MAX_FILE = 2**31  # bytes of one file; an enhanced FLAIR of 512 x 512 x 400 has a tenth of it
 LONGEST_NAME = 200  # characters of a description that are looked at; the standard allows 64
-MAX_INFLATED = 2**29  # bytes that a deflated file may become
-MAX_ELEMENTS = 100_000  # of one data set, those of its sequences aside
-UNDEFINED = 0xFFFFFFFF  # a length that is not told, PS3.5 7.1.1
-PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})  # of floats, doubles, integers
 MAX_LENGTH = 32767  # voxels along one axis: NIfTI-1 counts them in 16 bits
-MAX_TIME = 1e5  # ms, and whatever other unit; a larger number may be a date
-MAX_META = 2**10  # bytes in which a file names its transfer syntax
 MAX_VOXELS = 2**27  # of one volume: 512 x 512 x 512
-NOTHING = Dataset()
-PLAIN_VRS = {"CS", "LO", "SH", "UI"}
-ESCAPE = 0x1B
-
 NO_IMAGES = re.compile(  # SOP classes without pixels: presentation states, raw data, reports, documents
     r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(11\.|66|88\.|104\.)"
 )
@@ -55,7 +39,6 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and its multi-frame kinds bel
 MODALITIES = {"CR", "CT", "DX", "KO", "MG", "NM", "OT", "PR", "PT", "RF", "SC", "SEG", "SR", "US", "XA"}
 NO_AGENT = {"", "NO", "NONE", "N", "0", "-", "N/A", "NA", "NIL", "OHNE"}
 PARTS = {"P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY"}  # of a complex image, beside the magnitude
-
 MANUFACTURERS = {  # the start of the header's text, lower case -> the name that leaves the raw folder
     "siemens": "siemens",
     "philips": "philips",
@@ -104,121 +87,6 @@ class Header:
         return self.__dict__ | {"opened": None}
 
 
-class Opened(NamedTuple):
-    """A data set without its pixels, and the byte of its file where they begin."""
-
-    dataset: Dataset
-    end: int
-
-
-@contextmanager
-def undamaged() -> Iterator[None]:
-    """Makes a CaseError of what a damaged file raises, when it is read or when an element is first asked for.
-
-    Raises:
-        FlairprepError: the machine could not read the file; that is no property of the file, so it ends the stage.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom quotes values, which may identify a patient
-            yield
-    except (CaseError, FlairprepError, MemoryError):
-        raise
-    except OSError as error:
-        if error.errno is None:  # pydicom's own way to say that the content is damaged
-            raise CaseError(Code.DECODE_FAILED, "a file is damaged (OSError)") from error
-        raise FlairprepError(f"a raw file cannot be read ({error.strerror}); mend that and run again") from error
-    except Exception as error:  # it can be anything, a RecursionError included; the case gets the kind, never the text
-        raise CaseError(Code.DECODE_FAILED, f"a file is damaged ({type(error).__name__})") from error
-
-
-def read(path: Path, *, pixels: bool) -> Dataset | None:
-    """The data set of a file, without its pixels unless they are asked for; None where it is no DICOM, or a DICOMDIR.
-
-    Raises:
-        CaseError: TOO_LARGE, DECODE_FAILED.
-        FlairprepError: see `undamaged`.
-    """
-    opened = _open(path, pixels=pixels)
-    return opened and opened.dataset
-
-
-def _open(path: Path, *, pixels: bool) -> Opened | None:
-    with undamaged():
-        with path.open("rb") as file:
-            if (size := file.seek(0, 2)) > MAX_FILE:
-                raise CaseError(Code.TOO_LARGE, f"a file of {size >> 20} MB")
-            file.seek(0)
-            start = file.read(132)
-            file.seek(0)
-            _check_inflated(file, start)
-            # Old files begin with their first element, of group 2 or 8, in either byte order.
-            bare = start[:2] in (b"\x08\x00", b"\x02\x00", b"\x00\x08") and start[128:] != b"DICM"
-            try:
-                dataset, end = read_partial(file, _limit(pixels), force=bare), file.tell()
-            except (InvalidDicomError, EOFError):
-                return None
-        _check_end(dataset)
-        if "DirectoryRecordSequence" in dataset:
-            return None
-        if "SOPClassUID" not in dataset and "Rows" not in dataset:  # pydicom gives what was read before the end
-            if bare:
-                return None
-            raise CaseError(Code.DECODE_FAILED, "a file ends too early")
-        _settle_syntax(dataset)
-        return Opened(dataset, end)
-
-
-def _settle_syntax(dataset: Dataset) -> None:
-    """Makes the transfer syntax an UID also where it is none, or stands in the file as another kind of value."""
-    meta = dataset.file_meta
-    said = meta.get("TransferSyntaxUID")
-    if isinstance(said, UID) and said:
-        return
-    implicit, little = dataset.original_encoding
-    explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-    meta.pop("TransferSyntaxUID", None)  # with its kind, which a new value would keep
-    meta.TransferSyntaxUID = UID(str(said)) if said else ImplicitVRLittleEndian if implicit else explicit
-
-
-def _limit(pixels: bool) -> Callable[[BaseTag, str | None, int], bool]:
-    """What read_partial asks at each element: whether to stop there, before the pixels, unless they are asked for."""
-    elements = count()
-
-    def stop(tag: BaseTag, vr: str | None, length: int) -> bool:
-        if next(elements) > MAX_ELEMENTS:
-            raise CaseError(Code.TOO_LARGE, f"a file of over {MAX_ELEMENTS} elements")
-        return not pixels and tag in PIXEL_TAGS
-
-    return stop
-
-
-def _check_end(dataset: Dataset) -> None:
-    """Refuses a file that ends inside an element: pydicom takes what there is of it, such as half of an UID."""
-    if not len(dataset):
-        return
-    last = dataset.get_item(list(dataset.keys())[-1])
-    if not isinstance(last, RawDataElement) or last.value is None or last.length == UNDEFINED:
-        return
-    if len(last.value) < last.length:
-        raise CaseError(Code.DECODE_FAILED, "a file ends too early")
-
-
-def _check_inflated(file: BinaryIO, start: bytes) -> None:
-    """Refuses a deflated data set that inflates to more than MAX_INFLATED, which pydicom would do without a limit."""
-    if start[128:132] != b"DICM" or DeflatedExplicitVRLittleEndian.encode() not in file.read(MAX_META):
-        file.seek(0)
-        return
-    file.seek(128 + 4 + 8)  # the first element is the length of the others, group 2, which are not deflated
-    file.seek(int.from_bytes(file.read(4), "little"), 1)
-    inflater, size = zlib.decompressobj(wbits=-zlib.MAX_WBITS), 0
-    while not inflater.eof and (piece := inflater.unconsumed_tail or file.read(2**16)):
-        size += len(inflater.decompress(piece, 2**20))
-        if size > MAX_INFLATED:
-            raise CaseError(Code.TOO_LARGE, f"a file that inflates to over {MAX_INFLATED >> 20} MB")
-    file.seek(0)
-
-
 def header(path: Path, *, any_modality: bool = False) -> Header | None:
     """What a file says of itself, None where it is no DICOM.
 
@@ -226,7 +94,7 @@ def header(path: Path, *, any_modality: bool = False) -> Header | None:
         CaseError: TOO_LARGE, DECODE_FAILED.
         FlairprepError: see `undamaged`.
     """
-    opened = _open(path, pixels=False)
+    opened = open_file(path, pixels=False)
     if opened is None:
         return None
     with undamaged():
@@ -240,7 +108,7 @@ def _header(opened: Opened, path: Path, any_modality: bool) -> Header:
     groups = levels(dataset)
     words = ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")
     times = find(groups, "MRModifierSequence", "InversionTimes") or find(groups, "", "InversionTime") or ()
-    number = _number(value(dataset, "SeriesNumber"))
+    number = plausible_number(value(dataset, "SeriesNumber"))
     return Header(
         path=path,
         patient=patient_id(dataset),
@@ -250,14 +118,16 @@ def _header(opened: Opened, path: Path, any_modality: bool) -> Header:
         number=None if number is None else int(number),
         fault=fault(dataset, any_modality=any_modality),
         frames=min(max(1, number_of_frames(dataset)), MAX_LENGTH) if is_image(dataset) else 0,
-        image_type=_words(dataset, "ImageType"),
+        image_type=words_of(dataset, "ImageType"),
         scanning=_scanning(dataset, groups),
         acquisition_contrast=str(find(groups, "MRImageFrameTypeSequence", "AcquisitionContrast") or "").strip(),
         volumetric=text(dataset, "MRAcquisitionType") == "3D",
         contrast_agent=has_contrast_agent(dataset),
-        echo_time=_number(find(groups, "MREchoSequence", "EffectiveEchoTime") or value(dataset, "EchoTime")) or None,
-        repetition_time=_number(find(groups, "MRTimingAndRelatedParametersSequence", "RepetitionTime")) or None,
-        inversion_times=tuple(sorted({t for v in _values(times) if (t := _number(v))})),
+        echo_time=plausible_number(find(groups, "MREchoSequence", "EffectiveEchoTime") or value(dataset, "EchoTime"))
+        or None,
+        repetition_time=plausible_number(find(groups, "MRTimingAndRelatedParametersSequence", "RepetitionTime"))
+        or None,
+        inversion_times=tuple(sorted({t for v in values_of(times) if (t := plausible_number(v))})),
         opened=opened,
     )
 
@@ -276,8 +146,8 @@ def whole(found: Header) -> Dataset | None:
     with undamaged():
         with found.path.open("rb") as file:
             file.seek(end)
-            dataset.update(read_dataset(file, bool(implicit), bool(little), stop_when=_limit(True)))
-        _check_end(dataset)
+            dataset.update(read_dataset(file, bool(implicit), bool(little), stop_when=stop_before(True)))
+        check_end(dataset)
     return dataset
 
 
@@ -290,7 +160,7 @@ def _scanning(dataset: Dataset, groups: tuple[Dataset, ...]) -> frozenset[str]:
         "EP": find(groups, "", "EchoPlanarPulseSequence") == "YES",
         "IR": find(groups, "MRModifierSequence", "InversionRecovery") == "YES",
     }
-    return _words(dataset, "ScanningSequence") | {word for word, holds in said.items() if holds}
+    return words_of(dataset, "ScanningSequence") | {word for word, holds in said.items() if holds}
 
 
 def is_image(dataset: Dataset) -> bool:
@@ -303,7 +173,7 @@ def fault(dataset: Dataset, *, any_modality: bool = False) -> CaseError | None:
 
     Image Type, PS3.3 C.7.6.1.1.2 and C.8.3.1.1.1; Complex Image Component, C.8.13.3.1.3; MOSAIC is Siemens's own.
     """
-    image_type = _words(dataset, "ImageType")
+    image_type = words_of(dataset, "ImageType")
     part = text(dataset, "ComplexImageComponent")
     if (modality := text(dataset, "Modality")) != "MR" and not any_modality:
         word = modality if modality in MODALITIES else "other" if modality else "not given"
@@ -338,78 +208,6 @@ def fault(dataset: Dataset, *, any_modality: bool = False) -> CaseError | None:
     return None
 
 
-def levels(dataset: Dataset) -> tuple[Dataset, ...]:
-    """Where to look for an element, in this order: the first frame's functional groups, the shared ones, the file."""
-    groups = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
-    return (*(level for group in groups if (level := first(dataset, group))), dataset)
-
-
-def value(dataset: Dataset, keyword: str) -> Any:
-    """The value of an element, None where there is none; what is missing, numbers and ASCII quicker than pydicom."""
-    tag = _tag(keyword)
-    item = dataset.get_item(tag)
-    if item is None:
-        return None
-    if isinstance(item, RawDataElement) and item.value and item.length != UNDEFINED:
-        if item.VR == "US" and len(item.value) == 2:
-            return int.from_bytes(item.value, "little" if item.is_little_endian else "big")
-        if item.VR == "IS" and item.value.strip(b" ").isdigit():
-            return int(item.value)
-        if item.VR == "DS":
-            with suppress(ValueError):  # as of padding with zeros, which pydicom knows more of
-                numbers = [float(number) for number in item.value.split(b"\\")]
-                return numbers if len(numbers) > 1 else numbers[0]
-        # The same in every character set, but for what switches to another one.
-        if item.VR in PLAIN_VRS and item.value.isascii() and ESCAPE not in item.value:
-            words = item.value.decode("ascii").rstrip(" \0")
-            if "\\" not in words:
-                return words
-            if item.VR == "CS":  # of the others each is stripped
-                return words.split("\\")
-    return dataset[tag].value
-
-
-@cache
-def _tag(keyword: str) -> BaseTag:
-    return Tag(keyword)
-
-
-def first(dataset: Dataset, keyword: str) -> Dataset:
-    """The first item of a sequence, or an empty data set, which is to be left empty."""
-    sequence = value(dataset, keyword) if keyword else None
-    return sequence[0] if sequence else NOTHING
-
-
-def find(groups: tuple[Dataset, ...], sequence: str, keyword: str) -> Any:
-    """The value from the first level that has it, inside `sequence` or beside it; None where none has."""
-    for level in groups:
-        for holder in (first(level, sequence), level):
-            if holder is not NOTHING and (found := value(holder, keyword)) is not None:
-                return found
-    return None
-
-
-def text(dataset: Dataset, keyword: str) -> str:
-    """The value as text without the padding, "" where there is none."""
-    values = _values(value(dataset, keyword))  # of text that holds a backslash, which parts values
-    return "\\".join(map(str, values)).replace("\0", "").strip()
-
-
-def patient_id(dataset: Dataset) -> str:
-    """The patient id, taken as Latin-1 where it is not in the file's character set, so that two stay two."""
-    item = dataset.get_item("PatientID")
-    stored = item.value if item is not None else None
-    found = text(dataset, "PatientID")
-    if "\ufffd" in found and isinstance(stored, bytes):
-        return stored.decode("latin-1").replace("\0", "").strip()
-    return found
-
-
-def number_of_frames(dataset: Dataset) -> int:
-    """How many frames a data set claims, 1 where it does not say."""
-    return int(value(dataset, "NumberOfFrames") or 1)
-
-
 def has_contrast_agent(dataset: Dataset) -> bool:
     """Whether the header names a contrast agent."""
     agent = text(dataset, "ContrastBolusAgent").upper()
@@ -434,7 +232,7 @@ def columns(dataset: Dataset) -> dict[str, Any]:
 
     def number(sequence: str, *keywords: str) -> str:
         for keyword in keywords:
-            found = _number(next(iter(_values(find(groups, sequence, keyword))), None))
+            found = plausible_number(next(iter(values_of(find(groups, sequence, keyword))), None))
             if found is not None:
                 return f"{found:g}"
         return ""
@@ -450,23 +248,3 @@ def columns(dataset: Dataset) -> dict[str, Any]:
         "sex": sex if sex in ("M", "F", "O") else "",
         "age_band": age_band(text(dataset, "PatientAge")),
     }
-
-
-def _values(value: Any) -> list[Any]:
-    """One or several values of an element as a list."""
-    if value is None or value == "":
-        return []
-    return list(value) if hasattr(value, "__iter__") and not isinstance(value, (str, bytes)) else [value]
-
-
-def _words(dataset: Dataset, keyword: str) -> frozenset[str]:
-    return frozenset(str(word).strip().upper() for word in _values(value(dataset, keyword)))
-
-
-def _number(value: Any) -> float | None:
-    """A plausible number, None for what is none."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if abs(number) < MAX_TIME else None  # neither nan nor infinity is

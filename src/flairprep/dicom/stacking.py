@@ -14,7 +14,6 @@ import SimpleITK as sitk
 from flairprep.core.outcomes import CaseError, Code
 
 Array = npt.NDArray[Any]
-
 ORIENTATION_TOLERANCE = 1e-3  # largest difference of a direction cosine between two slices of a volume
 TILT_WARNING = 0.1  # mm; what is below it is rounding
 TILT_TOLERANCE = 1.0  # mm that a slice may lie beside the line along the normal through the first one
@@ -22,8 +21,6 @@ SAME_POSITION = 0.01  # mm along the normal; closer slices lie at one position
 STEP_TOLERANCE = 0.05  # of the median step; within it steps count as equal
 MAX_GAP = 6.0  # mm between the neighbours of a missing slice that may be interpolated
 MAX_INTERPOLATED = 0.02  # of the slices
-STRIP = 16  # voxels of a row that are turned at a time, so that the processor's cache holds them
-OBLIQUE = 35.0  # degrees between the slice normal and the nearest axis, above which no plane is named
 
 
 @dataclass(frozen=True)
@@ -95,41 +92,6 @@ def _directions(frame: Frame) -> Array:
     column = column - (row @ column) * row  # NIfTI's quaternion holds no shear
     column = column / np.linalg.norm(column)
     return np.array([row, column, np.cross(row, column)])
-
-
-def oriented(image: sitk.Image, orientation: str) -> sitk.Image:
-    """`image` along the axes of `orientation` nearest to its own, as sitk.DICOMOrient does it, which takes longer.
-
-    orientation: the directions of increasing x, y and z, such as LPS.
-
-    Returns:
-        A new image, or `image` itself where its axes are those.
-    """
-    turn, corner = sitk.DICOMOrientImageFilter(), image[:1, :1, :1]
-    turn.SetDesiredCoordinateOrientation(orientation)
-    turned = turn.Execute(corner)
-    order, flips = turn.GetPermuteOrder(), turn.GetFlipAxes()
-    if tuple(order) == (0, 1, 2) and not any(flips):
-        return image
-    voxels = sitk.GetArrayViewFromImage(image).transpose([2 - axis for axis in reversed(order)])
-    voxels = voxels[tuple(slice(None, None, -1 if flip else 1) for flip in reversed(flips))]
-    copied = np.empty(voxels.shape, voxels.dtype)
-    for start in range(0, voxels.shape[2], STRIP):
-        copied[..., start : start + STRIP] = voxels[..., start : start + STRIP]
-    found = sitk.GetImageFromArray(copied)
-    found.SetSpacing(turned.GetSpacing())
-    found.SetDirection(turned.GetDirection())
-    first = [n - 1 if flip else 0 for n, flip in zip(found.GetSize(), flips, strict=True)]
-    found.SetOrigin(sitk.PermuteAxes(corner, order).TransformIndexToPhysicalPoint(first))
-    return found
-
-
-def plane_of(normal: Sequence[float]) -> str:
-    """axial | coronal | sagittal, or oblique where the slice normal (LPS) is over 35 degrees off its nearest axis."""
-    share = np.abs(np.asarray(normal, float)) / np.linalg.norm(normal)
-    axis = int(share.argmax())
-    off = np.degrees(np.arccos(min(1.0, float(share[axis]))))
-    return "oblique" if off > OBLIQUE else ("sagittal", "coronal", "axial")[axis]
 
 
 def _check_one_grid(frames: Sequence[Frame]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flairprep.stats import metrics
+from flairprep.stats import bootstrap, hypothesis_tests, intervals, metrics
 
 DECLARED_EPOCHS = 3  # fixed before any run: the mean probability of the last three epochs
 BINS = 20  # of the histogram
@@ -66,9 +66,9 @@ def declared(y_true: np.ndarray, y_prob: np.ndarray, groups: np.ndarray | None =
         "log_loss_prior": metrics.log_loss(y_true, np.full(n, np.mean(y_true))),
         "brier": metrics.brier(y_true, y_prob),
         "nir": nir,
-        "p_nir": metrics.grouped_p_value(correct, groups, nir)
+        "p_nir": hypothesis_tests.grouped_p_value(correct, groups, nir)
         if shared(groups)
-        else metrics.binomial_p_value(correct, n, nir),
+        else hypothesis_tests.binomial_p_value(correct, n, nir),
         "predicted_positive": float(np.mean(y_prob > 0.5)),
     }
 
@@ -89,16 +89,16 @@ def interval(
     n = len(y_true)
     if not shared(groups):
         right = round(metrics.accuracy(y_true, y_prob) * n)
-        return metrics.clopper_pearson(right, n) if metric == "accuracy" else metrics.auc_interval(y_true, y_prob)
+        return intervals.clopper_pearson(right, n) if metric == "accuracy" else intervals.auc_interval(y_true, y_prob)
     if metric == "auc" and min(len(np.unique(groups[y_true == label])) for label in (0, 1)) < 2:
         return float("nan"), float("nan")
-    estimate, low, high = metrics.bootstrap_interval(y_true, y_prob, groups=groups, metric=metric)
+    estimate, low, high = bootstrap.bootstrap_interval(y_true, y_prob, groups=groups, metric=metric)
     if low < high:
         return low, high
     first = np.unique(groups, return_index=True)[1]
     if metric == "auc":
-        return metrics.auc_interval(y_true[first], y_prob[first])
-    return metrics.clopper_pearson(round(estimate * len(first)), len(first))
+        return intervals.auc_interval(y_true[first], y_prob[first])
+    return intervals.clopper_pearson(round(estimate * len(first)), len(first))
 
 
 def flips(y_prob: np.ndarray) -> np.ndarray:
@@ -141,7 +141,7 @@ def reliability(y_true: np.ndarray, y_prob: np.ndarray) -> pd.DataFrame:
     rows = []
     for index in np.unique(bins):
         label, probability = y_true[bins == index], y_prob[bins == index]
-        low, high = metrics.clopper_pearson(int(label.sum()), len(label))
+        low, high = intervals.clopper_pearson(int(label.sum()), len(label))
         rows.append((len(label), float(probability.mean()), float(label.mean()), low, high))
     return pd.DataFrame(rows, columns=["cases", "probability", "share", "share_low", "share_high"]).round(6)
 

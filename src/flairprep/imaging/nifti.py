@@ -20,8 +20,6 @@ DTYPES: dict[int, np.dtype[Any]] = {  # what ingest and the stages after it writ
     sitk.sitkFloat32: np.dtype("<f4"),
 }
 NIFTI_DIM = 40  # where the number of axes stands in it, and then their lengths; 16 bits each
-SKULL_STRIPPED_BORDER = 0.97  # share of exact zeros on each of the six faces; a neck fills more than 3 % of one
-SKULL_STRIPPED_INSIDE = (0.02, 0.8)  # share of voxels that are not zero
 
 
 def read(path: Path) -> sitk.Image:
@@ -97,17 +95,3 @@ def _gzip(header: bytes, voxels: np.ndarray) -> bytes:
     compressor = zlib_ng.compressobj(level=2, wbits=31, strategy=strategy)  # 31: the gzip format, with an empty header
     parts = (header, np.ascontiguousarray(voxels))
     return b"".join([*map(compressor.compress, parts), compressor.flush()])
-
-
-def is_skull_stripped(image: sitk.Image) -> bool:
-    """Whether everything outside the brain was set to exactly zero.
-
-    A stripped brain is an island of values among exact zeros that hardly touches the volume's faces. A head whose air
-    was zeroed is not: its neck, or its cross section in the lowest slice, fills a good part of a face.
-    """
-    filled = sitk.GetArrayViewFromImage(image) != 0
-    low, high = SKULL_STRIPPED_INSIDE
-    if not low <= filled.mean() <= high:
-        return False
-    faces = [np.take(filled, index, axis) for axis in range(3) for index in (0, -1)]
-    return all(face.mean() <= 1 - SKULL_STRIPPED_BORDER for face in faces)

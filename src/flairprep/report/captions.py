@@ -5,7 +5,7 @@ from typing import Any
 
 from flairprep.evaluation.predictions import DECLARED_EPOCHS, LEAST_OF_A_LABEL
 from flairprep.report.html import number, percent
-from flairprep.stats import metrics as stats
+from flairprep.stats import power
 
 MEANING = {
     "learned": "The network has learned something that holds for cases it has not seen",
@@ -54,8 +54,8 @@ def significance(metrics: dict[str, Any], alpha: float) -> str:
 def smallest_effect(n1: int, n0: int, alpha: float) -> str:
     """What so many cases of label 1 and 0 could have shown."""
     n, nir = n1 + n0, max(n1, n0) / (n1 + n0)
-    accuracy = stats.detectable_accuracy(n, nir, alpha) if nir < 1 else math.nan
-    auc = stats.detectable_auc(n1, n0, alpha)
+    accuracy = power.detectable_accuracy(n, nir, alpha) if nir < 1 else math.nan
+    auc = power.detectable_auc(n1, n0, alpha)
     least = [] if math.isnan(accuracy) else [f"a true accuracy of {percent(accuracy)}"]
     least += [] if math.isnan(auc) else [f"a true AUC of {auc:.3f}"]
     if not least:

@@ -9,8 +9,8 @@ from markupsafe import Markup
 from flairprep.evaluation.predictions import Predictions
 from flairprep.report import captions as words
 from flairprep.report import charts
+from flairprep.stats import intervals, permutation
 from flairprep.stats import metrics as stats
-from flairprep.stats import permutation
 
 INSIDE = (0.025, 0.975)  # of the runs without signal: the band of the best epoch
 BY = ("plane", "manufacturer", "field_strength")
@@ -126,7 +126,7 @@ def roc_band(y_true: np.ndarray, y_prob: np.ndarray) -> pd.DataFrame:
 
     fpr, tpr, _ = roc_curve(y_true, y_prob)
     ones = int(y_true.sum())
-    band = np.array([stats.clopper_pearson(round(share * ones), ones) for share in tpr])
+    band = np.array([intervals.clopper_pearson(round(share * ones), ones) for share in tpr])
     return pd.DataFrame({"fpr": fpr, "tpr": tpr, "low": band[:, 0], "high": band[:, 1]}).round(6)
 
 
@@ -143,7 +143,7 @@ def operating_point(found: Predictions) -> dict[str, float] | None:
         return None
     point: dict[str, float] = {}
     for name, row in (("fpr", of_zero), ("tpr", of_one)):
-        low, high = stats.clopper_pearson(row[1], sum(row))
+        low, high = intervals.clopper_pearson(row[1], sum(row))
         point |= {name: row[1] / sum(row), f"{name}_low": low, f"{name}_high": high}
     return point
 

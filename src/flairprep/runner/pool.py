@@ -14,20 +14,19 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
-from multiprocessing import forkserver, resource_tracker
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from flairprep.core.console import debugging, progress
+from flairprep.core.console import debugging
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError, Code
 
 T = TypeVar("T")
 R = TypeVar("R")
-
 HEAVY = ("SimpleITK", "numpy", "pandas", "pydantic", "pydicom", "scipy")
 STARTED = None  # what a worker says first
 START = 60  # s that a worker may take to start, on a busy machine
@@ -86,74 +85,6 @@ def _setting(name: str, default: int) -> int:
     if not (value.isascii() and value.isdecimal()) or int(value) < 1:
         raise FlairprepError(f"{name}={value}: must be a whole number of at least 1, or unset")
     return int(value)
-
-
-def map_cases(
-    function: Callable[[T], R],
-    items: Sequence[T],
-    label: str,
-    *,
-    lost: Callable[[T, CaseError], R] | None = None,
-    unit: str = "case",
-) -> Iterator[R]:
-    """`function` of each item, in the items' order, with progress shown; on the cluster of FLAIRPREP_SCHEDULER, if set.
-
-    An item whose worker is killed, crashes, takes longer than `seconds` or asks for more than `megabytes` becomes
-    `lost(item, error)`, with the code CRASHED, TIMED_OUT or TOO_LARGE; the others go on. So does an exception of
-    `function` that is neither a FlairprepError nor an OSError, which end the whole.
-
-    function: picklable, a module's function or a partial of one. It runs with one SimpleITK thread, so that sums come
-    out alike on every machine, and prints nothing: native libraries quote what they cannot read.
-
-    Raises:
-        FlairprepError: an item was lost and there is no `lost`; or what `function` raised; or see `Cluster`.
-    """
-    with closing(run_cases(function, items, label, lost=lost)) as results:
-        yield from progress(results, len(items), label, unit)
-
-
-def run_cases(
-    function: Callable[[T], R], items: Sequence[T], label: str, *, lost: Callable[[T, CaseError], R] | None = None
-) -> Generator[R, None, None]:
-    """`map_cases` without progress. Workers of this machine have begun when this returns."""
-    results = _run_cases(function, items, label, lost)
-    next(results)
-    return results
-
-
-def _run_cases(
-    function: Callable[[T], R], items: Sequence[T], label: str, lost: Callable[[T, CaseError], R] | None
-) -> Generator[Any, None, None]:
-    """What `run_cases` gives, after a None that stands for the beginning."""
-    if not items:
-        yield None
-        return
-    if address := os.environ.get("FLAIRPREP_SCHEDULER"):
-        from flairprep.runner.cluster import Cluster
-
-        pool: Pool[T, R] | Cluster[T, R] = Cluster(function, terms(), address)
-    else:
-        pool = Pool(function, min(workers(), len(items)), terms())
-    try:
-        found = pool.run(items)
-        yield None
-        for index, result in found:
-            if not isinstance(result, CaseError):
-                yield result
-            elif lost is None:
-                raise FlairprepError(f"{label}: {result.code}: {result.message}")
-            else:
-                yield lost(items[index], result)
-    finally:
-        pool.close()
-
-
-def prepare() -> None:
-    """Begins to import what workers need, beside this process, which has tables to read before it needs them."""
-    if not os.environ.get("FLAIRPREP_SCHEDULER"):
-        _context(terms())
-        with _undisturbed():
-            forkserver.ensure_running()
 
 
 def _context(terms: Terms) -> Any:

@@ -23,7 +23,8 @@ from flairprep.core.console import progress
 from flairprep.core.outcomes import CaseError
 from flairprep.runner import cache_dir as vault
 from flairprep.runner import code_version
-from flairprep.runner.pool import AHEAD, map_cases, prepare, run_cases, workers
+from flairprep.runner.map_cases import map_cases, prepare, run_cases
+from flairprep.runner.pool import AHEAD, workers
 
 S = TypeVar("S")
 T = TypeVar("T")

@@ -10,11 +10,12 @@ import SimpleITK as sitk
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from flairprep.audit import features, near_duplicates, shortcuts
+from flairprep.audit import association, features, leakage, near_duplicates, shortcuts
 from flairprep.audit.finding import Finding
 from flairprep.core import console, files, params
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, passed_on, read_csv, read_rows
+from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, passed_on
+from flairprep.core.tables import read_csv, read_rows
 from flairprep.imaging import nifti
 from flairprep.runner.result_cache import Store
 
@@ -125,9 +126,9 @@ def audit(
     """
     case_ids, labels, groups, folds = (table[name].to_numpy() for name in ("case_id", "label", "group", "fold"))
     geometry, statistics = (list(parts) for parts in zip(*looks, strict=True))
-    found = [near_duplicates.shared(table, name) for name in near_duplicates.IDENTITY]
+    found = [leakage.shared(table, name) for name in leakage.IDENTITY]
     found += [near_duplicates.near(case_ids.tolist(), folds, fingerprints, scratch), fitted(intensity)]
-    header = shortcuts.columns(cases)
+    header = association.columns(cases)
     sources = {
         "header fields": header,
         "geometry": _columns(geometry),
@@ -139,7 +140,7 @@ def audit(
     return {"items": [one.as_item() for one in (*found, *further)], "bars": bars, "strata": strata}
 
 
-def _columns(rows: list[dict[str, float]]) -> shortcuts.Columns:
+def _columns(rows: list[dict[str, float]]) -> association.Columns:
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
@@ -161,12 +162,12 @@ def summarise(report: dict[str, Any]) -> None:
 def main() -> None:
     """Reads split.csv, data/ingest's tables and data/select_slices, writes reports/audit.json."""
     section, normalize = params.load(Params, "audit"), params.load(Normalize, "normalize")
-    shortcuts.prepare()
+    association.prepare()
     store = Store("audit", __file__, normalize.model_dump())
     split = read_csv(SPLIT, ("case_id", "label", "group", "fold")).astype({"label": int, "fold": int})
     _, usable = passed_on(read_rows(SLICES / "cases.csv", OUTCOME_COLUMNS))
     cases = read_csv(INGEST / "cases.csv", (*OUTCOME_COLUMNS, *LEFT_OUT)).set_index("case_id")
-    same_as = read_csv(INGEST / "same_as.csv", ("case_id", *near_duplicates.IDENTITY))
+    same_as = read_csv(INGEST / "same_as.csv", ("case_id", *leakage.IDENTITY))
     table = (
         split[split["case_id"].isin([row["case_id"] for row in usable])]
         .merge(same_as, on="case_id")

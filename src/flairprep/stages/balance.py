@@ -10,8 +10,9 @@ from pydantic import Field
 from flairprep.cohort import case_ids, labels
 from flairprep.core import console, files, params
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import Status, read_csv, write_csv
-from flairprep.stats import metrics
+from flairprep.core.outcomes import Status
+from flairprep.core.tables import read_csv, write_csv
+from flairprep.stats import metrics, power
 
 CASES = Path("data/ingest/cases.csv")
 OUT = Path("reports/balance.json")
@@ -60,8 +61,8 @@ def detectable(y_true: np.ndarray, share: float, params: Params) -> dict[str, An
     n1 = round(n * float(y_true.mean()))
     nir = max(n1, n - n1) / n
     found = {
-        "accuracy": metrics.detectable_accuracy(n, nir, params.alpha, params.power) if nir < 1 else float("nan"),
-        "auc": metrics.detectable_auc(n1, n - n1, params.alpha, params.power),
+        "accuracy": power.detectable_accuracy(n, nir, params.alpha, params.power) if nir < 1 else float("nan"),
+        "auc": power.detectable_auc(n1, n - n1, params.alpha, params.power),
     }
     return {"cases": n, "nir": files.number(nir), **{key: files.number(value) for key, value in found.items()}}
 

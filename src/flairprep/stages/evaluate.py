@@ -9,12 +9,12 @@ import pandas as pd
 from pydantic import Field
 
 from flairprep.core import console, files, params
-from flairprep.core.outcomes import read_csv, write_csv
+from flairprep.core.tables import read_csv, write_csv
 from flairprep.evaluation import diagnosis, predictions
 from flairprep.evaluation.predictions import DECLARED_EPOCHS, Predictions
 from flairprep.network import model_config, train_config
+from flairprep.stats import metrics, permutation, power
 from flairprep.stats import metrics as stats
-from flairprep.stats import permutation
 
 TRAIN = Path("data/train")
 SPLIT = Path("data/split/split.csv")
@@ -50,7 +50,7 @@ def evaluate(
     strata: (n,), of the shortcuts that the audit found; None where it found none.
     """
     fixed = predictions.declared(found.y_true, found.declared, found.groups)
-    best = permutation.best_epoch(found.y_true, found.y_prob, monitor)
+    best = metrics.best_epoch(found.y_true, found.y_prob, monitor)
 
     def chance(strata: np.ndarray | None) -> float:
         options = {"n_permutations": params.permutations, "seed": params.seed}
@@ -102,7 +102,7 @@ def sentence(metrics: dict[str, Any], alpha: float) -> str:
     ]
     if m["p_within"] is not None:
         lines.append(f"  p {m['p_within']:.3g} among cases that the shortcuts of reports/audit.json do not tell apart")
-    least = stats.detectable_accuracy(m["n"], m["nir"], alpha) if m["nir"] < 1 else float("nan")
+    least = power.detectable_accuracy(m["n"], m["nir"], alpha) if m["nir"] < 1 else float("nan")
     if np.isfinite(least):
         lines.append(f"  {m['n']} validation cases can show a true accuracy of {least:.1%} or better (80 % power)")
     return "\n".join(lines)

@@ -15,19 +15,8 @@ from pydantic import Field
 
 from flairprep.core import console, files, params
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import (
-    OUTCOME_COLUMNS,
-    CaseError,
-    Code,
-    Outcome,
-    Row,
-    Status,
-    failure,
-    passed_on,
-    read_rows,
-    table,
-    write_rows,
-)
+from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, Code, Outcome, Status, failure, passed_on, table
+from flairprep.core.tables import Row, read_rows, write_rows
 from flairprep.dataset import shards
 from flairprep.imaging import nifti
 from flairprep.runner.result_cache import Store

@@ -15,16 +15,15 @@ from flairprep.core.outcomes import (
     CaseError,
     Code,
     Outcome,
-    Row,
     Status,
     failure,
     remove_failed,
     success,
     table,
-    write_rows,
 )
-from flairprep.dicom import classify, discovery
-from flairprep.imaging import nifti
+from flairprep.core.tables import Row, write_rows
+from flairprep.dicom import classify, discovery, series, survey
+from flairprep.imaging import nifti, skull_stripping
 from flairprep.runner.result_cache import Store
 
 OUT = Path("data/ingest")
@@ -64,9 +63,9 @@ def ingest(case: discovery.Case, *, params: Params, volumes_dir: Path) -> Ingest
             raise CaseError(Code.EXCLUDED, params.exclude[case.case_id] or "listed in ingest.exclude")
         if not case.files and not case.stray:
             raise CaseError(Code.NO_SERIES, f"no file in a folder {params.sequence}")
-        found = discovery.survey(case)
-        best, notes = discovery.choose(case, found, params.sequence)
-        series = discovery.read(best)
+        found = survey.survey(case)
+        best, notes = survey.choose(case, found, params.sequence)
+        series = survey.read(best)
         if (slices := series.header["slices"]) < params.min_slices:
             raise CaseError(Code.TOO_FEW_SLICES, f"{slices} slices, ingest.min_slices is {params.min_slices}")
     except CaseError as error:
@@ -74,7 +73,7 @@ def ingest(case: discovery.Case, *, params: Params, volumes_dir: Path) -> Ingest
     except FlairprepError as error:
         raise FlairprepError(f"ingest: case {case.case_id}: {error}") from error
     nifti.write(series.image, volumes_dir / f"{case.case_id}.nii.gz")
-    stripped = nifti.is_skull_stripped(series.image)
+    stripped = skull_stripping.is_skull_stripped(series.image)
     notes = [*notes, *series.warnings]
     if not stripped:
         notes.append((Code.WHOLE_HEAD, "not skull-stripped: the face may identify"))
@@ -85,14 +84,14 @@ def ingest(case: discovery.Case, *, params: Params, volumes_dir: Path) -> Ingest
 
 def _accounts(
     case: discovery.Case,
-    found: discovery.Survey | None,
-    best: classify.Candidate | None,
+    found: survey.Survey | None,
+    best: series.Candidate | None,
     params: Params,
     code: str = "read",
 ) -> list[dict[str, Any]]:
     """The rows of series.csv: what became of each series, and why; `code` of the one that was to be read."""
     candidates = found.candidates if found else []
-    verdicts = [code if one is best else classify.verdict(one, best, params.sequence) for one in candidates]
+    verdicts = [code if one is best else series.verdict(one, best, params.sequence) for one in candidates]
     cells = [(case.case_id, one.title, one.slices, ", ".join(one.marks)) for one in candidates]
     return [dict(zip(SERIES, (*cell, verdict), strict=True)) for cell, verdict in zip(cells, verdicts, strict=True)]
 

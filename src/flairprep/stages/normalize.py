@@ -16,14 +16,13 @@ from flairprep.core.outcomes import (
     Status,
     failure,
     passed_on,
-    read_rows,
     remove_failed,
     table,
-    write_rows,
 )
-from flairprep.dicom.stacking import oriented
+from flairprep.core.tables import read_rows, write_rows
 from flairprep.imaging import intensity, nifti
 from flairprep.imaging.foreground import foreground
+from flairprep.imaging.orientation import oriented
 from flairprep.runner.result_cache import Store
 
 INGEST = Path("data/ingest")

@@ -11,7 +11,8 @@ import pandas as pd
 import SimpleITK as sitk
 
 from flairprep.core import console, files, params
-from flairprep.core.outcomes import CaseError, Status, read_csv
+from flairprep.core.outcomes import CaseError, Status
+from flairprep.core.tables import read_csv
 from flairprep.evaluation import predictions
 from flairprep.imaging import nifti
 from flairprep.network import train_config

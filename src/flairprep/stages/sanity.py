@@ -13,9 +13,13 @@ from pydantic import Field
 from flairprep.core import console, files, params
 from flairprep.dataset import tf_data
 from flairprep.network import model, training
+from flairprep.network import input_pipeline
+from flairprep.sanity.trial import Trial, multiply_adds
 from flairprep.sanity import network_checks
-from flairprep.core.outcomes import read_csv
-from flairprep.sanity.network_checks import Check, Look
+from flairprep.sanity import tensor_checks
+from flairprep.core.tables import read_csv
+from flairprep.sanity.check import Check
+from flairprep.sanity.tensor_checks import Look
 from flairprep.core.errors import FlairprepError
 
 EXPORT = Path("data/export")
@@ -38,7 +42,7 @@ class Params(params.Section):
 def looks(directory: Path) -> list[Look]:
     """Every exported case, looked at."""
     return [
-        network_checks.look(case["image"], int(case["label"]), case["case_id"].decode(), fold)
+        tensor_checks.look(case["image"], int(case["label"]), case["case_id"].decode(), fold)
         for fold in tf_data.read_info(directory).cases
         for case in tf_data.dataset(directory, [fold]).as_numpy_iterator()
     ]
@@ -66,18 +70,18 @@ def of_tensors(cases: Sequence[Look], split: pd.DataFrame | None, seed: int) -> 
     """The checks of what enters the network."""
     groups = [case.case_id for case in cases]
     found = [
-        network_checks.finite(cases),
-        network_checks.clipping(cases),
-        network_checks.used_range(cases),
-        network_checks.slices(cases),
-        network_checks.duplicates(cases),
-        network_checks.orientation(cases),
+        tensor_checks.finite(cases),
+        tensor_checks.clipping(cases),
+        tensor_checks.used_range(cases),
+        tensor_checks.slices(cases),
+        tensor_checks.duplicates(cases),
+        tensor_checks.orientation(cases),
     ]
     if split is not None:
-        found.append(network_checks.labels(cases, split))
+        found.append(tensor_checks.labels(cases, split))
         group_of = dict(zip(split["case_id"], split["group"], strict=True))
         groups = [group_of.get(case_id, case_id) for case_id in groups]
-    return [*found, network_checks.border(cases, groups, seed)]
+    return [*found, tensor_checks.border(cases, groups, seed)]
 
 
 def of_network(section: model.Params, prior: float, seed: int) -> tuple[list[Check], tuple[float, float] | None]:
@@ -87,11 +91,11 @@ def of_network(section: model.Params, prior: float, seed: int) -> tuple[list[Che
     images, labels = drawn(EXPORT, seed)
     pair, some, own = slice(2), slice(CAPACITY), to_the_letter(section)
 
-    def started() -> training.Trial:
-        return training.Trial(lambda: training.compiled(section, shape, prior=prior, rate=network_checks.RATE), seed)
+    def started() -> Trial:
+        return Trial(lambda: training.compiled(section, shape, prior=prior, rate=network_checks.RATE), seed)
 
     trial = started()
-    budget = network_checks.Budget(training.multiply_adds(trial.network))
+    budget = network_checks.Budget(multiply_adds(trial.network))
     size = 2 if budget.left > 100 else 1
     budget.afford(4 * size + 2)  # for the two starts and for the coupling
     first, second = (first_steps(each, size, seed) for each in (trial, started()))
@@ -128,10 +132,10 @@ def of_network(section: model.Params, prior: float, seed: int) -> tuple[list[Che
     return found, band
 
 
-def first_steps(trial: training.Trial, size: int, seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def first_steps(trial: Trial, size: int, seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Two losses and the weights after them, with the batches that train would make of `size` cases a step."""
     folds = sorted(tf_data.read_info(EXPORT).cases)
-    batches = training.training_batches(EXPORT, folds, "flip_shift", batch_size=size, seed=seed).take(2)
+    batches = input_pipeline.training_batches(EXPORT, folds, "flip_shift", batch_size=size, seed=seed).take(2)
     losses = [trial.step(images, labels, network_checks.RATE)[0] for images, labels in batches.as_numpy_iterator()]
     return np.array(losses), trial.weights()
 

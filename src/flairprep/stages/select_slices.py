@@ -8,17 +8,8 @@ import SimpleITK as sitk
 from pydantic import Field
 
 from flairprep.core import console, files, params
-from flairprep.core.outcomes import (
-    OUTCOME_COLUMNS,
-    Outcome,
-    Status,
-    failure,
-    passed_on,
-    read_rows,
-    remove_failed,
-    table,
-    write_rows,
-)
+from flairprep.core.outcomes import OUTCOME_COLUMNS, Outcome, Status, failure, passed_on, remove_failed, table
+from flairprep.core.tables import read_rows, write_rows
 from flairprep.imaging import nifti
 from flairprep.imaging.resampling import in_plane, resample, slice_positions
 from flairprep.runner.result_cache import Store

@@ -9,7 +9,8 @@ from pydantic import Field
 from flairprep.cohort import case_ids, folds, labels
 from flairprep.core import console, files, params
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import Status, read_csv, write_csv
+from flairprep.core.outcomes import Status
+from flairprep.core.tables import read_csv, write_csv
 
 INGEST = Path("data/ingest")
 OUT = Path("data/split")

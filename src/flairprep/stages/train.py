@@ -15,21 +15,12 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from flairprep.core import console, files, params
 from flairprep.dataset import tf_data
 from flairprep.network import model
-from flairprep.stats import metrics, permutation
-from flairprep.core.outcomes import write_csv
+from flairprep.stats import metrics
+from flairprep.core.tables import write_csv
 from flairprep.core.errors import FlairprepError
 from flairprep.network.train_config import Params, Recipe, resolve, scaled_rate
-from flairprep.network.training import (
-    Cases,
-    Inference,
-    compiled,
-    devices,
-    inference,
-    predict,
-    schedule,
-    seeded,
-    training_batches,
-)
+from flairprep.network.input_pipeline import Cases, training_batches
+from flairprep.network.training import Inference, compiled, devices, inference, predict, schedule, seeded
 
 EXPORT = Path("data/export")
 OUT = Path("data/train")
@@ -187,7 +178,7 @@ def train(run: Run, recipe: Recipe, section: model.Params, out: Path) -> Recorde
     network.load_weights(best)
     best.unlink()
     network.save(out / "model.keras")
-    kept = permutation.best_epoch(validation.labels, np.array(recorder.y_prob), recipe.monitor) + 1
+    kept = metrics.best_epoch(validation.labels, np.array(recorder.y_prob), recipe.monitor) + 1
     test = pd.DataFrame(columns=PREDICTIONS)
     if run.test_fold is not None:
         cases = Cases(EXPORT, [run.test_fold], run.batch_size)

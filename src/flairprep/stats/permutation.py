@@ -6,12 +6,7 @@ from typing import Any
 import numpy as np
 import scipy  # whose parts come when they are first used
 
-from flairprep.stats.metrics import EPSILON, Array, Metric
-
-
-def best_epoch(y_true: Array, y_prob: Array, metric: Metric) -> int:
-    """The epoch that `metric` chooses, the first one on a tie; y_prob has the shape (n_epochs, n_cases)."""
-    return int(_scores(np.asarray(y_true, float)[:, None], np.asarray(y_prob, float), metric)[:, 0].argmax())
+from flairprep.stats.metrics import Array, Metric, accuracies, epoch_scores
 
 
 def selection_p_value(
@@ -130,32 +125,10 @@ def permuted_labels(y_true: Array, groups: Array, strata: Array | None, count: i
     return permuted
 
 
-def _scores(labels: Array, y_prob: Array, metric: Metric) -> Array:
-    """What `metric` maximises, up to a constant, as (n_epochs, n_labelings); labels: (n_cases, n_labelings)."""
-    match metric:
-        case "val_accuracy":
-            return _accuracies(labels, y_prob)
-        case "val_loss":
-            p = np.clip(y_prob, EPSILON, 1 - EPSILON)
-            likelihood = (np.log(p) - np.log1p(-p)) @ labels + np.log1p(-p).sum(axis=1)[:, None]
-            return likelihood.round(9)  # equal epochs stay equal: BLAS may sum two equal rows in different orders
-        case "val_auc":
-            return (
-                scipy.stats.rankdata(y_prob, axis=1) @ labels
-            )  # permuting keeps the number of ones, so the rank sum orders AUCs
-
-
-def _accuracies(labels: Array, y_prob: Array) -> Array:
-    positive = (y_prob > 0.5).astype(float)
-    true_positive = positive @ labels
-    true_negative = (1 - labels).sum(axis=0) - (positive.sum(axis=1)[:, None] - true_positive)
-    return (true_positive + true_negative) / labels.shape[0]
-
-
 def _selected_accuracies(labels: Array, y_probs: Sequence[Array], metrics: Sequence[Metric]) -> Array:
     """(n_runs, n_labelings): the accuracy at the epoch that each run's metric chooses."""
     chosen = [
-        _accuracies(labels, y_prob)[_scores(labels, y_prob, metric).argmax(axis=0), np.arange(labels.shape[1])]
+        accuracies(labels, y_prob)[epoch_scores(labels, y_prob, metric).argmax(axis=0), np.arange(labels.shape[1])]
         for y_prob, metric in zip(y_probs, metrics, strict=True)
     ]
     return np.array(chosen)

@@ -1,0 +1,1 @@
+"""The synthetic cohort: anatomy, acquisition and DICOM files."""

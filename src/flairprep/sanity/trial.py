@@ -1,0 +1,70 @@
+"""Train a network for a few steps, always from the same first weights."""
+
+import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
+import math
+from collections.abc import Callable
+from typing import Any
+import keras
+import numpy as np
+import tensorflow as tf
+from flairprep.network.training import inference, seeded
+
+
+class Trial:
+    """A network in short runs of training, each from the same first weights: `reset`, then `step` by `step`.
+
+    build: makes the network, compiled, with the same weights for the same seed.
+    """
+
+    def __init__(self, build: Callable[[], keras.Model], seed: int) -> None:
+        seeded(seed)
+        self.network = build()
+        self.network.optimizer.build(self.network.trainable_variables)
+        self._variables = [*self.network.variables, *self.network.optimizer.variables]
+        self._first = [variable.numpy() for variable in self._variables]
+        images = tf.TensorSpec((None, *self.network.input_shape[1:]), tf.float32)
+        labels = tf.TensorSpec((None, 1), tf.float32)
+        self._step = tf.function(self._train, input_signature=[images, labels])
+        self._infer = inference(self.network)
+
+    def reset(self) -> None:
+        """Back to the first weights, and an optimizer that has seen nothing."""
+        for variable, value in zip(self._variables, self._first, strict=True):
+            variable.assign(value)
+
+    def step(self, images: np.ndarray, labels: np.ndarray, rate: float) -> tuple[float, np.ndarray]:
+        """One step at `rate` on a batch, (n, z, y, x, 1) and (n,); its loss and probabilities (n,) before the step."""
+        self.network.optimizer.learning_rate.assign(rate)
+        loss, y_prob = self._step(images.astype(np.float32), labels.astype(np.float32)[:, None])
+        return float(loss), y_prob.numpy()[:, 0]
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """The probability of label 1 in inference mode, (n,)."""
+        return np.asarray(self._infer(images.astype(np.float32)).numpy()[:, 0])
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """What training is meant to change: all weights by their paths, without the averages of normalisation."""
+        learned = [w for layer in self.network.layers for w in layer.weights if "moving_" not in w.path]
+        return {w.path: w.numpy() for w in learned if "seed_generator" not in w.path}
+
+    def coupling(self, images: np.ndarray) -> float:
+        """The largest gradient of the first case's output with respect to a voxel of another, in inference mode."""
+        inputs = tf.constant(images, tf.float32)
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            first = self.network(inputs, training=False)[0]
+        return float(tf.reduce_max(tf.abs(tape.gradient(first, inputs)[1:])))
+
+    def _train(self, images: Any, labels: Any) -> tuple[Any, Any]:
+        with tf.GradientTape() as tape:
+            y_prob = self.network(images, training=True)
+            loss = self.network.compute_loss(images, labels, y_prob)
+        learned = self.network.trainable_variables
+        self.network.optimizer.apply_gradients(zip(tape.gradient(loss, learned), learned, strict=True))
+        return loss, y_prob
+
+
+def multiply_adds(network: keras.Model) -> int:
+    """Multiplications for one case through the convolutions and dense layers, forward: outputs x weights of each."""
+    kernels = [layer for layer in network.layers if hasattr(layer, "kernel")]
+    return sum(math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape) for layer in kernels)
