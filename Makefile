@@ -19,51 +19,67 @@ demo: .venv/done
 	@echo '           dvc exp run -S lr=1e-5'
 	@echo '           flairprep compare'
 
-test: .venv/done
+test: .venv/dev
 	@pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests
 
-lint: .venv/done
+lint: .venv/dev
 	@ruff check . && ruff format --check .
 
-types: .venv/done
+types: .venv/dev
 	@mypy
 
 # Damaged files through the real workers, and stages killed at any moment: about half an hour on 2 cores.
-fuzz: .venv/done
+fuzz: .venv/dev
 	@mkdir -p bench/results
 	@python bench/fuzz.py --files 5000 --seed 0 --kills 50 >bench/results/fuzz.txt; status=$$?; cat bench/results/fuzz.txt; exit $$status
 
 # Speed beside other tools, those of the extra `bench` that are installed (10 minutes); steps of training (5); cohorts of
 # up to 5,000 (20).
-bench: .venv/done
+bench: .venv/dev
 	@mkdir -p bench/results
 	@python bench/speed.py --json bench/results/speed.json >bench/results/speed.txt; status=$$?; cat bench/results/speed.txt; exit $$status
 
-bench-training bench-scale: bench-%: .venv/done
+bench-training bench-scale: bench-%: .venv/dev
 	@mkdir -p bench/results
 	@python bench/$*.py --json bench/results/$*.json >bench/results/$*.txt; status=$$?; cat bench/results/$*.txt; exit $$status
 
 # Verdicts on simulated runs (20 minutes), the audit on small volumes (4), 50 demo cohorts from DICOM to verdict (40), and
 # what one case more than 200 costs (10; 15 GB of disk for a while).
-bench-verdict bench-audit bench-demo bench-increment: bench-%: .venv/done
+bench-verdict bench-audit bench-demo bench-increment: bench-%: .venv/dev
 	@mkdir -p bench/results
 	@python bench/$*.py >bench/results/$*.txt; status=$$?; cat bench/results/$*.txt; exit $$status
 
-# Compiled afterwards, on all cores: pip would do it on one. Without it, where PYTHONDONTWRITEBYTECODE is set every stage
-# that imports tensorflow would start 6 s later. A few files of packages are meant for other Pythons and do not compile.
-.venv/done: requirements.lock pyproject.toml
+# uv installs a lock in a third of pip's time. It comes from requirements-bootstrap.lock, into .venv and nowhere else.
+# Compiled at once, on all cores: where PYTHONDONTWRITEBYTECODE is set, every stage that imports tensorflow would otherwise
+# start 6 s later. GPU=1 takes tensorflow with CUDA instead of tensorflow-cpu.
+UV := uv pip install --quiet --no-deps --compile-bytecode
+LOCK := requirements$(if $(GPU),-gpu).lock
+
+.venv/done: $(LOCK) requirements-bootstrap.lock pyproject.toml
 	@test -n '$(PYTHON)' || { echo "flairprep needs python 3.11, 3.12 or 3.13; found: $$(python3 --version 2>&1)"; exit 1; }
-	@echo 'making .venv from requirements.lock, a minute or two'
+	@echo 'making .venv from $(LOCK), about a minute'
 	@$(PYTHON) -m venv --clear .venv
-	@pip install -qq --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements.lock
-	@pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@python -m compileall -q -j 0 .venv/lib >/dev/null 2>&1 || true
+	@pip install -qq --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements-bootstrap.lock
+	@$(UV) --require-hashes -r $(LOCK)
+	@$(UV) --no-build-isolation --editable .
+	@touch $@
+
+# What tests and benches need besides.
+.venv/dev: .venv/done requirements-dev.lock
+	@$(UV) --require-hashes -r requirements-dev.lock
 	@touch $@
 
 # Pinned versions and hashes for Python 3.11 to 3.13, without addresses.
-lock:
-	@uv pip compile --quiet --universal --python-version 3.11 --extra dask --extra demo --extra dev --generate-hashes --no-annotate --no-header \
-		--output-file requirements.lock pyproject.toml
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+USED := --extra dask --extra demo
+
+lock: .venv/done
+	@echo 'uv>=0.9' | $(COMPILE) --output-file requirements-bootstrap.lock -
+	@$(COMPILE) --extra cpu $(USED) --output-file requirements.lock pyproject.toml
+	@$(COMPILE) --extra gpu $(USED) --constraints requirements.lock --output-file requirements-gpu.lock pyproject.toml
+	@$(COMPILE) --extra cpu $(USED) --extra dev --constraints requirements.lock \
+		$$(sed -n 's/^\([A-Za-z0-9_.-]*\)==.*/--no-emit-package \1/p' requirements.lock | sort -u) \
+		--output-file requirements-dev.lock pyproject.toml
 
 clean:
 	@rm -rf .venv

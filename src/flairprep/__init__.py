@@ -1,1 +1,3 @@
-"""FLAIR brain scans, from DICOM to a trained 3D CNN and a verdict that can be believed."""
+"""flairprep: FLAIR brain scans from DICOM to a trained 3D CNN and a verdict that can be believed."""
+
+__version__ = "0.2.0"
