@@ -34,14 +34,16 @@ from flairprep.stages import audit, normalize, select_slices
 
 FLAIR = Path(__file__).resolve().parents[2] / "shared/scans/flair-nifti"
 PACKAGES = ("numpy", "scipy", "scikit-learn", "SimpleITK")
-NORMALIZE = normalize.Params(orientation="LPS", bias_field="none", intensity="zscore", clip=6.0, background=-4.0)
-SEEN = audit.Normalize(intensity="zscore", background=-4.0)
+NORMALIZE = normalize.NormalizeParams(
+    orientation="LPS", bias_field="none", intensity="zscore", clip=6.0, background=-4.0
+)
+SEEN = audit.NormalizeUsed(intensity="zscore", background=-4.0)
 POOL, COPIES = 200, 40
 COHORTS, SIZE, SHORTCUT = 100, 60, 0.8
 MOST_FLAGGED, PLANTED = 10, 10
 PERMUTATIONS = 5000
 WHOLE, SECONDS = 585, 20  # cases, and s that their statistics may take
-Look = tuple[audit.Look, np.ndarray]  # and the fingerprint (2, z, y, x)
+Look = tuple[audit.CaseFeatures, np.ndarray]  # and the fingerprint (2, z, y, x)
 
 
 class Scan(NamedTuple):
@@ -54,12 +56,12 @@ class Scan(NamedTuple):
 def preprocessed(image: sitk.Image, slices: int) -> Look:
     """An image as acquired through normalize and select_slices to what audit measures."""
     stripped = skull_stripping.is_skull_stripped(image)
-    params = select_slices.Params(count=slices, size=2 * slices, method="foreground")
+    params = select_slices.SelectSlicesParams(count=slices, size=2 * slices, method="foreground")
     image = normalize.normalize(image, NORMALIZE, skull_stripped=stripped)
-    return audit.look(select_slices.select_slices(image, params, background=NORMALIZE.background), SEEN)
+    return audit.extract_features(select_slices.select_slices(image, params, background=NORMALIZE.background), SEEN)
 
 
-def scan(case: plan.Case, *, atlas: phantom.Atlas, slices: int) -> Scan:
+def scan(case: plan.DemoCase, *, atlas: phantom.Atlas, slices: int) -> Scan:
     """A case of the demo as `flairprep demo` writes it, without the files."""
     patient = phantom.head(atlas, case, 0.0)
     grid = phantom.grid(case, patient)
@@ -84,7 +86,7 @@ def cohort(task: tuple[int, float], *, pool: list[Scan]) -> list[tuple[str, str]
     return [(item["name"], item["verdict"]) for item in report["items"] if item["verdict"] in ("leak", "shortcut")]
 
 
-def maker(case: plan.Case) -> str:
+def maker(case: plan.DemoCase) -> str:
     """The manufacturer of a case as ingest calls it."""
     dataset = Dataset()
     dataset.Manufacturer = case.manufacturer
@@ -100,7 +102,7 @@ def audited(labels: list[int], rows: list[dict[str, str]], looks: list[Look]) ->
         folds[where] = np.arange(len(where)) % 5
     table = pd.DataFrame({"case_id": ids, "label": labels, "group": ids, "fold": folds})
     table = table.assign(**dict.fromkeys(leakage.IDENTITY, ids))
-    params = audit.Params(alpha=0.05, permutations=PERMUTATIONS, seed=0)
+    params = audit.AuditParams(alpha=0.05, permutations=PERMUTATIONS, seed=0)
     found, fingerprints = zip(*looks, strict=True)
     with TemporaryDirectory() as scratch:
         read = np.stack(fingerprints).__getitem__
@@ -118,7 +120,7 @@ def alike(looks: list[Look]) -> np.ndarray:
     return upper + upper.T - np.eye(len(found))
 
 
-def duplicates(copies: list[plan.Case], looks: list[Look]) -> list[tuple[str, str, bool]]:
+def duplicates(copies: list[plan.DemoCase], looks: list[Look]) -> list[tuple[str, str, bool]]:
     """Rows of the table on near-duplicates: POOL different cases, then their copies, then four real patients."""
     found = alike(looks)
     clean = found[:POOL, :POOL]

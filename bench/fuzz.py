@@ -85,7 +85,7 @@ def make(number: int, seed: int, single: list[Source], several: list[Source]) ->
     return source, " + ".join(names), contents
 
 
-def write(case: Path, contents: Sequence[bytes]) -> discovery.Case:
+def write(case: Path, contents: Sequence[bytes]) -> discovery.RawCase:
     """The files as a case of the raw folder."""
     folder = case / "FLAIR"
     folder.mkdir(parents=True)
@@ -93,7 +93,7 @@ def write(case: Path, contents: Sequence[bytes]) -> discovery.Case:
     for index, content in enumerate(contents):
         paths.append(folder / f"{index}.dcm")
         paths[-1].write_bytes(content)
-    return discovery.Case(case.name, tuple(paths), "FLAIR")
+    return discovery.RawCase(case.name, tuple(paths), "FLAIR")
 
 
 class Peak:
@@ -131,7 +131,7 @@ def fuzz(numbers: Sequence[int], seed: int, keep: Path | None) -> bool:
     print(f"{len(single)} single files and {len(several)} series of {SLICES} to begin with, {workers()} workers")
     peak, counts, slowest = Peak(), Counter[tuple[str, str]](), (0.0, 0)
     lost, raised = [], list[int]()
-    section = ingest.Params(dicom_dir="raw", sequence="FLAIR", exclude={}, max_failed=1.0, min_slices=1)
+    section = ingest.IngestParams(dicom_dir="raw", sequence="FLAIR", exclude={}, max_failed=1.0, min_slices=1)
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         for begin in range(0, len(numbers), BATCH):
@@ -149,7 +149,7 @@ def fuzz(numbers: Sequence[int], seed: int, keep: Path | None) -> bool:
                 read = 0
                 try:
                     with contextlib.nullcontext() if keep else contextlib.redirect_stderr(io.StringIO()):
-                        for result in map_cases(work, cases, "fuzz", lost=ingest._lost):
+                        for result in map_cases(work, cases, "fuzz", on_failure=ingest._lost):
                             number, outcome = int(cases[read].case_id), result.outcome
                             read += 1
                             counts[outcome.status.value, outcome.code] += 1

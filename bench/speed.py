@@ -43,6 +43,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from scipy.ndimage import gaussian_filter
 
+from flairprep.cli import sections
 from flairprep.core import params
 from flairprep.dataset import shards
 from flairprep.dicom import discovery, survey
@@ -144,7 +145,8 @@ def _shared(number: int, orientation: np.ndarray) -> Dataset:
 @cache
 def section(stage: Any) -> Any:
     """The stage's section of params.yaml."""
-    return params.load(stage.Params, stage.__name__.rpartition(".")[2])
+    name = stage.__name__.rpartition(".")[2]
+    return params.load(sections.SECTIONS[name], name)
 
 
 def every_intermediate(case: Path, out: Path) -> None:
@@ -162,8 +164,8 @@ def in_memory(case: Path, out: Path) -> bytes:
     """The record of the case's shard, and no other file."""
     pool.keep_memory()
     found = discovery.in_folder(case.name, case, "FLAIR", case.parent)
-    best, _ = survey.choose(found, survey.survey(found), "FLAIR")
-    image = survey.read(best).image
+    best, _ = survey.choose_series(found, survey.survey_case(found), "FLAIR")
+    image = survey.read_candidate(best).image
     image = normalize.normalize(image, section(normalize), skull_stripped=skull_stripping.is_skull_stripped(image))
     image = select_slices.select_slices(image, section(select_slices), background=section(normalize).background)
     return shards.record(export.tensor(image), 1, case.name)
@@ -407,7 +409,7 @@ def two_workers(cases: list[Path], rounds: int) -> float:
         spent = {}
         for count in ("1", "2"):
             os.environ["FLAIRPREP_WORKERS"] = count
-            found = map_cases.map_cases(_whole_case, [*cases[:2], *many], f"{count} workers", lost=_lost)
+            found = map_cases.map_cases(_whole_case, [*cases[:2], *many], f"{count} workers", on_failure=_lost)
             next(found), next(found)
             start = time.perf_counter()
             list(found)

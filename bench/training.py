@@ -44,7 +44,7 @@ def _ours(directory: Path, name: str) -> Any:
     kinds: dict[str, Any] = dict.fromkeys(("skip", "norm", "norm_momentum", "dropout", "filters", "dense", "init"))
     training.seeded(0)
     batches = input_pipeline.training_batches(directory, [0], "none", batch_size=BATCH[name], seed=0)
-    network = training.compiled(training.model.Params(name=name, **kinds), (*SHAPE, 1), prior=0.5, rate=1e-4)
+    network = training.compiled(training.model.ModelParams(name=name, **kinds), (*SHAPE, 1), prior=0.5, rate=1e-4)
     return network, batches
 
 

@@ -169,11 +169,13 @@ def settings_differ(seed: int, correlations: tuple[float, ...]) -> list[bool]:
     return [*differ, any(differ), bool((hypothesis_tests.holm(np.array(p_values)) < ALPHA).any())]
 
 
-def simulated_run(name: str, setting: dict[str, Any], fold: int, y_true: Array, y_prob: Array) -> experiments.Run:
+def simulated_run(
+    name: str, setting: dict[str, Any], fold: int, y_true: Array, y_prob: Array
+) -> experiments.ExperimentRun:
     """A run as compare reads it from DVC; every case is a patient of its own."""
     case_ids = np.array([f"{fold} {case:03d}" for case in range(len(y_true))])
     found = predictions.Predictions(case_ids, y_true, y_prob, case_ids)
-    return experiments.Run(name, {}, setting, 0, fold, 0, "val_accuracy", found, folds=FOLDS, cases=FOLDS * N)
+    return experiments.ExperimentRun(name, {}, setting, 0, fold, 0, "val_accuracy", found, folds=FOLDS, cases=FOLDS * N)
 
 
 def best_of(found: predictions.Predictions) -> Array:

@@ -44,7 +44,7 @@ def write_volumes(case_ids: list[str], shape: tuple[int, int, int] = (8, 16, 16)
     for case_id in case_ids:
         for folder, values in (("data/ingest/volumes", acquired), ("data/select_slices", seen)):
             Path(folder).mkdir(parents=True, exist_ok=True)
-            nifti.write(volume(values, (1.0, 1.0, 2.0)), Path(folder) / f"{case_id}.nii.gz")
+            nifti.write_volume(volume(values, (1.0, 1.0, 2.0)), Path(folder) / f"{case_id}.nii.gz")
 
 
 def write_run(case_ids: list[str], labels: list[int], epochs: int = 6) -> None:

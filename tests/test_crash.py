@@ -208,7 +208,7 @@ def test_after_kills_at_any_moment_a_repro_gives_the_bytes_of_an_undisturbed_run
     assert list(kill_often(tmp_path, KILLS, seed=0)) == [True] * KILLS
 
 
-def dies_on_three(case: discovery.Case, *, params: ingest.Params, volumes_dir: Path) -> ingest.Ingested:
+def dies_on_three(case: discovery.RawCase, *, params: ingest.IngestParams, volumes_dir: Path) -> ingest.Ingested:
     """What the kernel does to a worker when the machine has no memory left."""
     if case.case_id == "00003":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -290,7 +290,7 @@ def test_a_full_disk_ends_a_stage_with_its_name_and_leaves_nothing(
 
 
 def spoils_three(
-    deed: Callable[[Path], None], case: discovery.Case, params: ingest.Params, out: Path
+    deed: Callable[[Path], None], case: discovery.RawCase, params: ingest.IngestParams, out: Path
 ) -> ingest.Ingested:
     if case.case_id == "00003":
         deed(case.paths[5])
@@ -311,17 +311,17 @@ def a_folder(path: Path) -> None:
     path.mkdir()
 
 
-def deletes(case: discovery.Case, *, params: ingest.Params, volumes_dir: Path) -> ingest.Ingested:
+def deletes(case: discovery.RawCase, *, params: ingest.IngestParams, volumes_dir: Path) -> ingest.Ingested:
     """The file is listed, and gone when it is read."""
     return spoils_three(deleted, case, params, volumes_dir)
 
 
-def loops(case: discovery.Case, *, params: ingest.Params, volumes_dir: Path) -> ingest.Ingested:
+def loops(case: discovery.RawCase, *, params: ingest.IngestParams, volumes_dir: Path) -> ingest.Ingested:
     """The folder of the files becomes a link to itself."""
     return spoils_three(in_a_loop, case, params, volumes_dir)
 
 
-def replaces(case: discovery.Case, *, params: ingest.Params, volumes_dir: Path) -> ingest.Ingested:
+def replaces(case: discovery.RawCase, *, params: ingest.IngestParams, volumes_dir: Path) -> ingest.Ingested:
     """The file becomes a folder."""
     return spoils_three(a_folder, case, params, volumes_dir)
 

@@ -15,7 +15,7 @@ from flairprep.core.errors import FlairprepError
 from flairprep.core.tables import read_csv
 from flairprep.demo import cohort as demo
 from flairprep.demo import phantom, plan
-from flairprep.demo.plan import Case, Copy, Fault
+from flairprep.demo.plan import Copy, DemoCase, Fault
 from flairprep.demo.series import write_case
 
 CASES, SIGNAL, SEED = 10, 1.0, 3
@@ -27,7 +27,7 @@ PINNED_DRAWS = [0.915122986, 0.995419539]
 class Series:
     """One case read back; its datasets are in spatial order along the slices' normal."""
 
-    case: Case
+    case: DemoCase
     paths: list[Path]
     datasets: list[pydicom.Dataset]
     positions: np.ndarray
@@ -45,7 +45,7 @@ def _hashes(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def _read(folder: Path, case: Case) -> Series:
+def _read(folder: Path, case: DemoCase) -> Series:
     found = [(path, pydicom.dcmread(path)) for path in (folder / case.case_id / "FLAIR").iterdir()]
     cosines = np.array(found[0][1].ImageOrientationPatient, float)
     normal = np.cross(cosines[:3], cosines[3:])
@@ -70,12 +70,12 @@ def atlas() -> phantom.Atlas:
 
 
 @pytest.fixture(scope="module")
-def planned() -> list[Case]:
+def planned() -> list[DemoCase]:
     return plan.plan(CASES, SEED)
 
 
 @pytest.fixture(scope="module")
-def cohort(out: Path, planned: list[Case]) -> list[Series]:
+def cohort(out: Path, planned: list[DemoCase]) -> list[Series]:
     return [_read(out / "train", case) for case in planned if case.fault is not Fault.NO_SCAN]
 
 
@@ -87,7 +87,7 @@ def test_same_arguments_same_bytes_with_any_number_of_workers(out: Path, tmp_pat
     assert _hashes(_make(tmp_path / "again", workers=1)) == _hashes(out)
 
 
-def test_another_seed_another_cohort(out: Path, atlas: phantom.Atlas, tmp_path: Path, planned: list[Case]) -> None:
+def test_another_seed_another_cohort(out: Path, atlas: phantom.Atlas, tmp_path: Path, planned: list[DemoCase]) -> None:
     assert plan.plan(CASES, SEED + 1) != [replace(case, seed=SEED + 1) for case in planned]
     other = replace(planned[0], seed=SEED + 1)
     write_case(atlas, tmp_path, SIGNAL, other)
@@ -121,7 +121,7 @@ def test_prevalence_is_near_52_percent() -> None:
     assert sum(case.label for case in plan.plan(80, 0)[:80]) == 42
 
 
-def test_faults(cohort: list[Series], planned: list[Case]) -> None:
+def test_faults(cohort: list[Series], planned: list[DemoCase]) -> None:
     assert [case.fault for case in planned[CASES:]] == list(Fault)[1:]
     assert not _volume(_faulty(cohort, Fault.DARK)).any()
     for series in cohort:
@@ -288,7 +288,7 @@ def test_full_signal_separates_the_classes() -> None:
     assert 2 * bright_0.max() < bright_1.min()
 
 
-def test_without_signal_the_label_changes_nothing(atlas: phantom.Atlas, planned: list[Case]) -> None:
+def test_without_signal_the_label_changes_nothing(atlas: phantom.Atlas, planned: list[DemoCase]) -> None:
     for i in range(50):
         assert phantom.tumour(np.random.default_rng(i), 0, 0) == phantom.tumour(np.random.default_rng(i), 1, 0)
     heads = [phantom.head(atlas, replace(planned[0], label=label), 0) for label in (0, 1)]
@@ -296,7 +296,7 @@ def test_without_signal_the_label_changes_nothing(atlas: phantom.Atlas, planned:
     np.testing.assert_array_equal(*volumes)
 
 
-def test_the_label_changes_nothing_but_the_tumour(atlas: phantom.Atlas, planned: list[Case]) -> None:
+def test_the_label_changes_nothing_but_the_tumour(atlas: phantom.Atlas, planned: list[DemoCase]) -> None:
     cases = [replace(planned[0], label=label) for label in (0, 1)]
     heads = [phantom.head(atlas, case, 1) for case in cases]
     np.testing.assert_array_equal(heads[0].centre, heads[1].centre)

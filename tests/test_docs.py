@@ -22,11 +22,11 @@ from pydantic import AfterValidator
 from ruamel.yaml import YAML
 from workspace import PARAMS
 
-from flairprep.cli import main
+from flairprep.cli import main, sections
 from flairprep.core import params
 from flairprep.core.outcomes import EITHER, WARNS, Code
 from flairprep.network import model, train_config
-from flairprep.stages import evaluate, train
+from flairprep.stages import evaluate
 from flairprep.stats import metrics as stats
 from flairprep.stats import permutation
 
@@ -104,16 +104,7 @@ def test_each_block_says_what_it_is(page: str) -> None:
 
 def model_of(name: str | None) -> type[params.Section]:
     """The model that a section is checked against; None: the swept values at the top."""
-    other: dict[str | None, type[params.Section]] = {
-        None: train.Run,
-        "train": train_config.Params,
-        "model": model.Params,
-    }
-    if name in other:
-        return other[name]
-    module = "flairprep.cohort.labels" if name == "labels" else f"flairprep.stages.{name}"
-    found: type[params.Section] = importlib.import_module(module).Params
-    return found
+    return sections.SWEPT if name is None else sections.SECTIONS[name]
 
 
 def flat() -> dict[str, tuple[str | None, str]]:
@@ -198,7 +189,7 @@ def test_what_null_stands_for_is_what_the_networks_have() -> None:
     load = YAML(typ="safe", pure=True).load
     for place, name in enumerate(("resnet3d", "question_cnn")):
         own = {f"model.{key}": value for key, value in vars(model.NETWORKS[name]).items()}
-        own |= {f"train.{key}": value for key, value in train_config.RECIPES[name].items()}
+        own |= {f"train.{key}": value for key, value in train_config.TRAIN_CONFIGS[name].items()}
         own = {key: list(value) if isinstance(value, tuple) else value for key, value in own.items() if key in KEYS}
         assert {key: load(cells[place]) for key, cells in found.items()} == own
 
@@ -260,7 +251,7 @@ def test_every_metric_has_a_row_and_no_other_has_one() -> None:
     rng = np.random.default_rng(0)
     ids, labels = np.array([f"{n}" for n in range(8)]), np.array([0, 1] * 4)
     found = evaluate.Predictions(ids, labels, rng.uniform(size=(4, 8)), ids)
-    section_of = evaluate.Params(alpha=0.05, permutations=99, seed=0)
+    section_of = evaluate.EvaluateParams(alpha=0.05, permutations=99, seed=0)
     table_of = pd.DataFrame({"epoch": "1", "case_id": ids, "label": labels, "probability": "0.5", "group": ids})
     metrics = evaluate.evaluate(found, "val_loss", section_of) | evaluate.tested(table_of, table_of)
     assert sorted(first_columns(DOCS["metrics"], "metric")) == sorted([*metrics, "diagnosis"])

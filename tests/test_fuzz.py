@@ -40,7 +40,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[bytes], list[b
 
 
 @pytest.fixture(scope="module")
-def cohort(whole: tuple[list[bytes], list[bytes]], tmp_path_factory: pytest.TempPathFactory) -> list[discovery.Case]:
+def cohort(whole: tuple[list[bytes], list[bytes]], tmp_path_factory: pytest.TempPathFactory) -> list[discovery.RawCase]:
     """FILES cases as the raw folder holds them."""
     single, series = whole
     found = []
@@ -53,27 +53,27 @@ def cohort(whole: tuple[list[bytes], list[bytes]], tmp_path_factory: pytest.Temp
         folder.mkdir(parents=True)
         for index, content in enumerate(contents):
             (folder / f"{index}.dcm").write_bytes(content)
-        found.append(discovery.Case(f"{number:03d}", tuple(sorted(folder.iterdir())), "FLAIR"))
+        found.append(discovery.RawCase(f"{number:03d}", tuple(sorted(folder.iterdir())), "FLAIR"))
     return found
 
 
 @pytest.fixture(scope="module")
-def results(cohort: list[discovery.Case], tmp_path_factory: pytest.TempPathFactory) -> list[ingest.Ingested]:
+def results(cohort: list[discovery.RawCase], tmp_path_factory: pytest.TempPathFactory) -> list[ingest.Ingested]:
     """What ingest's workers make of them; that this ends without an exception is the first of the tests."""
-    section = ingest.Params(dicom_dir="raw", sequence="FLAIR", exclude={}, max_failed=1.0, min_slices=1)
+    section = ingest.IngestParams(dicom_dir="raw", sequence="FLAIR", exclude={}, max_failed=1.0, min_slices=1)
     work = partial(ingest.ingest, params=section, volumes_dir=tmp_path_factory.mktemp("volumes"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLAIRPREP_WORKERS", "2")
         patch.setenv("FLAIRPREP_SECONDS", "300")  # no machine is so slow
         patch.setenv("FLAIRPREP_MEGABYTES", "512")
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        found = list(map_cases(work, cohort, "fuzz", lost=ingest._lost))
+        found = list(map_cases(work, cohort, "fuzz", on_failure=ingest._lost))
         assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10 < PARENT
     return found
 
 
 def test_every_damaged_case_has_a_row_with_a_known_code(
-    results: list[ingest.Ingested], cohort: list[discovery.Case]
+    results: list[ingest.Ingested], cohort: list[discovery.RawCase]
 ) -> None:
     assert [result.outcome.case_id for result in results] == [case.case_id for case in cohort]
     for result in results:
@@ -132,10 +132,10 @@ def test_elements_are_those_that_pydicom_finds(whole: tuple[list[bytes], list[by
 def read_back(folder: Path, stored: np.ndarray, **elements: Any) -> ingest.Ingested:
     """What ingest makes of one slice, in this process, so that nothing hides an exception."""
     [path] = phantoms.save(phantoms.slices(stored, **elements), folder / "FLAIR")
-    section = ingest.Params(dicom_dir="raw", sequence="FLAIR", exclude={}, max_failed=1.0, min_slices=1)
-    found = ingest.ingest(discovery.Case("case", (path,), "FLAIR"), params=section, volumes_dir=folder)
+    section = ingest.IngestParams(dicom_dir="raw", sequence="FLAIR", exclude={}, max_failed=1.0, min_slices=1)
+    found = ingest.ingest(discovery.RawCase("case", (path,), "FLAIR"), params=section, volumes_dir=folder)
     if found.outcome.status is not Status.FAILED:
-        nifti.read(folder / "case.nii.gz")
+        nifti.read_volume(folder / "case.nii.gz")
     return found
 
 

@@ -327,7 +327,7 @@ def test_nothing_of_headers_and_names_comes_out_of_an_export(project: Path, capf
 def test_description_that_is_not_told_is_still_understood(tmp_path: Path) -> None:
     """By its name alone: there are no times that could tell the sequence."""
     series = phantoms.slices(brain(0), SeriesDescription="FLAIR CANARY", SeriesNumber=424242)
-    found = survey.survey(discovery.Case("a", tuple(phantoms.save(series, tmp_path / "Canary_Name"))))
+    found = survey.survey_case(discovery.RawCase("a", tuple(phantoms.save(series, tmp_path / "Canary_Name"))))
     (one,) = found.candidates
     assert (one.sequence, one.title) == ("FLAIR", "series 1 (FLAIR)")  # so long a number may be an id
 

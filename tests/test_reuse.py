@@ -361,20 +361,20 @@ def test_workers_find_what_this_process_kept_and_the_other_way_round(
 REAL = ingest.ingest
 
 
-def stops_at_three(case: discovery.Case, *, params: ingest.Params, volumes_dir: Path) -> ingest.Ingested:
+def stops_at_three(case: discovery.RawCase, *, params: ingest.IngestParams, volumes_dir: Path) -> ingest.Ingested:
     if case.case_id == GOOD[3]:
         raise FlairprepError("stop")
     return REAL(case, params=params, volumes_dir=volumes_dir)
 
 
-def dies_at_three(case: discovery.Case, *, params: ingest.Params, volumes_dir: Path) -> ingest.Ingested:
+def dies_at_three(case: discovery.RawCase, *, params: ingest.IngestParams, volumes_dir: Path) -> ingest.Ingested:
     if case.case_id == GOOD[3]:
         os.kill(os.getpid(), signal.SIGKILL)
     return REAL(case, params=params, volumes_dir=volumes_dir)
 
 
 @pytest.fixture
-def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[set[str], list[discovery.Case]]]:
+def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[set[str], list[discovery.RawCase]]]:
     """Finds the cases of an export with three patients, one of them in two folders; whose folders' headers it read."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FLAIRPREP_CACHE", str(tmp_path / "store"))
@@ -386,15 +386,15 @@ def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[
     export_of(0, "again")
     case_ids.make_key(RAW)
     asked: set[str] = set()
-    header = headers.header
+    header = headers.read_header
 
     def noted(path: Path) -> headers.Header | None:
         asked.add(path.parent.relative_to(RAW).as_posix())
         return header(path)
 
-    monkeypatch.setattr(headers, "header", noted)
+    monkeypatch.setattr(headers, "read_header", noted)
 
-    def read() -> tuple[set[str], list[discovery.Case]]:
+    def read() -> tuple[set[str], list[discovery.RawCase]]:
         asked.clear()
         cases = discovery.find_cases(RAW, "FLAIR")
         return set(asked), cases
@@ -409,7 +409,7 @@ def export_of(number: int, name: str = "0") -> None:
     phantoms.save(phantoms.slices(values, PatientID=f"{PATIENT} {number}"), RAW / f"P{number}/{name}", seed=number)
 
 
-Read = Callable[[], tuple[set[str], list[discovery.Case]]]
+Read = Callable[[], tuple[set[str], list[discovery.RawCase]]]
 
 
 def test_of_an_export_the_headers_of_new_and_changed_folders_are_read(

@@ -173,11 +173,11 @@ def test_comparison_sees_what_differs(change: Callable[[sitk.Image], sitk.Image]
 
 def ingested(paths: Sequence[Path], folder: Path) -> set[str]:
     """The codes that ingest gives a series, whichever sequence it is taken for; NO_SERIES aside."""
-    params = load(ingest.Params, "ingest", PARAMS)
+    params = load(ingest.IngestParams, "ingest", PARAMS)
     codes = set()
     for sequence in SEQUENCES:
         section = params.model_copy(update={"sequence": sequence, "min_slices": MIN_SLICES})
-        case = discovery.Case("case", tuple(paths), sequence)
+        case = discovery.RawCase("case", tuple(paths), sequence)
         codes.add(ingest.ingest(case, params=section, volumes_dir=folder).outcome.code)
     return codes - {Code.NO_SERIES.value}
 
@@ -250,8 +250,8 @@ def test_geometry_of_ct_that_is_no_volume_is_refused_too(name: str, scans: Path)
     ],
 )
 def test_real_series_becomes_a_tensor_that_shows_the_same_anatomy(name: str, scans: Path, tmp_path: Path) -> None:
-    params = load(normalize.Params, "normalize", PARAMS)
-    slices = load(select_slices.Params, "select_slices", PARAMS)
+    params = load(normalize.NormalizeParams, "normalize", PARAMS)
+    slices = load(select_slices.SelectSlicesParams, "select_slices", PARAMS)
     normalized = normalize.normalize(series_of(scans / name).image, params, skull_stripped=False)
     image = select_slices.select_slices(normalized, slices, background=params.background)
     values = tensor(image)

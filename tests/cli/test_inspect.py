@@ -234,7 +234,7 @@ def test_real_series_that_is_no_volume_has_its_code(
 
 
 def test_table_of_a_case_that_is_lost_has_its_code() -> None:
-    case = discovery.Case("a", (), "FLAIR", stray=2)
+    case = discovery.RawCase("a", (), "FLAIR", stray=2)
     lost = CaseError(Code.LINK_OUTSIDE, "2 links")
     [(line, one, _)] = inspect.plan(case, lost, "FLAIR", excluded=False)
     assert one is None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flairprep.cohort.labels import Params, read_labels
+from flairprep.cohort.labels import LabelsParams, read_labels
 from flairprep.core.errors import FlairprepError
 from flairprep.core.params import validate
 
@@ -18,8 +18,8 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def section(**changed: str) -> Params:
-    return Params(**{"table": "labels.csv", "case_column": "BraTS21ID", "label_column": "MGMT_value"} | changed)
+def section(**changed: str) -> LabelsParams:
+    return LabelsParams(**{"table": "labels.csv", "case_column": "BraTS21ID", "label_column": "MGMT_value"} | changed)
 
 
 def write(*lines: str, header: str = "BraTS21ID,MGMT_value") -> None:
@@ -200,7 +200,7 @@ def test_patient_listed_twice_is_not_quoted() -> None:
 def test_table_outside_the_project_is_refused_with_key_and_value(table: str) -> None:
     values = {"table": table, "case_column": "BraTS21ID", "label_column": "MGMT_value"}
     with pytest.raises(FlairprepError) as caught:
-        validate(Params, values, "labels")
+        validate(LabelsParams, values, "labels")
     assert str(caught.value).startswith(f"params.yaml: labels.table: {table!r}: ")
     assert "\n" not in str(caught.value)
 

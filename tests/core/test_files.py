@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flairprep.core.files import whole_file, whole_folder, write_json, write_text
+from flairprep.core.files import atomic_file, atomic_folder, write_json, write_text
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def test_file_replaces_the_former_one_when_the_block_ends() -> None:
     path = Path("new/a.txt")
     for text in ("one", "two"):
         before = tree()
-        with whole_file(path) as partial:
+        with atomic_file(path) as partial:
             partial.write_text(text)
             assert partial.parent == path.parent  # the same file system
             assert {name: value for name, value in tree().items() if name != partial.as_posix()} == before
@@ -51,7 +51,7 @@ def test_failure_leaves_the_former_result_and_nothing_else(error: type[BaseExcep
     before = tree()
 
     def write_both() -> None:
-        with whole_folder(Path("data/out")) as folder, whole_file(Path("data/a.txt")) as file:
+        with atomic_folder(Path("data/out")) as folder, atomic_file(Path("data/a.txt")) as file:
             fill(folder, "b.txt", "deep/c.txt")
             file.write_text("half")
             raise error
@@ -63,33 +63,33 @@ def test_failure_leaves_the_former_result_and_nothing_else(error: type[BaseExcep
 
 def test_file_that_the_block_does_not_write_is_an_error_and_leaves_the_former_one() -> None:
     write_text(Path("a.txt"), "former")
-    with pytest.raises(FileNotFoundError), whole_file(Path("a.txt")):
+    with pytest.raises(FileNotFoundError), atomic_file(Path("a.txt")):
         pass
     assert tree() == {"a.txt": "former"}
 
 
 def test_folder_replaces_the_former_one_as_a_whole() -> None:
-    with whole_folder(Path("data/out")) as partial:
+    with atomic_folder(Path("data/out")) as partial:
         fill(partial, "old.txt", "deep/old.txt")
         assert not Path("data/out").exists()
-    with whole_folder(Path("data/out")) as partial:
+    with atomic_folder(Path("data/out")) as partial:
         assert list(partial.iterdir()) == []
         fill(partial, "deep/new.txt")
     assert tree() == {"data/out/deep/new.txt": "deep/new.txt"}
 
 
 def test_what_an_interrupted_run_left_is_not_in_the_next_result() -> None:
-    with whole_folder(Path("data/out")) as partial:
+    with atomic_folder(Path("data/out")) as partial:
         left = partial
     fill(left, "stale.txt")
-    with whole_folder(Path("data/out")) as partial:
+    with atomic_folder(Path("data/out")) as partial:
         assert partial == left
         fill(partial, "new.txt")
     assert tree() == {"data/out/new.txt": "new.txt"}
 
 
 def test_what_a_killed_worker_left_half_written_is_not_in_the_result() -> None:
-    with whole_folder(Path("data/out")) as partial:
+    with atomic_folder(Path("data/out")) as partial:
         fill(partial, "deep/.a.nii.gz.123.partial", "deep/.a.nii.gz.123.partial.nii", "deep/b.nii.gz")
     assert tree() == {"data/out/deep/b.nii.gz": "deep/b.nii.gz"}
 

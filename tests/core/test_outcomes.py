@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, Code, Outcome, Status, failure, passed_on, table
+from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, Code, Outcome, Status, failure, separate_failures, table
 from flairprep.core.tables import read_csv, read_rows, write_csv, write_rows
 
 
@@ -35,7 +35,7 @@ def test_table_is_sorted_and_what_a_case_lacks_is_empty() -> None:
 def test_failures_are_handed_on_and_the_others_go_on(tmp_path: Path) -> None:
     outcomes = [Outcome("a", Status.OK), failure("b", CaseError(Code.MOSAIC, "why")), Outcome("c", Status.WARNED)]
     write_rows(tmp_path / "cases.csv", table(outcomes), OUTCOME_COLUMNS)
-    failed, going = passed_on(read_rows(tmp_path / "cases.csv"))
+    failed, going = separate_failures(read_rows(tmp_path / "cases.csv"))
     assert failed == [outcomes[1]]
     assert [row["case_id"] for row in going] == ["a", "c"]
 

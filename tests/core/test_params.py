@@ -70,7 +70,7 @@ def test_learning_rate_that_is_no_positive_number_is_refused(written: str, tmp_p
 
 def test_yaml_1_2_words_stay_words(tmp_path: Path) -> None:
     path = edited(tmp_path, "exclude: {}", "exclude: {no: off, '00109': completely dark}")
-    assert params.read(path)["ingest"]["exclude"] == {"no": "off", "00109": "completely dark"}
+    assert params.read_params(path)["ingest"]["exclude"] == {"no": "off", "00109": "completely dark"}
 
 
 def test_section_is_frozen(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_section_that_is_no_mapping_is_refused(values: Any) -> None:
 )
 def test_top_of_the_file_is_checked(old: str, new: str, message: str, tmp_path: Path) -> None:
     path = edited(tmp_path, old, new)
-    text = refused(params.read, path)
+    text = refused(params.read_params, path)
     assert text.startswith(f"{path}: {message}")
     assert "\n" not in text
 
@@ -158,14 +158,14 @@ def test_file_that_is_no_params_yaml_is_refused(content: bytes | None, message: 
     path = tmp_path / "params.yaml"
     if content is not None:
         path.write_bytes(content)
-    assert refused(params.read, path).startswith(f"{path}: {message}")
+    assert refused(params.read_params, path).startswith(f"{path}: {message}")
 
 
 def test_the_tests_start_from_the_keys_of_the_root() -> None:
     def keys(values: Any) -> Any:
         return {key: keys(value) for key, value in values.items()} if isinstance(values, dict) else None
 
-    shipped, root = params.read(PARAMS), params.read(Path(__file__).resolve().parents[2] / "params.yaml")
+    shipped, root = params.read_params(PARAMS), params.read_params(Path(__file__).resolve().parents[2] / "params.yaml")
     for values in (shipped, root):
         values["ingest"]["exclude"] = None  # its keys are cases
     assert keys(shipped) == keys(root)

@@ -15,7 +15,7 @@ from flairprep.core.outcomes import CaseError, Code
 from flairprep.dicom import header as headers
 from flairprep.dicom.classify import SEQUENCES, recognise
 from flairprep.dicom.header import Header
-from flairprep.dicom.series import Candidate, choose, group, verdict
+from flairprep.dicom.series import Candidate, choose_candidate, decision, group
 
 SE, IR, GR, EP = ("SE",), ("SE", "IR"), ("GR",), ("EP", "SE")
 MP = ("GR", "IR")  # a gradient echo behind an inversion
@@ -59,7 +59,7 @@ def only(*members: Header, folder: str = "") -> Candidate:
 
 def refused(candidates: Sequence[Candidate], sequence: str = "FLAIR") -> CaseError:
     with pytest.raises(CaseError) as caught:
-        choose(candidates, sequence)
+        choose_candidate(candidates, sequence)
     return caught.value
 
 
@@ -403,7 +403,7 @@ def test_fluid_attenuated_is_a_claim_that_times_may_veto() -> None:
 
 def header_of(folder: Path, **elements: Any) -> Header:
     [path] = phantoms.save(phantoms.slices(np.ones((1, 4, 5), np.int16), **elements), folder)
-    found = headers.header(path)
+    found = headers.read_header(path)
     assert found is not None
     return found
 
@@ -423,7 +423,7 @@ def enhanced_header(folder: Path, *, top: str = "", shared: bool, **groups: dict
     dataset.SharedFunctionalGroupsSequence = Items([group_ if shared else Dataset()])
     dataset.PerFrameFunctionalGroupsSequence = Items([Dataset() if shared else group_])
     [path] = phantoms.save([dataset], folder)
-    found = headers.header(path)
+    found = headers.read_header(path)
     assert found is not None
     return found
 
@@ -523,22 +523,22 @@ def test_better_series_is_read_and_the_other_one_has_a_reason(
 ) -> None:
     for members in ([*better, *worse], [*worse, *better], [*worse, *better][::-1]):
         candidates = group(members)
-        best = choose(candidates, "FLAIR")
+        best = choose_candidate(candidates, "FLAIR")
         assert set(best.headers) == set(better)
-        assert [verdict(one, best, "FLAIR") for one in candidates] == ["read", reason]
+        assert [decision(one, best, "FLAIR") for one in candidates] == ["read", reason]
 
 
 def test_contrast_agent_is_no_flaw_of_a_contrast_enhanced_series() -> None:
     plain = made("t1", series="1.1", path=Path("1"), number=1)
     thick = [made("t1", series="1.2", path=Path(f"2/{i}"), number=2, contrast_agent=True) for i in range(9)]
     candidates = group([plain, *thick], "T1wCE")
-    assert choose(candidates, "T1wCE").slices == 9
+    assert choose_candidate(candidates, "T1wCE").slices == 9
 
 
 def test_derived_or_marked_series_is_read_where_it_is_the_only_one() -> None:
     for values in ({"image_type": frozenset(MPR)}, {"contrast_agent": True}, {"inversion_times": (450.0, 3000.0)}):
         candidates = group(flair(1, **values))
-        assert choose(candidates, "FLAIR") is candidates[0]
+        assert choose_candidate(candidates, "FLAIR") is candidates[0]
 
 
 def test_equally_good_series_are_ambiguous() -> None:
@@ -546,7 +546,7 @@ def test_equally_good_series_are_ambiguous() -> None:
     error = refused(candidates)
     assert error.code is Code.AMBIGUOUS_SERIES
     assert error.message == "equally good: series 5 (FLAIR); series 6 (FLAIR)"
-    assert all(verdict(one, None, "FLAIR") for one in candidates)
+    assert all(decision(one, None, "FLAIR") for one in candidates)
 
 
 @pytest.mark.parametrize("element", ["study", "patient"])
@@ -557,7 +557,7 @@ def test_series_of_two_studies_are_ambiguous_however_they_rank(element: str) -> 
 
 
 def test_series_of_two_studies_are_no_matter_where_one_of_them_is_faulty() -> None:
-    best = choose(group([*flair(1, 30, study="1"), *flair(1, 20, study="2", fault=FAULT)]), "FLAIR")
+    best = choose_candidate(group([*flair(1, 30, study="1"), *flair(1, 20, study="2", fault=FAULT)]), "FLAIR")
     assert best.slices == 30
 
 
@@ -591,7 +591,7 @@ def test_series_that_is_not_there_is_told_with_what_is() -> None:
     ],
 )
 def test_series_of_another_sequence_has_a_reason(header: Header, expected: str) -> None:
-    assert verdict(only(header), None, "FLAIR") == expected
+    assert decision(only(header), None, "FLAIR") == expected
 
 
 @pytest.mark.parametrize(
@@ -650,17 +650,17 @@ def test_files_without_pixels_do_not_speak_for_their_series() -> None:
     ],
 )
 def test_real_series_is_recognised(folder: str, expected: str, scans: Path) -> None:
-    found = [headers.header(path) for path in sorted((scans / folder).iterdir())]
+    found = [headers.read_header(path) for path in sorted((scans / folder).iterdir())]
     one = only(*(header for header in found if header is not None))
     assert (one.sequence, one.marks) == (expected, ())
     if expected == "FLAIR":
-        assert choose([one], "FLAIR") is one
+        assert choose_candidate([one], "FLAIR") is one
     else:
         assert refused([one]).code is Code.NO_SERIES
 
 
 def test_real_t1_in_a_folder_of_flairs_is_refused(scans: Path) -> None:
     folder = scans / "vendors-cutouts/tests/data/ge/anatomical/001"
-    found = [headers.header(path) for path in sorted(folder.iterdir())]
+    found = [headers.read_header(path) for path in sorted(folder.iterdir())]
     one = only(*(header for header in found if header is not None), folder="FLAIR")
     assert (one.sequence, one.veto) == ("", "TI 900 ms is no FLAIR's")

@@ -340,12 +340,12 @@ def test_file_that_ends_anywhere_in_its_header_is_not_another_series() -> None:
     uid = f"1.2.{'3' * 50}"  # as long as real ones: half of it is an UID too
     paths = put(RAW / "p1/FLAIR", "p1", 1, values=brain(1, 8), SeriesInstanceUID=uid)
     whole = paths[-1].read_bytes()
-    case = discovery.Case("p1", tuple(paths), "FLAIR")
+    case = discovery.RawCase("p1", tuple(paths), "FLAIR")
     for length in range(140, whole.index(b"\xe0\x7f\x10\x00")):
         paths[-1].write_bytes(whole[:length])
         with pytest.raises(CaseError):  # noqa: PT012
-            best, _ = survey.choose(case, survey.survey(case), "FLAIR")
-            survey.read(best)
+            best, _ = survey.choose_series(case, survey.survey_case(case), "FLAIR")
+            survey.read_candidate(best)
 
 
 def test_series_that_was_chosen_and_fails_is_not_said_to_be_read() -> None:

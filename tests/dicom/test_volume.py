@@ -425,7 +425,7 @@ def test_transfer_syntax_of_another_kind_is_taken_as_it_reads_or_fails_the_case(
             old = ExplicitVRLittleEndian.encode()
             patched(path, struct.pack("<H", len(old) + 1) + old + b"\0", struct.pack("<H", len(old) + 1) + b"1.2.3.4")
     try:
-        found = [header for path in paths if (header := headers.header(path))]
+        found = [header for path in paths if (header := headers.read_header(path))]
         if fault := found[0].fault:
             raise fault
         after = read_surveyed(found).image
@@ -605,12 +605,12 @@ def test_free_text_and_malformed_elements_are_not_quoted(
         patched(path, b"061Y", b"CANA")
         patched(path, b"1.2.9999", b"CANARY^X")
     series = read_series(paths)
-    nifti.write(series.image, tmp_path / "volume.nii.gz")
+    nifti.write_volume(series.image, tmp_path / "volume.nii.gz")
     assert "CANA" not in repr((series.header, series.warnings))
     assert series.header.items() >= {"echo_time": "", "field_strength": "", "age_band": "", "sex": ""}.items()
     assert not recwarn.list
     assert capfd.readouterr() == ("", "")
-    assert not any(map(nifti.read(tmp_path / "volume.nii.gz").HasMetaDataKey, elements))
+    assert not any(map(nifti.read_volume(tmp_path / "volume.nii.gz").HasMetaDataKey, elements))
 
 
 def test_identity_is_equal_where_the_header_or_the_voxels_are(tmp_path: Path) -> None:
@@ -639,7 +639,7 @@ def test_series_read_after_its_headers_is_the_series_read_at_once(bits: int, syn
         dataset.file_meta.TransferSyntaxUID = syntax
         dataset.DataSetTrailingPadding = b"\0" * 6
     paths = phantoms.save(series, tmp_path)
-    found = [header for path in paths if (header := headers.header(path))]
+    found = [header for path in paths if (header := headers.read_header(path))]
     at_once = read_series(paths)
     for known in (found, deepcopy(found)):  # the copies have lost their data sets
         after = read_surveyed(known)
@@ -649,13 +649,13 @@ def test_series_read_after_its_headers_is_the_series_read_at_once(bits: int, syn
 
 def test_header_takes_no_data_set_to_another_process(tmp_path: Path) -> None:
     [path, *_] = saved(tmp_path, PatientName="Canary")
-    assert b"Canary" not in pickle.dumps(headers.header(path))
+    assert b"Canary" not in pickle.dumps(headers.read_header(path))
 
 
 @pytest.mark.parametrize("length", [1, 100, 240])
 def test_file_that_got_shorter_after_its_header_was_read_costs_the_case(length: int, tmp_path: Path) -> None:
     paths = saved(tmp_path, random((3, 8, 15)))
-    found = [header for path in paths if (header := headers.header(path))]
+    found = [header for path in paths if (header := headers.read_header(path))]
     paths[1].write_bytes(paths[1].read_bytes()[:-length])
     assert refused(read_surveyed, found).code is Code.DECODE_FAILED
 
@@ -679,7 +679,7 @@ def test_values_read_quickly_are_those_of_pydicom() -> None:
     compared: Counter[str] = Counter()
     for path in sorted((Path(pydicom.__file__).parent / "data/test_files").rglob("*.dcm")):
         try:
-            ours, theirs = reading.read(path, pixels=False), reading.read(path, pixels=False)
+            ours, theirs = reading.read_dataset(path, pixels=False), reading.read_dataset(path, pixels=False)
         except CaseError:
             continue
         if ours is None or theirs is None:

@@ -35,7 +35,7 @@ def history(**columns: float | np.ndarray) -> pd.DataFrame:
 
 
 NETWORK = model_config.NETWORKS["resnet3d"]
-RECIPE = train_config.Recipe(reference_batch_size=4, **train_config.RECIPES["resnet3d"])
+RECIPE = train_config.TrainConfig(reference_batch_size=4, **train_config.TRAIN_CONFIGS["resnet3d"])
 GIVEN: dict[str, Any] = {
     **{"lr": 1e-4, "epochs": 30, "folds": 5, "val_fold": 0, "test_fold": None},
     **{"network": NETWORK, "recipe": RECIPE.model_copy(update={"monitor": "val_accuracy"})},

@@ -24,7 +24,7 @@ from flairprep.core.errors import FlairprepError
 from flairprep.evaluation.predictions import Predictions
 from flairprep.experiments import comparison, inference, screening, settings, summary
 from flairprep.experiments import runs as experiments
-from flairprep.experiments.runs import Run
+from flairprep.experiments.runs import ExperimentRun
 from flairprep.report import charts, html
 from flairprep.stats import bootstrap, hypothesis_tests, intervals, permutation, power
 from flairprep.stats import metrics as stats
@@ -53,7 +53,7 @@ def made(
     split_seed: int = 0,
     scans: int = 1,
     **setting: Any,
-) -> Run:
+) -> ExperimentRun:
     """A run of which `right` of the declared predictions are right, those of a patient's `scans` all or none."""
     rng = np.random.default_rng([ord(letter) for letter in name])
     cases = np.flatnonzero(fold_of(split_seed) == fold)
@@ -64,10 +64,10 @@ def made(
     groups = IDS[cases][np.arange(len(cases)) // scans * scans]
     found = Predictions(IDS[cases], Y_TRUE[cases], y_prob, groups)
     whole = {**BASE, **setting}
-    return Run(name, {}, whole, split_seed, fold, seed, "val_accuracy", found, folds=FOLDS, cases=len(Y_TRUE))
+    return ExperimentRun(name, {}, whole, split_seed, fold, seed, "val_accuracy", found, folds=FOLDS, cases=len(Y_TRUE))
 
 
-def compared(*runs: Run, **options: Any) -> dict[str, Any]:
+def compared(*runs: ExperimentRun, **options: Any) -> dict[str, Any]:
     return comparison.compare(runs, CURRENT, **{"alpha": 0.05, "permutations": 199, **options})
 
 
@@ -94,7 +94,7 @@ def test_values_of_any_kind_make_settings(value: Any) -> None:
     assert len(found["pairs"]) == 1
 
 
-def accuracy_of(run: Run) -> float:
+def accuracy_of(run: ExperimentRun) -> float:
     return stats.accuracy(run.found.y_true, run.found.declared)
 
 
@@ -241,7 +241,7 @@ def test_a_constant_answer_has_not_learned() -> None:
     assert "smallest p" not in text(found), "the p of an epoch that the declared predictions are not"
 
 
-def constant(name: str, value: float, fold: int = 0, **setting: Any) -> Run:
+def constant(name: str, value: float, fold: int = 0, **setting: Any) -> ExperimentRun:
     """A run that declares `value` of every case, after an epoch that has learned."""
     run = made(name, 0.95, fold, **setting)
     y_prob = np.concatenate([run.found.y_prob[:1], np.full((EPOCHS, PER_FOLD), value)])
@@ -477,7 +477,7 @@ def test_main_effects_of_the_plan_are_found_and_compared_with_the_noise() -> Non
             runs.append(made(f"p{number}{fold}", right, fold, **setting))
         runs += [made(f"c{seed}{fold}", 0.6 + 0.05 * seed, fold, seed=seed, **base) for seed in (0, 1)]
     found = compared(*runs, permutations=99)
-    assert found["noise_floor"] == {"pairs": 5, "accuracy": pytest.approx(0.05)}
+    assert found["seed_variability"] == {"pairs": 5, "accuracy": pytest.approx(0.05)}
     effects = {effect["key"]: effect for effect in found["main_effects"]}
     assert set(effects) == set(screening.LEVELS)
     norm_ = effects["model.norm"]
@@ -518,7 +518,7 @@ def test_a_grid_and_a_fifth_setting_are_compared_in_pairs() -> None:
     assert "They differ: lr=5e-05 batch_size=8 against" in text(found) or "against lr=5e-05 batch_size=8" in text(found)
 
 
-def planned(*others: Run, fold: Any = lambda number: 0) -> dict[str, Any]:
+def planned(*others: ExperimentRun, fold: Any = lambda number: 0) -> dict[str, Any]:
     return compared(*(made(f"p{n}", 0.5, fold(n), **s) for n, s in enumerate(screening.settings())), *others)
 
 
@@ -561,7 +561,7 @@ def test_a_design_without_a_case_in_common_falls_back_to_pairs() -> None:
 
 
 def test_a_test_fold_is_corrected_and_its_best_marked() -> None:
-    def with_test(run: Run, right: float) -> Run:
+    def with_test(run: ExperimentRun, right: float) -> ExperimentRun:
         return replace(run, test=made(f"t{run.name}", right, 4).found)
 
     a, b, c = (made(name, lr=lr) for name, lr in (("a", 1e-5), ("b", 5e-5), ("c", 1e-4)))
@@ -934,11 +934,11 @@ def test_before_a_commit_and_where_git_lacks_the_audit(
     root = project(tmp_path)
     monkeypatch.chdir(root)
     shell(root, "dvc repro -q")
-    assert [run.name for run in experiments.read().runs] == ["workspace"], "DVC lists nothing before a commit"
+    assert [run.name for run in experiments.read_runs().runs] == ["workspace"], "DVC lists nothing before a commit"
     shell(root, "git add -A")
     shell(root, "git rm -q --cached reports/audit.json")
     shell(root, "git commit -q -m first")
-    known = experiments.read()
+    known = experiments.read_runs()
     assert ([run.name for run in known.runs], known.same) == (["main"], {"workspace": "main"})
     assert known.passed_over == {}, "the workspace has what git lacks"
     with pytest.raises(FlairprepError, match="no run that can be read"):
@@ -949,5 +949,5 @@ def test_before_a_commit_and_where_git_lacks_the_audit(
     )
     lock = root / "dvc.lock"
     lock.write_text(f"<<<<<<< HEAD\n{lock.read_text()}=======\n>>>>>>> other\n")
-    (why,) = [why for name, why in experiments.read().passed_over.items() if name == "workspace"]
+    (why,) = [why for name, why in experiments.read_runs().passed_over.items() if name == "workspace"]
     assert why.startswith("dvc.lock: not as DVC writes it")

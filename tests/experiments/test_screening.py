@@ -78,7 +78,7 @@ def test_params_take_every_setting_of_it(number: int, tmp_path: Any) -> None:
         else:
             changed[name] = value
     write_params(tmp_path, **changed)
-    loaded = params.load(train_config.Params, "train", tmp_path / "params.yaml")
+    loaded = params.load(train_config.TrainParams, "train", tmp_path / "params.yaml")
     assert train_config.resolve(loaded, "resnet3d").schedule == setting["train.schedule"]
 
 

@@ -32,14 +32,14 @@ def ball(radius: float, centre: tuple[float, float, float] = (20, 20, 20), size:
 def test_volume_is_read_back_with_its_type_voxels_and_geometry(dtype: Any, tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(0, 9999, (4, 5, 6)).astype(dtype)
     written, path = image(values), tmp_path / "new/ID.nii.gz"
-    nifti.write(written, path)
-    read = nifti.read(path)
+    nifti.write_volume(written, path)
+    read = nifti.read_volume(path)
     assert read.GetPixelID() == written.GetPixelID()
     np.testing.assert_array_equal(sitk.GetArrayFromImage(read), values)
     assert read.GetSpacing() == pytest.approx(written.GetSpacing())
     assert read.GetOrigin() == pytest.approx(written.GetOrigin())
     assert read.GetDirection() == pytest.approx(written.GetDirection(), abs=1e-6)
-    assert nifti.size(path) == (6, 5, 4)
+    assert nifti.volume_size(path) == (6, 5, 4)
     assert [file.name for file in path.parent.iterdir()] == ["ID.nii.gz"]
 
 
@@ -47,14 +47,14 @@ def test_volume_is_read_back_with_its_type_voxels_and_geometry(dtype: Any, tmp_p
 @pytest.mark.parametrize("shape", [(1, 1, 1), (4, 5, 6), (1, 300, 2)])
 def test_the_content_is_what_itk_writes(shape: tuple[int, ...], dtype: Any, tmp_path: Path) -> None:
     written = image(np.random.default_rng(0).normal(0, 9999, shape).astype(dtype))
-    nifti.write(written, tmp_path / "ours.nii.gz")
+    nifti.write_volume(written, tmp_path / "ours.nii.gz")
     sitk.WriteImage(written, str(tmp_path / "itk.nii"))
     assert gzip.decompress((tmp_path / "ours.nii.gz").read_bytes()) == (tmp_path / "itk.nii").read_bytes()
 
 
 def test_equal_images_give_equal_bytes_whatever_the_name_and_the_process(tmp_path: Path) -> None:
-    nifti.write(image(ball(9)), tmp_path / "a.nii.gz")
-    nifti.write(image(ball(9)), tmp_path / "b.nii.gz")
+    nifti.write_volume(image(ball(9)), tmp_path / "a.nii.gz")
+    nifti.write_volume(image(ball(9)), tmp_path / "b.nii.gz")
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
     copy = "from flairprep.imaging.nifti import Path, read, write; write(read(Path('a.nii.gz')), Path('c.nii.gz'))"
     subprocess.run([sys.executable, "-c", copy], cwd=tmp_path, check=True)
@@ -62,14 +62,14 @@ def test_equal_images_give_equal_bytes_whatever_the_name_and_the_process(tmp_pat
 
 
 def test_gzip_header_holds_no_time_and_no_name(tmp_path: Path) -> None:
-    nifti.write(image(ball(9)), tmp_path / "a.nii.gz")
+    nifti.write_volume(image(ball(9)), tmp_path / "a.nii.gz")
     magic, flags, time = (tmp_path / "a.nii.gz").read_bytes()[:2], *(tmp_path / "a.nii.gz").read_bytes()[3:5]
     assert (magic, flags, time) == (b"\x1f\x8b", 0, 0)
 
 
 def test_failure_to_write_leaves_the_former_volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.nii.gz"
-    nifti.write(image(ball(9)), path)
+    nifti.write_volume(image(ball(9)), path)
     former = path.read_bytes()
 
     def broken(*_: Any, **__: Any) -> bytes:
@@ -77,14 +77,14 @@ def test_failure_to_write_leaves_the_former_volume(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(nifti, "_gzip", broken)
     with pytest.raises(OSError, match="disk full"):
-        nifti.write(image(ball(12)), path)
+        nifti.write_volume(image(ball(12)), path)
     assert path.read_bytes() == former
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_real_stripped_flair_is_skull_stripped(scans: Path) -> None:
     paths = sorted((scans / "flair-nifti/open-ms").rglob("FLAIR*brain*.nii.gz"))
-    assert [skull_stripping.is_skull_stripped(nifti.read(path)) for path in paths] == [True] * 3
+    assert [skull_stripping.is_skull_stripped(nifti.read_volume(path)) for path in paths] == [True] * 3
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_volume_that_the_disk_did_not_take_whole_is_no_volume(
     read = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read(path)[:-missing])
     with pytest.raises(OSError, match="No space left"):
-        nifti.write(image(ball(9)), tmp_path / "a.nii.gz")
+        nifti.write_volume(image(ball(9)), tmp_path / "a.nii.gz")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -124,7 +124,7 @@ def test_volume_is_written_without_a_look_at_the_others_of_its_folder(
     for name in ("scandir", "listdir", "fsync"):
         monkeypatch.setattr(os, name, never)
     written = sitk.Image(3, 4, 5, sitk.sitkInt16)
-    nifti.write(written, tmp_path / "a.nii.gz")
+    nifti.write_volume(written, tmp_path / "a.nii.gz")
     monkeypatch.undo()
     assert [path.name for path in tmp_path.iterdir()] == ["a.nii.gz"]
-    assert nifti.read(tmp_path / "a.nii.gz").GetSize() == (3, 4, 5)
+    assert nifti.read_volume(tmp_path / "a.nii.gz").GetSize() == (3, 4, 5)

@@ -18,11 +18,11 @@ from flairprep.network import model, model_config
 FULL = (64, 128, 128, 1)
 SMALL = (48, 48, 48, 1)  # question_cnn's four blocks need 46 voxels
 NETWORKS = ("resnet3d", "question_cnn")
-UNCHANGED: dict[str, Any] = dict.fromkeys(model.Params.model_fields)
+UNCHANGED: dict[str, Any] = dict.fromkeys(model.ModelParams.model_fields)
 
 
-def params(name: str, **changed: Any) -> model.Params:
-    return validate(model.Params, {**UNCHANGED, "name": name, **changed}, "model")
+def params(name: str, **changed: Any) -> model.ModelParams:
+    return validate(model.ModelParams, {**UNCHANGED, "name": name, **changed}, "model")
 
 
 def small(name: str, **changed: Any) -> keras.Model:
@@ -32,7 +32,7 @@ def small(name: str, **changed: Any) -> keras.Model:
 def test_what_null_stands_for_is_known_without_tensorflow() -> None:
     code = "import sys; from flairprep import networks; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    assert (model.Params, model.NETWORKS) == (model_config.Params, model_config.NETWORKS)
+    assert (model.ModelParams, model.NETWORKS) == (model_config.ModelParams, model_config.NETWORKS)
     assert model.resolve is model_config.resolve
 
 
@@ -358,7 +358,7 @@ def test_an_unknown_key_is_refused_with_the_likely_one() -> None:
 
 def test_a_missing_key_is_refused() -> None:
     with pytest.raises(FlairprepError, match=r"the key 'model\.skip' is missing"):
-        validate(model.Params, {key: value for key, value in UNCHANGED.items() if key != "skip"}, "model")
+        validate(model.ModelParams, {key: value for key, value in UNCHANGED.items() if key != "skip"}, "model")
 
 
 # One case's answer is its own

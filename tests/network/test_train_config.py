@@ -7,11 +7,11 @@ import pytest
 from flairprep.core.errors import FlairprepError
 from flairprep.core.params import validate
 from flairprep.evaluation import predictions
-from flairprep.network.train_config import LEAST_PATIENCE, Params, Recipe, resolve, scaled_rate
+from flairprep.network.train_config import LEAST_PATIENCE, TrainConfig, TrainParams, resolve, scaled_rate
 
-OPEN: dict[str, Any] = {**dict.fromkeys(Params.model_fields), "reference_batch_size": 4}
+OPEN: dict[str, Any] = {**dict.fromkeys(TrainParams.model_fields), "reference_batch_size": 4}
 OWN = {
-    "resnet3d": Recipe(
+    "resnet3d": TrainConfig(
         schedule="constant",
         scale_lr="none",
         reference_batch_size=4,
@@ -20,7 +20,7 @@ OWN = {
         monitor="val_loss",
         patience=0,
     ),
-    "question_cnn": Recipe(
+    "question_cnn": TrainConfig(
         schedule="exponential",
         scale_lr="none",
         reference_batch_size=4,
@@ -41,8 +41,8 @@ OTHER = {
 }
 
 
-def params(**changed: Any) -> Params:
-    return validate(Params, {**OPEN, **changed}, "train")
+def params(**changed: Any) -> TrainParams:
+    return validate(TrainParams, {**OPEN, **changed}, "train")
 
 
 def test_a_run_that_is_stopped_declares_none_but_later_epochs_than_the_selected_one() -> None:

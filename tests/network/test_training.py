@@ -178,13 +178,13 @@ def test_as_many_devices_are_used_as_share_a_batch_evenly(
 def network(**changed: Any) -> keras.Model:
     """A small network of one block, compiled."""
     given: dict[str, Any] = {
-        **dict.fromkeys(model.Params.model_fields),
+        **dict.fromkeys(model.ModelParams.model_fields),
         "name": "resnet3d",
         "filters": [4],
         "dropout": 0.2,
         **changed,
     }
-    return training.compiled(model.Params(**given), (8, 12, 12, 1), prior=0.25, rate=1e-2)
+    return training.compiled(model.ModelParams(**given), (8, 12, 12, 1), prior=0.25, rate=1e-2)
 
 
 def batch(size: int = 4) -> tuple[np.ndarray, np.ndarray]:

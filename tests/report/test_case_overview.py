@@ -3,7 +3,7 @@
 import pandas as pd
 
 from flairprep.report import case_overview
-from flairprep.report.case_overview import Case
+from flairprep.report.case_overview import CaseOverview
 
 INGESTED = pd.DataFrame(
     [
@@ -18,7 +18,7 @@ SCORED = pd.DataFrame({"case_id": ["b b"], "label": ["1"], "probability": ["0.25
 LOST = pd.DataFrame([("c", "failed", "EMPTY_FOREGROUND", "none")], columns=["case_id", "status", "code", "message"])
 
 
-def joined() -> list[Case]:
+def joined() -> list[CaseOverview]:
     """The three cases, the last of which normalize lost and the stages after it handed on."""
     return case_overview.join(INGESTED, {"normalize": LOST, "export": LOST}, SPLIT, SCORED, {}, {})
 
@@ -46,7 +46,10 @@ def test_the_place_of_a_case_holds_no_space() -> None:
 
 
 def test_failures_and_warnings_are_one_fault_a_code_failures_first() -> None:
-    many = [*joined(), *(Case(str(i), "warned", "WHOLE_HEAD", "other", "ingest", "", "", "", {}) for i in range(20))]
+    many = [
+        *joined(),
+        *(CaseOverview(str(i), "warned", "WHOLE_HEAD", "other", "ingest", "", "", "", {}) for i in range(20)),
+    ]
     faults = case_overview.of_cases(many)
     assert [(fault.level, fault.stage, fault.code) for fault in faults] == [
         ("fail", "ingest", "NOT_MR"),

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from flairprep.core.outcomes import Outcome, Status
 from flairprep.runner import cache_dir
-from flairprep.runner.cache_dir import Vault
+from flairprep.runner.cache_dir import CacheDir
 
 KEY = "ab" + 62 * "0"
 ADAPTER: TypeAdapter[Outcome] = TypeAdapter(Outcome)
@@ -29,18 +29,18 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def opened(root: Path) -> Vault:
-    found = cache_dir.opened()
+def opened(root: Path) -> CacheDir:
+    found = cache_dir.open_cache_dir()
     assert found is not None
     return found
 
 
-def put(opened: Vault, folder: Path, key: str = KEY, content: bytes = b"voxels") -> None:
+def put(opened: CacheDir, folder: Path, key: str = KEY, content: bytes = b"voxels") -> None:
     (folder / "made").write_bytes(content)
     opened.keep(key, ADAPTER, RESULT, folder / "made")
 
 
-def test_what_was_kept_comes_back_with_its_types_and_its_file(opened: Vault, tmp_path: Path) -> None:
+def test_what_was_kept_comes_back_with_its_types_and_its_file(opened: CacheDir, tmp_path: Path) -> None:
     put(opened, tmp_path)
     found = opened.restore(KEY, ADAPTER, tmp_path / "back")
     assert found == RESULT
@@ -50,14 +50,14 @@ def test_what_was_kept_comes_back_with_its_types_and_its_file(opened: Vault, tmp
     assert not (tmp_path / "none").exists()
 
 
-def test_a_result_without_a_file_comes_back_without_one(opened: Vault, tmp_path: Path) -> None:
+def test_a_result_without_a_file_comes_back_without_one(opened: CacheDir, tmp_path: Path) -> None:
     opened.keep(KEY, ADAPTER, RESULT, tmp_path / "none")
     assert opened.restore(KEY, ADAPTER, tmp_path / "none") == RESULT
     assert list(tmp_path.iterdir()) == [opened.root.parent]
 
 
 @pytest.mark.parametrize("value", [float("nan"), (1, 2), {1: 2}])
-def test_a_result_that_json_would_change_is_not_kept(value: Any, opened: Vault, tmp_path: Path) -> None:
+def test_a_result_that_json_would_change_is_not_kept(value: Any, opened: CacheDir, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"JSON"):
         opened.keep(KEY, ADAPTER, Outcome("a", Status.OK, row={"x": value}), tmp_path / "none")
     assert opened.restore(KEY, ADAPTER, tmp_path / "none") is None
@@ -65,7 +65,7 @@ def test_a_result_that_json_would_change_is_not_kept(value: Any, opened: Vault, 
 
 @pytest.mark.parametrize("name", ["record", "file"])
 @pytest.mark.parametrize("at", [0, 30, -1])
-def test_a_flipped_bit_is_a_miss_and_removes_the_entry(name: str, at: int, opened: Vault, tmp_path: Path) -> None:
+def test_a_flipped_bit_is_a_miss_and_removes_the_entry(name: str, at: int, opened: CacheDir, tmp_path: Path) -> None:
     put(opened, tmp_path, content=bytes(64))
     path = opened.root / KEY[:2] / KEY / name
     content = bytearray(path.read_bytes())
@@ -77,14 +77,14 @@ def test_a_flipped_bit_is_a_miss_and_removes_the_entry(name: str, at: int, opene
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "made"]
 
 
-def test_a_sound_record_in_another_entrys_place_is_a_miss(opened: Vault, tmp_path: Path) -> None:
+def test_a_sound_record_in_another_entrys_place_is_a_miss(opened: CacheDir, tmp_path: Path) -> None:
     put(opened, tmp_path)
     other = KEY[:-1] + "1"
     (opened.root / KEY[:2] / KEY).rename(opened.root / KEY[:2] / other)
     assert opened.restore(other, ADAPTER, tmp_path / "back") is None
 
 
-def test_writers_at_once_leave_one_sound_entry(opened: Vault, tmp_path: Path) -> None:
+def test_writers_at_once_leave_one_sound_entry(opened: CacheDir, tmp_path: Path) -> None:
     faults: list[BaseException] = []
     start = threading.Barrier(8)
 
@@ -111,7 +111,7 @@ def test_writers_at_once_leave_one_sound_entry(opened: Vault, tmp_path: Path) ->
 
 @pytest.mark.parametrize("failing", ["_copy", "disk_usage"])
 def test_a_full_disk_is_an_error_that_leaves_nothing(
-    failing: str, opened: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    failing: str, opened: CacheDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(source: Path, target: Path) -> None:
         target.write_bytes(b"vox")
@@ -148,7 +148,7 @@ class Counted:
 
 
 def test_an_old_file_is_read_once_and_a_young_one_every_time(
-    opened: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    opened: CacheDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, young = tmp_path / "old", tmp_path / "young"
     old.write_bytes(b"1")
@@ -164,7 +164,7 @@ def test_an_old_file_is_read_once_and_a_young_one_every_time(
 
 
 @pytest.mark.parametrize("what", ["size", "time", "inode"])
-def test_a_file_that_changed_is_read_again(what: str, opened: Vault, tmp_path: Path) -> None:
+def test_a_file_that_changed_is_read_again(what: str, opened: CacheDir, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"1")
     aged(path, 10)
@@ -180,7 +180,7 @@ def test_a_file_that_changed_is_read_again(what: str, opened: Vault, tmp_path: P
 
 
 def test_a_file_that_was_kept_or_restored_need_not_be_read_and_its_change_is_seen(
-    opened: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    opened: CacheDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(opened, tmp_path)
     opened.restore(KEY, ADAPTER, tmp_path / "back")
@@ -197,7 +197,7 @@ def test_a_file_that_was_kept_or_restored_need_not_be_read_and_its_change_is_see
 
 
 def test_a_digest_is_known_without_reading_or_not_at_all(
-    opened: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    opened: CacheDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "scan"
     path.write_bytes(b"voxels")
@@ -214,42 +214,42 @@ def test_a_digest_is_known_without_reading_or_not_at_all(
     assert counted.read == 1
 
 
-def test_an_entry_is_there_or_not(opened: Vault, tmp_path: Path) -> None:
+def test_an_entry_is_there_or_not(opened: CacheDir, tmp_path: Path) -> None:
     assert not opened.has(KEY)
     put(opened, tmp_path)
     assert opened.has(KEY)
 
 
-def test_files_count_in_their_order(opened: Vault, tmp_path: Path) -> None:
+def test_files_count_in_their_order(opened: CacheDir, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_text(name)
     a, b = tmp_path / "a", tmp_path / "b"
     assert len({opened.digest_of(paths) for paths in ([a, b], [b, a], [a], [a, a], [])}) == 5
 
 
-def test_what_a_killed_worker_left_goes_after_a_day(opened: Vault) -> None:
+def test_what_a_killed_worker_left_goes_after_a_day(opened: CacheDir) -> None:
     for name, age in (("old", 2 * DAY), ("new", 0)):
         (opened.root / "tmp" / name).mkdir()
         (opened.root / "tmp" / name / "file").touch()
         aged(opened.root / "tmp" / name, age)
-    cache_dir.opened()
+    cache_dir.open_cache_dir()
     assert [path.name for path in (opened.root / "tmp").iterdir()] == ["new"]
 
 
 def test_the_folder_is_the_users_alone(root: Path) -> None:
-    cache_dir.opened()
+    cache_dir.open_cache_dir()
     assert root.stat().st_mode & 0o777 == 0o700
     assert (root / "secret").stat().st_mode & 0o777 == 0o600
     root.chmod(0o750)
     with pytest.raises(PermissionError, match="not this user's alone"):
-        cache_dir.opened()
+        cache_dir.open_cache_dir()
 
 
 def test_a_folder_of_another_user_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache_dir.opened()
+    cache_dir.open_cache_dir()
     monkeypatch.setattr(os, "geteuid", lambda: root.stat().st_uid + 1)
     with pytest.raises(PermissionError):
-        cache_dir.opened()
+        cache_dir.open_cache_dir()
 
 
 @pytest.mark.parametrize(
@@ -273,12 +273,12 @@ def test_place_of_the_folder(
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value.format(home=tmp_path))
-    assert cache_dir.folder() == (expected and Path(expected.format(home=tmp_path)))
+    assert cache_dir.cache_folder() == (expected and Path(expected.format(home=tmp_path)))
 
 
 def test_a_vault_that_is_off_is_none(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLAIRPREP_CACHE", "off")
-    assert cache_dir.opened() is None
+    assert cache_dir.open_cache_dir() is None
     assert not root.exists()
 
 
@@ -304,7 +304,7 @@ LINKS = '[core]\n    autostage = true\n[cache]\n    type = "reflink,hardlink,sym
 def restored(project: Path, monkeypatch: pytest.MonkeyPatch, content: bytes = b"voxels") -> Path:
     """What comes back in `project` of a file that was kept there, a stranger to DVC's cache until then."""
     monkeypatch.chdir(project)
-    opened = cache_dir.opened()
+    opened = cache_dir.open_cache_dir()
     assert opened is not None
     put(opened, project, content=content)
     assert opened.restore(KEY, ADAPTER, project / "back") == RESULT
@@ -321,7 +321,7 @@ def test_a_file_that_dvc_has_comes_back_as_a_link_to_it_and_needs_no_reading(
     back = restored(tmp_path, monkeypatch)
     assert back.samefile(kept)
     assert (kept.stat().st_mtime_ns, kept.stat().st_mode) == (before.st_mtime_ns, before.st_mode)  # as DVC knows it
-    opened = cache_dir.opened()
+    opened = cache_dir.open_cache_dir()
     assert opened is not None
     counted = Counted(monkeypatch)
     assert opened.known_digest_of([back]) is not None

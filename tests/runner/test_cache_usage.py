@@ -9,21 +9,21 @@ from pydantic import TypeAdapter
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import Outcome, Status
 from flairprep.runner import cache_dir, cache_usage
-from flairprep.runner.cache_dir import Vault
+from flairprep.runner.cache_dir import CacheDir
 
 ADAPTER: TypeAdapter[Outcome] = TypeAdapter(Outcome)
 DAY = 86_400
 
 
 @pytest.fixture
-def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Vault:
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CacheDir:
     monkeypatch.setenv("FLAIRPREP_CACHE", str(tmp_path / "cache"))
-    found = cache_dir.opened()
+    found = cache_dir.open_cache_dir()
     assert found is not None
     return found
 
 
-def put(opened: Vault, folder: Path, key: str, content: bytes) -> None:
+def put(opened: CacheDir, folder: Path, key: str, content: bytes) -> None:
     (folder / "made").write_bytes(content)
     opened.keep(key, ADAPTER, Outcome("00002", Status.OK), folder / "made")
 
@@ -34,7 +34,7 @@ def aged(path: Path, seconds: float) -> None:
     os.utime(path, ns=(past, past))
 
 
-def test_pruning_takes_what_was_not_used_for_longest(opened: Vault, tmp_path: Path) -> None:
+def test_pruning_takes_what_was_not_used_for_longest(opened: CacheDir, tmp_path: Path) -> None:
     keys = [f"{number:02x}" + 62 * "0" for number in range(3)]
     for age, key in zip((30, 20, 10), keys, strict=True):
         put(opened, tmp_path, key, bytes(10_000))
@@ -50,7 +50,7 @@ def test_pruning_takes_what_was_not_used_for_longest(opened: Vault, tmp_path: Pa
     assert cache_usage.prune(25_000) == 0
 
 
-def test_clearing_takes_everything_and_nothing_of_others(opened: Vault, tmp_path: Path) -> None:
+def test_clearing_takes_everything_and_nothing_of_others(opened: CacheDir, tmp_path: Path) -> None:
     put(opened, tmp_path, 64 * "a", b"voxels")
     foreign = [opened.root / "mine.txt", opened.root.parent / "other/file"]
     foreign[1].parent.mkdir()
@@ -60,7 +60,7 @@ def test_clearing_takes_everything_and_nothing_of_others(opened: Vault, tmp_path
     left = [path for path in opened.root.parent.rglob("*") if path.is_file()]
     assert sorted(left) == sorted(foreign)
     assert cache_usage.info()[1:] == (0, 0)
-    again = cache_dir.opened()
+    again = cache_dir.open_cache_dir()
     assert again is not None
     assert again.secret != opened.secret
 

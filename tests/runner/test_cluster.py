@@ -178,7 +178,7 @@ def test_each_process_has_one_thread(dask: Dask) -> None:
 
 @pytest.mark.parametrize("error", [FlairprepError("mend it"), OSError(28, "No space left on device", "out")])
 def test_error_that_concerns_all_cases_ends_the_whole_after_the_results_before_it(dask: Dask, error: Exception) -> None:
-    results = map_cases(partial(raises_on_five, error=error), range(10), "test", lost=lost)
+    results = map_cases(partial(raises_on_five, error=error), range(10), "test", on_failure=lost)
     assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
     with pytest.raises(type(error)) as caught:
         next(results)
@@ -194,7 +194,7 @@ def test_error_that_concerns_all_cases_ends_the_whole_after_the_results_before_i
     ],
 )
 def test_error_of_one_case_costs_that_case(dask: Dask, error: Exception, code: Code, message: str) -> None:
-    results = list(map_cases(partial(raises_on_five, error=error), range(10), "test", lost=lost))
+    results = list(map_cases(partial(raises_on_five, error=error), range(10), "test", on_failure=lost))
     assert results == [0, 1, 2, 3, 4, (5, code, message), 6, 7, 8, 9]
     assert "CANARY" not in dask.log()
 
@@ -213,7 +213,7 @@ def test_case_that_ends_its_process_hangs_or_takes_too_much_costs_itself(
 ) -> None:
     monkeypatch.setenv("FLAIRPREP_SECONDS", "3" if deed is hangs else "60")
     monkeypatch.setenv("FLAIRPREP_MEGABYTES", "2048")
-    results = list(map_cases(partial(does_on_five, deed=deed), range(10), "test", lost=lost))
+    results = list(map_cases(partial(does_on_five, deed=deed), range(10), "test", on_failure=lost))
     assert [result for result in results if isinstance(result, int)] == [0, 1, 2, 3, 4, 6, 7, 8, 9]
     assert results[5][:2] == (5, code)
     assert word in results[5][2]
@@ -223,7 +223,7 @@ def test_case_that_kills_every_worker_costs_itself_and_none_beside_it(
     dask: Dask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "MANY", 5)  # so that 3, 4 and 5 go together
-    results = list(map_cases(partial(does_on_five, deed=kills_its_worker), range(10), "test", lost=lost))
+    results = list(map_cases(partial(does_on_five, deed=kills_its_worker), range(10), "test", on_failure=lost))
     assert results.pop(5) == (5, Code.CRASHED, "2 dask workers died while they had it")
     assert results == [0, 1, 2, 3, 4, 6, 7, 8, 9]
 

@@ -153,7 +153,7 @@ def test_nothing_to_do_is_done(count: int) -> None:
 
 @pytest.mark.parametrize("error", [FlairprepError("mend it"), OSError(28, "No space left on device", "out")])
 def test_error_that_concerns_all_cases_ends_the_whole_after_the_results_before_it(count: int, error: Exception) -> None:
-    results = map_cases(partial(raises_on_five, error=error), range(10), "test", lost=lost)
+    results = map_cases(partial(raises_on_five, error=error), range(10), "test", on_failure=lost)
     assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
     with pytest.raises(type(error)) as caught:
         next(results)
@@ -169,7 +169,7 @@ def test_error_that_concerns_all_cases_ends_the_whole_after_the_results_before_i
     ],
 )
 def test_error_of_one_case_costs_that_case(count: int, error: Exception, code: Code, message: str) -> None:
-    results = list(map_cases(partial(raises_on_five, error=error), range(10), "test", lost=lost))
+    results = list(map_cases(partial(raises_on_five, error=error), range(10), "test", on_failure=lost))
     assert results == [0, 1, 2, 3, 4, (5, code, message), 6, 7, 8, 9]
 
 
@@ -191,7 +191,7 @@ def test_worker_that_dies_hangs_or_takes_too_much_costs_its_own_case(
     monkeypatch.setenv("FLAIRPREP_SECONDS", "2")
     monkeypatch.setenv("FLAIRPREP_MEGABYTES", "2048")
     start = time.monotonic()
-    results = list(map_cases(partial(does_on_five, deed=deed), range(10), "test", lost=lost))
+    results = list(map_cases(partial(does_on_five, deed=deed), range(10), "test", on_failure=lost))
     assert [result for result in results if isinstance(result, int)] == [0, 1, 2, 3, 4, 6, 7, 8, 9]
     assert results[5][:2] == (5, code)
     assert word in results[5][2]
@@ -199,13 +199,13 @@ def test_worker_that_dies_hangs_or_takes_too_much_costs_its_own_case(
 
 
 def test_every_case_may_kill_its_worker(count: int) -> None:
-    results = list(map_cases(killed, range(7), "test", lost=lost))
+    results = list(map_cases(killed, range(7), "test", on_failure=lost))
     assert [(number, code) for number, code, _ in results] == [(number, Code.CRASHED) for number in range(7)]
 
 
 def test_worker_that_is_killed_while_idle_costs_no_case(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLAIRPREP_WORKERS", "1")
-    results = map_cases(square, range(10), "test", lost=lost)
+    results = map_cases(square, range(10), "test", on_failure=lost)
     for _ in range(3):
         _, process = next(results)  # it has answered, and the next item is given when the next result is asked for
         os.kill(process, signal.SIGKILL)

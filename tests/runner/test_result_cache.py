@@ -12,7 +12,7 @@ import pytest
 
 from flairprep.core.outcomes import CaseError, Code, Outcome, Status, failure
 from flairprep.runner import cache_dir, result_cache
-from flairprep.runner.result_cache import Store
+from flairprep.runner.result_cache import ResultCache
 
 CALLS: list[str] = []
 
@@ -63,9 +63,9 @@ def run(
     CALLS.clear()
     for path in Path("out").iterdir():
         path.unlink()
-    used = Store(stage, result_cache.__file__, given or {})
+    used = ResultCache(stage, result_cache.__file__, given or {})
     work = partial(square, folder=Path("out"))
-    found = list(used.map(work, items, name=name, inputs=inputs, out=Path("out"), lost=lost))
+    found = list(used.map(work, items, name=name, inputs=inputs, out=Path("out"), on_failure=lost))
     values = {item: int(Path(item).read_text()) for item in items}
     assert {p.name: p.read_text() for p in Path("out").iterdir()} == {
         name(i): str(v**2) for i, v in values.items() if v
@@ -149,25 +149,25 @@ def test_code_enters_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_input_that_changes_while_it_is_used_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = cache_dir.Vault.restore
+    real = cache_dir.CacheDir.restore
 
-    def changed(self: cache_dir.Vault, *arguments: Any) -> Any:
+    def changed(self: cache_dir.CacheDir, *arguments: Any) -> Any:
         found = real(self, *arguments)
         Path("a").write_text("7")
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(cache_dir.Vault, "restore", changed)
+        patch.setattr(cache_dir.CacheDir, "restore", changed)
         run()  # hashed as 2, computed as 7
     Path("a").write_text("2")
     assert run()[1] == "a"
 
 
 def test_an_input_that_cannot_be_read_is_told_by_the_function() -> None:
-    used = Store("square", result_cache.__file__, {})
+    used = ResultCache("square", result_cache.__file__, {})
     work = partial(square, folder=Path("out"))
     with pytest.raises(FileNotFoundError, match="none"):
-        list(used.map(work, ["none"], name=name, inputs=inputs, out=Path("out"), lost=lost))
+        list(used.map(work, ["none"], name=name, inputs=inputs, out=Path("out"), on_failure=lost))
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO])
@@ -178,7 +178,7 @@ def test_an_error_of_the_disk_is_one_warning_a_run(
     def broken(*arguments: Any) -> Any:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(cache_dir.Vault if where == "keep" else cache_dir, where, broken)
+    monkeypatch.setattr(cache_dir.CacheDir if where == "keep" else cache_dir, where, broken)
     assert run()[1:] == ("abc", 0)
     expected = f"warning: square: results are not kept for later runs ({os.strerror(code)}; see FLAIRPREP_CACHE)\n"
     assert capsys.readouterr().err == expected
@@ -191,7 +191,7 @@ def test_a_store_that_can_only_be_read_is_read(monkeypatch: pytest.MonkeyPatch) 
     def broken(*arguments: Any, **options: Any) -> Any:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(cache_dir.Vault, "keep", broken)
+    monkeypatch.setattr(cache_dir.CacheDir, "keep", broken)
     monkeypatch.setattr(cache_dir.Path, "write_text", broken)
     monkeypatch.setattr(os, "utime", broken)
     assert run() == (first, "", 3)
@@ -208,10 +208,10 @@ def test_off_keeps_nothing_and_says_nothing(
 
 
 def test_the_secret_is_the_stores_own_and_of_one_run_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    one, two = (Store("square", result_cache.__file__, {}).secret for _ in range(2))
+    one, two = (ResultCache("square", result_cache.__file__, {}).secret for _ in range(2))
     assert one == two
     monkeypatch.setenv("FLAIRPREP_CACHE", "off")
-    three, four = (Store("square", result_cache.__file__, {}).secret for _ in range(2))
+    three, four = (ResultCache("square", result_cache.__file__, {}).secret for _ in range(2))
     assert len({one, three, four}) == 3
     assert {len(secret) for secret in (one, three, four)} == {32}
 

@@ -14,7 +14,7 @@ from flairprep.network import model, training
 from flairprep.sanity import network_checks, tensor_checks
 from flairprep.sanity.check import Check
 from flairprep.sanity.network_checks import Budget
-from flairprep.sanity.tensor_checks import Look
+from flairprep.sanity.tensor_checks import TensorSummary
 from flairprep.sanity.trial import Trial
 
 SHAPE = (16, 32, 32)
@@ -35,12 +35,12 @@ def cohort(n: int = 20, **changed: Any) -> list[np.ndarray]:
     return [head(index, index % 2, **changed) for index in range(n)]
 
 
-def looked(images: list[np.ndarray]) -> list[Look]:
+def looked(images: list[np.ndarray]) -> list[TensorSummary]:
     """Labels in turn, two cases of each fold."""
-    return [tensor_checks.look(image, n % 2, f"{n:05d}", n // 2 % 5) for n, image in enumerate(images)]
+    return [tensor_checks.summarise(image, n % 2, f"{n:05d}", n // 2 % 5) for n, image in enumerate(images)]
 
 
-def border(cases: list[Look]) -> Check:
+def border(cases: list[TensorSummary]) -> Check:
     return tensor_checks.border(cases, [case.case_id for case in cases], 0)
 
 
@@ -167,7 +167,7 @@ def test_the_border_is_judged_by_patients_not_by_cases() -> None:
 def test_chance_borders_seldom_fail() -> None:
     failed = 0
     for seed in range(20):
-        cases = [tensor_checks.look(head(100 * seed + n), n % 2, str(n), 0) for n in range(12)]
+        cases = [tensor_checks.summarise(head(100 * seed + n), n % 2, str(n), 0) for n in range(12)]
         failed += border(cases).verdict == "fail"
     assert failed <= 2
 
@@ -185,8 +185,8 @@ def test_blocks_are_means_of_the_volume() -> None:
 
 def build(**changed: Any) -> keras.Model:
     """A small residual network, compiled."""
-    given = {**dict.fromkeys(model.Params.model_fields), "name": "resnet3d", "filters": [8, 16], **changed}
-    return training.compiled(model.Params(**given), (*SHAPE, 1), prior=0.5, rate=1e-3)
+    given = {**dict.fromkeys(model.ModelParams.model_fields), "name": "resnet3d", "filters": [8, 16], **changed}
+    return training.compiled(model.ModelParams(**given), (*SHAPE, 1), prior=0.5, rate=1e-3)
 
 
 def frozen() -> keras.Model:
@@ -213,7 +213,7 @@ IMAGES = np.array(cohort(8))
 LABELS = np.arange(8) % 2
 
 
-def pair(make: Any = build, images: np.ndarray = IMAGES, **options: Any) -> tuple[Trial, network_checks.Run]:
+def pair(make: Any = build, images: np.ndarray = IMAGES, **options: Any) -> tuple[Trial, network_checks.ShortRun]:
     trial = Trial(make, 0)
     asked: dict[str, Any] = {"least": 40, "most": 200, **options}
     run = network_checks.fit(trial, Budget(1), images[:2], LABELS[:2], **asked)
@@ -222,13 +222,13 @@ def pair(make: Any = build, images: np.ndarray = IMAGES, **options: Any) -> tupl
 
 
 @pytest.fixture(scope="module")
-def sound() -> tuple[Trial, network_checks.Run]:
+def sound() -> tuple[Trial, network_checks.ShortRun]:
     """Two cases learned by heart by a network without a fault."""
     return pair()
 
 
 def test_a_sound_network_learns_two_cases_by_heart_in_both_modes(
-    sound: tuple[Trial, network_checks.Run],
+    sound: tuple[Trial, network_checks.ShortRun],
 ) -> None:
     _, run = sound
     found = [
@@ -241,7 +241,7 @@ def test_a_sound_network_learns_two_cases_by_heart_in_both_modes(
 
 
 def test_every_layer_of_a_sound_network_learns_and_a_frozen_one_is_named(
-    sound: tuple[Trial, network_checks.Run],
+    sound: tuple[Trial, network_checks.ShortRun],
 ) -> None:
     trial, _ = sound
     after = trial.weights()
@@ -276,7 +276,7 @@ def test_the_first_loss_is_compared_with_the_entropy(prior: float) -> None:
     assert network_checks.initial_loss(y_prob, prior).value == pytest.approx(np.mean(expected))
 
 
-def test_a_network_that_sees_zeros_is_found(sound: tuple[Trial, network_checks.Run]) -> None:
+def test_a_network_that_sees_zeros_is_found(sound: tuple[Trial, network_checks.ShortRun]) -> None:
     trial, real = sound
     blind = network_checks.fit(trial, Budget(1), np.zeros_like(IMAGES[:2]), LABELS[:2], least=40, most=40)
     assert blind is not None
@@ -286,7 +286,7 @@ def test_a_network_that_sees_zeros_is_found(sound: tuple[Trial, network_checks.R
     assert network_checks.loss_falls(blind).verdict == "fail"
 
 
-def test_cases_that_change_each_others_output_fail(sound: tuple[Trial, network_checks.Run]) -> None:
+def test_cases_that_change_each_others_output_fail(sound: tuple[Trial, network_checks.ShortRun]) -> None:
     assert network_checks.coupling(sound[0].coupling(IMAGES[:3])).verdict == "pass"
     assert network_checks.coupling(Trial(mixing, 0).coupling(IMAGES[:3])).verdict == "fail"
 
@@ -299,10 +299,10 @@ def test_averages_that_lag_fail_or_are_warned_of_where_they_are_the_networks_own
 
 
 def test_a_gap_between_the_modes_fails_above_its_threshold() -> None:
-    def run(wrong: int) -> network_checks.Run:
+    def run(wrong: int) -> network_checks.ShortRun:
         right, flipped = LABELS * 0.8 + 0.1, LABELS.copy()
         flipped[:wrong] = 1 - flipped[:wrong]
-        return network_checks.Run(LABELS, [0.1], (right, right), flipped * 0.8 + 0.1, cut=False)
+        return network_checks.ShortRun(LABELS, [0.1], (right, right), flipped * 0.8 + 0.1, cut=False)
 
     assert [network_checks.batch_norm(run(wrong), own=False).verdict for wrong in (0, 1, 2)] == ["pass", "pass", "fail"]
     assert network_checks.batch_norm(run(2), own=True).verdict == "warn"
@@ -331,14 +331,14 @@ def test_one_seed_gives_one_start_and_another_start_fails() -> None:
     assert network_checks.repeatable((a, b), (weights_a, weights_c)).verdict == "fail"
 
 
-def test_a_network_too_large_for_the_time_is_cut_and_said_so(sound: tuple[Trial, network_checks.Run]) -> None:
+def test_a_network_too_large_for_the_time_is_cut_and_said_so(sound: tuple[Trial, network_checks.ShortRun]) -> None:
     trial, _ = sound
     budget = Budget(10, total=100)
     run = network_checks.fit(trial, budget, IMAGES[:2], LABELS[:2], least=40, most=200)
     assert run is not None
     assert len(run.losses) == 5
     assert network_checks.fit(trial, budget, IMAGES[:2], LABELS[:2], least=1, most=1) is None
-    unfinished = network_checks.Run(run.labels, run.losses[:1] * 2, run.y_prob, 1 - run.labels, cut=True)
+    unfinished = network_checks.ShortRun(run.labels, run.losses[:1] * 2, run.y_prob, 1 - run.labels, cut=True)
     for check in (network_checks.loss_falls, network_checks.overfit):
         assert (check(unfinished).verdict, "all that there is time for" in check(unfinished).text) == ("warn", True)
     assert network_checks.range_losses(trial, budget, IMAGES, LABELS) == []
@@ -378,7 +378,7 @@ def test_without_a_fall_there_are_no_usable_rates(losses: list[float]) -> None:
     assert network_checks.learning_rate(None).verdict == "warn"
 
 
-def test_the_range_test_of_a_sound_network_finds_its_rate(sound: tuple[Trial, network_checks.Run]) -> None:
+def test_the_range_test_of_a_sound_network_finds_its_rate(sound: tuple[Trial, network_checks.ShortRun]) -> None:
     losses = network_checks.range_losses(sound[0], Budget(1), IMAGES, LABELS)
     assert len(losses) == network_checks.RANGE_STEPS
     band = network_checks.usable_rates(losses)

@@ -77,7 +77,7 @@ def run(cases: pd.DataFrame, brains: list[np.ndarray] | None = None, **changes: 
     for place, case_id in enumerate(cases["case_id"]):
         values = brain(place) if brains is None else brains[place]
         if usable[place]:
-            nifti.write(volume(values), Path(f"data/select_slices/{case_id}.nii.gz"))
+            nifti.write_volume(volume(values), Path(f"data/select_slices/{case_id}.nii.gz"))
     write_params(Path(), **{**changes, "audit": {"permutations": 499, **changes.get("audit", {})}})
     audit.main()
     return get_json("reports/audit.json")
@@ -166,7 +166,7 @@ def test_cases_that_failed_are_left_out() -> None:
     cases = cohort()
     cases.loc[3, "status"] = "failed"
     cases["manufacturer"] = np.where(cases["label"] == 1, "philips", "siemens")
-    strata = run(cases, lost="00007")["strata"]
+    strata = run(cases, on_failure="00007")["strata"]
     assert {"00003", "00007"} & set(strata) == set()
     assert len(strata) == N - 2
 
@@ -209,8 +209,10 @@ def test_one_label_only_is_refused() -> None:
 def test_a_volume_is_measured_again_only_where_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without = run(cohort())
     measured: list[sitk.Image] = []
-    look = audit.look
-    monkeypatch.setattr(audit, "look", lambda image, normalize: (measured.append(image), look(image, normalize))[1])
+    look = audit.extract_features
+    monkeypatch.setattr(
+        audit, "extract_features", lambda image, normalize: (measured.append(image), look(image, normalize))[1]
+    )
     monkeypatch.setattr(result_cache, "run_cases", in_this_process)
     monkeypatch.setenv("FLAIRPREP_CACHE", str(tmp_path / "store"))
     assert run(cohort()) == without

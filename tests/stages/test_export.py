@@ -36,7 +36,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_params(tmp_path, export={"cases_per_shard": 1})
     cases = sorted([*SPLIT, UNLABELLED])
     for case_id in cases:
-        nifti.write(volume(values(case_id)), Path(f"data/select_slices/{case_id}.nii.gz"))
+        nifti.write_volume(volume(values(case_id)), Path(f"data/select_slices/{case_id}.nii.gz"))
     rows = [f"{case_id},ok,," for case_id in cases]
     table = ["case_id,status,code,message", *rows, f'{FAILED},failed,MISSING_SLICES,"3 of 20, too many"']
     (tmp_path / "data/select_slices/cases.csv").write_text("\n".join(table) + "\n")

@@ -119,7 +119,7 @@ def test_row_says_what_the_volume_is(project: Callable[..., None]) -> None:
     shape = {"plane": "coronal", "rows": "6", "columns": "5", "slices": "10", "interpolated": "0"}
     spacing = {"spacing_x": "0.4", "spacing_y": "0.7", "spacing_z": "3"}
     assert rows()["00010"].items() >= (shape | spacing | {"skull_stripped": "yes", "contrast_agent": "no"}).items()
-    image = nifti.read(OUT / "volumes/00010.nii.gz")
+    image = nifti.read_volume(OUT / "volumes/00010.nii.gz")
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image), pixels)
     assert image.GetSpacing() == pytest.approx((0.4, 0.7, 3))
     assert image.GetDirection() == pytest.approx((1, 0, 0, 0, 0, 1, 0, -1, 0))
@@ -235,7 +235,7 @@ def test_other_sequence_is_read_where_params_name_it(project: Callable[..., None
     pixels = add("00002", 1, folder="T1w")
     project(sequence="T1w")
     ingest.main()
-    image = nifti.read(OUT / "volumes/00002.nii.gz")
+    image = nifti.read_volume(OUT / "volumes/00002.nii.gz")
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image), pixels)
 
 
@@ -262,4 +262,4 @@ def test_other_sequence_is_read_where_params_name_it(project: Callable[..., None
 def test_param_out_of_range_is_refused(key: str, value: Any) -> None:
     values = {"dicom_dir": "data", "sequence": "FLAIR", "exclude": {}, "max_failed": 0.1, "min_slices": 8}
     with pytest.raises(FlairprepError, match=rf"^params\.yaml: ingest\.{key}"):
-        validate(ingest.Params, {**values, key: value}, "ingest")
+        validate(ingest.IngestParams, {**values, key: value}, "ingest")

@@ -23,8 +23,8 @@ TILTED = (0.9396926, 0.3420201, 0.0, -0.3420201, 0.9396926, 0.0)  # 20 degrees
 PLANES = {**phantoms.PLANES, "tilted": TILTED}
 
 
-def params(**changed: Any) -> normalize.Params:
-    return validate(normalize.Params, {**DEFAULTS, **changed}, "normalize")
+def params(**changed: Any) -> normalize.NormalizeParams:
+    return validate(normalize.NormalizeParams, {**DEFAULTS, **changed}, "normalize")
 
 
 def acquired(plane: str) -> sitk.Image:
@@ -136,7 +136,7 @@ def test_a_volume_without_contrast_is_a_code(value: int, code: Code, skull_strip
 def test_a_wrong_value_is_refused_by_key_and_value(key: str, value: Any, tmp_path: Path) -> None:
     write_params(tmp_path, normalize={key: value})
     with pytest.raises(FlairprepError) as refused:
-        load(normalize.Params, "normalize", tmp_path / "params.yaml")
+        load(normalize.NormalizeParams, "normalize", tmp_path / "params.yaml")
     assert f"normalize.{key}: {value!r}: " in str(refused.value)
 
 
@@ -148,7 +148,7 @@ def test_main_passes_failures_on_adds_its_own_and_writes_equal_bytes_with_more_w
     constant = np.where(stripped() != 0, 5, 0).astype(np.int16)
     cohort = {"00002": stripped(1), "00010": constant, "00011": stripped(2), "00012": np.zeros((8, 8, 8), np.int16)}
     for case_id, values in cohort.items():
-        nifti.write(volume(values), Path(f"data/ingest/volumes/{case_id}.nii.gz"))
+        nifti.write_volume(volume(values), Path(f"data/ingest/volumes/{case_id}.nii.gz"))
     Path("data/ingest/cases.csv").write_text(
         "case_id,status,code,message,skull_stripped\n"
         "00002,ok,,,yes\n"
@@ -175,6 +175,6 @@ def test_main_passes_failures_on_adds_its_own_and_writes_equal_bytes_with_more_w
     ]
     assert rows["message"][1] == "3 of 20 slices missing, too many"
     np.testing.assert_array_equal(
-        sitk.GetArrayFromImage(nifti.read(Path("data/normalize/00011.nii.gz"))), normalized(stripped(2))
+        sitk.GetArrayFromImage(nifti.read_volume(Path("data/normalize/00011.nii.gz"))), normalized(stripped(2))
     )
     assert "4 cases in, 2 out, 0 warned, 2 failed (1 failed earlier)" in capsys.readouterr().out

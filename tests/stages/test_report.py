@@ -254,9 +254,9 @@ def test_a_picture_is_drawn_again_only_where_its_volume_changed(
     written()
     assert drawn == []
     assert contents(Path("reports")) == without
-    changed = nifti.read(Path("data/select_slices/00003.nii.gz"))
+    changed = nifti.read_volume(Path("data/select_slices/00003.nii.gz"))
     changed[0, 0, 0] = 2.0
-    nifti.write(changed, Path("data/select_slices/00003.nii.gz"))
+    nifti.write_volume(changed, Path("data/select_slices/00003.nii.gz"))
     written()
     assert drawn == ["00003", "00003"]  # what the network sees, and all its slices
 
@@ -264,5 +264,5 @@ def test_a_picture_is_drawn_again_only_where_its_volume_changed(
 def test_params_are_checked(tmp_path: Path) -> None:
     write_params(tmp_path, report={"assay": 3})
     with pytest.raises(FlairprepError, match=r"report\.assay: 3"):
-        params.load(report.Params, "report")
-    assert params.load(report.Params, "report", PARAMS).assay is None
+        params.load(report.ReportParams, "report")
+    assert params.load(report.ReportParams, "report", PARAMS).assay is None

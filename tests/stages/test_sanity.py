@@ -140,14 +140,14 @@ def test_a_fault_of_the_network_fails_its_check(
 ) -> None:
     exports.write_export(project, LABELS, scan)
     monkeypatch.setattr(model, "build", planted(fault))
-    found, _ = sanity.of_network(load(model.Params, "model"), 7 / 15, 0)
+    found, _ = sanity.of_network(load(model.ModelParams, "model"), 7 / 15, 0)
     assert {check.name for check in found if check.verdict == "fail"} >= failed
 
 
 def test_a_momentum_that_lags_fails_where_it_was_chosen(project: Path) -> None:
     exports.write_export(project, LABELS, scan)
     write_section(project, norm_momentum=0.99)
-    found, _ = sanity.of_network(load(model.Params, "model"), 7 / 15, 0)
+    found, _ = sanity.of_network(load(model.ModelParams, "model"), 7 / 15, 0)
     assert "overfit, inference" in {check.name for check in found if check.verdict == "fail"}
 
 
@@ -158,14 +158,14 @@ def test_the_questions_own_batch_norm_is_warned_of_and_what_there_is_no_time_for
     write_section(project, name="question_cnn", filters=[4, 4], dense=4)
     multiply_adds = sanity.training.multiply_adds
     monkeypatch.setattr(sanity.training, "multiply_adds", lambda network: 15_000 * multiply_adds(network))
-    found, band = sanity.of_network(load(model.Params, "model"), 7 / 15, 0)
+    found, band = sanity.of_network(load(model.ModelParams, "model"), 7 / 15, 0)
     by_name = {check.name: check for check in found}
     assert by_name["overfit, inference"].verdict == "warn"
     assert by_name["capacity"].text.startswith("not run: ")
     assert by_name["learning rate"].verdict == "warn"
     assert band is None
     assert not {check.name for check in found if check.verdict == "fail"}
-    lenient = load(model.Params, "model")
+    lenient = load(model.ModelParams, "model")
     assert sanity.to_the_letter(lenient)
     assert not sanity.to_the_letter(lenient.model_copy(update={"norm_momentum": 0.999}))
 

@@ -21,15 +21,15 @@ BACKGROUND = -4.0
 DOWN = (1, 0, 0, 0, -1, 0, 0, 0, -1)
 
 
-def params(method: str, count: int = 64, size: int = 128) -> select_slices.Params:
-    return validate(select_slices.Params, {"count": count, "size": size, "method": method}, "select_slices")
+def params(method: str, count: int = 64, size: int = 128) -> select_slices.SelectSlicesParams:
+    return validate(select_slices.SelectSlicesParams, {"count": count, "size": size, "method": method}, "select_slices")
 
 
 def noise(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def selected(image: sitk.Image, chosen: select_slices.Params) -> np.ndarray:
+def selected(image: sitk.Image, chosen: select_slices.SelectSlicesParams) -> np.ndarray:
     return sitk.GetArrayFromImage(select_slices.select_slices(image, chosen, background=BACKGROUND))
 
 
@@ -132,7 +132,7 @@ def scanned(plane: str, folder: Path) -> sitk.Image:
 def test_a_sphere_stays_round_and_left_stays_left_from_dicom_to_the_tensor(
     plane: str, method: str, tmp_path: Path
 ) -> None:
-    section = load(normalize.Params, "normalize", PARAMS)
+    section = load(normalize.NormalizeParams, "normalize", PARAMS)
     upright = normalize.normalize(scanned(plane, tmp_path / "series"), section, skull_stripped=True)
     picture = select_slices.select_slices(upright, params(method), background=section.background)
     tensor = export.tensor(picture)
@@ -157,7 +157,7 @@ def test_a_sphere_stays_round_and_left_stays_left_from_dicom_to_the_tensor(
 def test_a_wrong_value_is_refused_by_key_and_value(key: str, value: Any, tmp_path: Path) -> None:
     write_params(tmp_path, select_slices={key: value})
     with pytest.raises(FlairprepError) as refused:
-        load(select_slices.Params, "select_slices", tmp_path / "params.yaml")
+        load(select_slices.SelectSlicesParams, "select_slices", tmp_path / "params.yaml")
     assert f"select_slices.{key}: {value!r}: " in str(refused.value)
 
 
@@ -167,7 +167,7 @@ def test_main_passes_failures_on_pads_with_the_background_and_writes_equal_bytes
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path, select_slices={"count": 12, "size": 16, "method": "centre"}, normalize={"background": -3.3})
     for case_id, n in (("00002", 8), ("00010", 30)):
-        nifti.write(volume(noise((n, 16, 16), seed=n)), Path(f"data/normalize/{case_id}.nii.gz"))
+        nifti.write_volume(volume(noise((n, 16, 16), seed=n)), Path(f"data/normalize/{case_id}.nii.gz"))
     table = "case_id,status,code,message\n00002,ok,,\n00007,failed,MOSAIC,side by side\n00010,ok,,\n"
     Path("data/normalize/cases.csv").write_text(table)
     written = []
@@ -178,6 +178,6 @@ def test_main_passes_failures_on_pads_with_the_background_and_writes_equal_bytes
     assert written[0] == written[1]
     assert sorted(written[0]) == ["00002.nii.gz", "00010.nii.gz", "cases.csv"]
     assert read_csv(Path("data/select_slices/cases.csv")).to_csv(index=False) == table
-    found = sitk.GetArrayFromImage(nifti.read(Path("data/select_slices/00002.nii.gz")))
+    found = sitk.GetArrayFromImage(nifti.read_volume(Path("data/select_slices/00002.nii.gz")))
     assert found.shape == (12, 16, 16)
     assert set(found[[0, 1, 10, 11]].ravel()) == {np.float32(-3.3)}

@@ -4,15 +4,16 @@ import re
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from threading import Thread
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import scipy  # whose parts come when they are first used
 
-from flairprep.audit.shortcuts import Array
 from flairprep.stats.permutation import permuted_labels
 
+Array = npt.NDArray[Any]
 Columns = dict[str, Array]
 NUMBER = re.compile(r"([+-]?\d+\.?\d*(?:e[+-]?\d+)?)(?:-\d+|\+)?", re.ASCII | re.IGNORECASE)  # 1.5, or 60-69, 90+
 TOGETHER = 500  # labelings that are worked on at a time

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import scipy  # whose parts come when they are first used
+import SimpleITK as sitk
 
+from flairprep.audit.near_duplicates import fingerprint
 from flairprep.imaging.foreground import bounds
 
 Array = npt.NDArray[Any]
@@ -112,3 +114,27 @@ def shape(values: Array) -> dict[str, float]:
 def level(usual: Ordinary) -> dict[str, float]:
     """Median and spread, which normalisation takes away."""
     return {"median": usual.median, "spread": usual.spread}
+
+
+class CaseFeatures(NamedTuple):
+    """Features of one preprocessed volume, by name."""
+
+    geometry: dict[str, float]
+    statistics: dict[str, float]
+
+
+def extract_features(image: sitk.Image, intensity: str, background: float) -> tuple[CaseFeatures, Array]:
+    """Extract the features of a volume from data/select_slices, and its fingerprint.
+
+    intensity: the method of normalize. background: what is not tissue.
+
+    Returns:
+        The features, and (2, z, y, x), the means and shares of `near_duplicates.fingerprint`.
+    """
+    values = sitk.GetArrayViewFromImage(image)
+    tissue = values != background
+    usual = ordinary(values, tissue)
+    statistics = intensity_statistics(usual)
+    if intensity == "none":  # else it was taken away; here it is the scanner's own
+        statistics |= level(usual)
+    return CaseFeatures(geometry(tissue, usual), statistics), np.stack(fingerprint(values, tissue))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from flairprep.core import console
 from flairprep.core.files import number
 
 Verdict = Literal["clean", "shortcut", "leak", "not testable"]
@@ -37,3 +38,18 @@ class Finding:
             "cases": list(self.cases),
             "text": self.text,
         }
+
+
+def summarise(report: dict[str, Any]) -> None:
+    """The counts, and every leak and shortcut in words."""
+    items = report["items"]
+    verdicts = [item["verdict"] for item in items]
+    console.say(
+        f"audit: {len(items)} items: {verdicts.count('clean')} clean, {verdicts.count('leak')} leaks, "
+        f"{verdicts.count('shortcut')} shortcuts, {verdicts.count('not testable')} not testable"
+    )
+    for item in items:
+        if item["verdict"] in ("leak", "shortcut"):
+            console.warn(f"audit: {item['verdict']}: {item['name']}: {item['text']}")
+    for bar in report["bars"]:
+        console.say(f"  {bar['name']} alone reach an AUC of {bar['auc']:.3f} (p {bar['p']:.3g})")

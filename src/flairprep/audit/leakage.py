@@ -4,6 +4,7 @@ import pandas as pd
 
 from flairprep.audit.finding import Finding
 
+ONE_IMAGE = ("zscore", "percentile", "white_stripe", "none")  # intensity maps with the statistics of one image alone
 IDENTITY = {  # columns of same_as.csv, and what a case has of each
     "patient": "its patient",
     "study": "its study",
@@ -26,3 +27,13 @@ def shared(table: pd.DataFrame, name: str) -> Finding:
         return Finding(name, "leak", "clean", f"no case has {IDENTITY[name]} in common with a case of another fold")
     text = f"{len(cases)} cases have {IDENTITY[name]} in common with a case of another fold; {REMEDY}"
     return Finding(name, "leak", "leak", text, cases=tuple(sorted(cases)))
+
+
+def statistics_across_folds(intensity: str) -> Finding:
+    """Whether statistics of several cases, and so of several folds, enter the volumes."""
+    name = "statistics across folds"
+    if intensity in ONE_IMAGE:
+        text = f"normalize.intensity {intensity} takes its statistics from the image itself, and no other stage has any"
+        return Finding(name, "leak", "clean", text)
+    text = f"normalize.intensity {intensity} may be fitted to several cases; choose {', '.join(ONE_IMAGE)}"
+    return Finding(name, "leak", "leak", text)

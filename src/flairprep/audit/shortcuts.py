@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from flairprep.audit.association import (
+    Array,
     Columns,
     Test,
     association,
@@ -28,11 +28,11 @@ from flairprep.audit.association import (
 )
 from flairprep.audit.finding import Finding, Verdict
 from flairprep.audit.strata import combine, strata, thirds, told
+from flairprep.core import console
 from flairprep.core.errors import FlairprepError
 from flairprep.core.files import number
 from flairprep.stats import hypothesis_tests, intervals
 
-Array = npt.NDArray[Any]
 NOTES = {"intensity statistics": "; it may be the disease itself as well as the scanner"}
 MEASURES = {"cramers_v": "Cramer's V", "auc": "AUC"}
 
@@ -182,3 +182,13 @@ def _judged(
             text = f"the label can be read from it: {numbers}; {role}{NOTES.get(one.source, '') * (not one.is_field)}"
         findings.append(Finding(one.name, "shortcut", verdict, text, measure, effect, p, p_holm[one.name], cases))
     return findings, dict(zip(cohort.case_ids.tolist(), combined, strict=bool(used)))
+
+
+def check_permutations(items: Sequence[dict[str, Any]], alpha: float, permutations: int) -> None:
+    """Warn where so many permutations cannot reach `alpha` after Holm's correction, whatever the cases say."""
+    tests = sum(item["p"] is not None for item in items)
+    if tests >= alpha * (1 + permutations):
+        console.warn(
+            f"params.yaml: audit.permutations: {permutations}: too few for {tests} tests to reach audit.alpha {alpha} "
+            f"after Holm's correction; set it to {round(tests / alpha)} or more"
+        )

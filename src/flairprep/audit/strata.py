@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import scipy  # whose parts come when they are first used
 
-from flairprep.audit.shortcuts import Array
+from flairprep.audit.association import Array
 
 BANDS = ("low", "middle", "high")
 

@@ -7,9 +7,15 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from flairprep.cli.main import _ingest_section
 from flairprep.core import params
 from flairprep.core.errors import FlairprepError
+
+
+def ingest_section() -> Any:
+    """Load section `ingest` of params.yaml as `ingest.IngestParams`."""
+    from flairprep.stages import ingest
+
+    return params.load(ingest.IngestParams, "ingest")
 
 
 def check(overrides: Sequence[str] = ()) -> list[str]:
@@ -25,7 +31,7 @@ def check(overrides: Sequence[str] = ()) -> list[str]:
     from flairprep.dicom import discovery
 
     found: set[str] = set()
-    where, section = params.load(labels.Params, "labels"), _ingest_section()
+    where, section = params.load(labels.LabelsParams, "labels"), ingest_section()
     dicom_dir, table = Path(section.dicom_dir), Path(where.table)
     try:
         found = {case.case_id for case in discovery.find_cases(dicom_dir, section.sequence)}
@@ -49,40 +55,19 @@ def check(overrides: Sequence[str] = ()) -> list[str]:
 
 
 def _sections() -> list[str]:
-    """Faults of params.yaml, section by section. The networks' modules import tensorflow: half a dozen seconds."""
-    from flairprep.cohort import labels
-    from flairprep.network import train_config
-    from flairprep.stages import (
-        audit,
-        balance,
-        evaluate,
-        export,
-        ingest,
-        normalize,
-        report,
-        sanity,
-        select_slices,
-        split,
-        train,
-    )
+    """List the faults of params.yaml, section by section."""
+    from flairprep.cli import sections
 
-    own = (ingest, normalize, select_slices, balance, split, audit, export, sanity, evaluate, report)
-
-    sections: dict[str | None, type[params.Section]] = {
-        None: train.Run,
-        "labels": labels.Params,
-        **{module.__name__.rsplit(".", 1)[1]: module.Params for module in own},
-        "model": train.model.Params,
-        "train": train_config.Params,
-    }
     faults = []
-    for name, cls in sections.items():
+    models: list[tuple[str | None, type[params.Section]]] = [(None, sections.SWEPT), *sections.SECTIONS.items()]
+    for name, cls in models:
         try:
             params.load(cls, name)
         except FlairprepError as error:
             faults += str(error).splitlines()
     if not faults:
-        run, folds = params.load(train.Run), params.load(split.Params, "split").folds
+        run = params.load(sections.SweepParams)
+        folds = params.load(sections.SplitParams, "split").folds
         for key, fold in (("val_fold", run.val_fold), ("test_fold", run.test_fold)):
             if fold is not None and fold >= folds:
                 faults.append(f"params.yaml: {key}: {fold}: split.folds is {folds}, so folds are 0 to {folds - 1}")

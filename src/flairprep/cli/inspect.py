@@ -47,21 +47,21 @@ def show(
         raise FlairprepError(f"{path}: no file in it; name a folder of DICOM files")
     # First the headers of each case, then every series for itself, so that one that breaks its process costs no other.
     look = partial(_survey, any_modality=any_modality)
-    surveys = list(map_cases(look, found, "inspect", lost=lambda _, error: error))
+    surveys = list(map_cases(look, found, "inspect", on_failure=lambda _, error: error))
     drafts = [
         draft
         for case, survey in zip(found, surveys, strict=True)
         for draft in plan(case, survey, sequence, excluded=case.case_id in exclude)
     ]
     work = partial(_with_volume, min_slices=min_slices)
-    lines = list(map_cases(work, drafts, "inspect", lost=_lost, unit="series"))
+    lines = list(map_cases(work, drafts, "inspect", on_failure=_lost, unit="series"))
     for row in _aligned([Line(*HEADINGS), *lines]):
         console.say(row)
     read = sum(line.verdict == "read" for line in lines)
     console.say(f"inspect: {read} of {len(found)} cases would be read as {sequence}")
 
 
-def cases(path: Path, sequence: str) -> list[discovery.Case]:
+def cases(path: Path, sequence: str) -> list[discovery.RawCase]:
     """The cases below a folder; without a key those of an export are numbered, in the order of the patient ids.
 
     A folder that is named as a sequence, or holds one that is, is one case of the layout CASE/FLAIR.
@@ -77,7 +77,7 @@ def cases(path: Path, sequence: str) -> list[discovery.Case]:
     if case_ids.read_key(path) is not None:
         return discovery.by_header(path)
     subjects = discovery.by_subject(path)
-    return [discovery.Case(f"case {place}", tuple(files)) for place, files in enumerate(subjects.values(), 1)]
+    return [discovery.RawCase(f"case {place}", tuple(files)) for place, files in enumerate(subjects.values(), 1)]
 
 
 class Draft(NamedTuple):
@@ -88,7 +88,7 @@ class Draft(NamedTuple):
     notes: tuple[tuple[Code, str], ...] = ()
 
 
-def plan(case: discovery.Case, found: survey.Survey | CaseError, sequence: str, *, excluded: bool) -> list[Draft]:
+def plan(case: discovery.RawCase, found: survey.Survey | CaseError, sequence: str, *, excluded: bool) -> list[Draft]:
     """A draft of each line of a case, by the headers alone."""
     if isinstance(found, CaseError):
         return [Draft(_failed(Line(case.case_id), found))]
@@ -97,21 +97,21 @@ def plan(case: discovery.Case, found: survey.Survey | CaseError, sequence: str, 
     try:
         if excluded:
             raise CaseError(Code.EXCLUDED, "listed in ingest.exclude")
-        best, notes = survey.choose(case, found, sequence)
+        best, notes = survey.choose_series(case, found, sequence)
     except CaseError as error:
         refusal = error
     drafts = []
     for one in found.candidates:
-        line = Line(case.case_id, one.title, series.verdict(one, best, sequence), str(one.slices))
+        line = Line(case.case_id, one.title, series.decision(one, best, sequence), str(one.slices))
         drafts.append(Draft(line, one, tuple(notes) if one is best else ()))
     if refusal and (refusal.code is not Code.NO_SERIES or not drafts):
         drafts.append(Draft(_failed(Line(case.case_id), refusal)))
     return drafts
 
 
-def _survey(case: discovery.Case, *, any_modality: bool) -> survey.Survey | CaseError:
+def _survey(case: discovery.RawCase, *, any_modality: bool) -> survey.Survey | CaseError:
     try:
-        return survey.survey(case, any_modality=any_modality)
+        return survey.survey_case(case, any_modality=any_modality)
     except CaseError as error:
         return error
 
@@ -122,7 +122,7 @@ def _with_volume(draft: Draft, *, min_slices: int) -> Line:
     if one is None:
         return line
     try:
-        series = survey.read(one)
+        series = survey.read_candidate(one)
         header = series.header
         size = f"{header['columns']}x{header['rows']}x{header['slices']}"
         spacing = "x".join(f"{float(header[f'spacing_{axis}']):.3g}" for axis in "xyz")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flairprep.cli.check import check
+from flairprep.cli.check import check, ingest_section
 from flairprep.core import console, params
 from flairprep.core.errors import FlairprepError
 
@@ -100,31 +100,31 @@ def _run(options: argparse.Namespace) -> None:
         case "inspect":
             from flairprep.cli import inspect as inspection
 
-            section = _ingest_section()
+            section = ingest_section()
             limits = {"exclude": section.exclude, "any_modality": options.any_modality}
             inspection.show(options.path, section.sequence, section.min_slices, **limits)
         case "key":
             from flairprep.cohort import case_ids
 
-            dicom_dir = Path(_ingest_section().dicom_dir)
+            dicom_dir = Path(ingest_section().dicom_dir)
             console.say(f"key: {case_ids.make_key(dicom_dir)}; next: dvc add {dicom_dir}")
         case "who":
             from flairprep.dicom import survey
 
-            section = _ingest_section()
+            section = ingest_section()
             for patient in survey.patients(Path(section.dicom_dir), section.sequence, options.case):
                 console.say((patient if patient.isprintable() else ascii(patient)) or "(no patient id)")
         case "compare":
             from flairprep.experiments import comparison as compare
             from flairprep.stages import evaluate
 
-            section = params.load(evaluate.Params, "evaluate")
+            section = params.load(evaluate.EvaluateParams, "evaluate")
             chosen = {"all_commits": options.all_commits, "html": options.html, **section.model_dump()}
             compare.run(options.experiments, options.out, **chosen)
         case "plan":
             from flairprep.experiments import screening
 
-            given = params.read()
+            given = params.read_params()
             console.say(screening.text(given["seed"], given["split"]["folds"], given["test_fold"]))
         case "cache":
             from flairprep.runner import cache_usage as cache
@@ -143,12 +143,6 @@ def _run(options: argparse.Namespace) -> None:
             console.say(verdict())
 
 
-def _ingest_section() -> Any:
-    from flairprep.stages import ingest
-
-    return params.load(ingest.Params, "ingest")
-
-
 def verdict() -> str:
     """What evaluate printed, from reports/metrics.json and its diagnosis."""
     from flairprep.evaluation import diagnosis
@@ -156,7 +150,7 @@ def verdict() -> str:
 
     if not METRICS.is_file():
         raise FlairprepError(f"{METRICS}: no such file; `dvc repro` makes it")
-    section = params.load(evaluate.Params, "evaluate")
+    section = params.load(evaluate.EvaluateParams, "evaluate")
     told = evaluate.sentence(json.loads(METRICS.read_text()), section.alpha)
     if DIAGNOSIS.is_file():
         told += f"\n{diagnosis.Diagnosis(**json.loads(DIAGNOSIS.read_text()))}"

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from flairprep.core.errors import FlairprepError
-from flairprep.core.files import whole_file
+from flairprep.core.files import atomic_file
 
 KEY = "flairprep.key"  # in the raw folder, so that it is DVC's and goes wherever the raw files go, and nowhere else
 LENGTH = 16  # hexadecimal digits of a case id: 64 bits, one collision in 10^10 for 60,000 patients
@@ -28,7 +28,7 @@ def make_key(dicom_dir: Path) -> Path:
         raise FlairprepError(f"params.yaml: ingest.dicom_dir: {str(dicom_dir)!r} is no folder; put the scans there")
     if path.exists() or path.is_symlink():
         raise FlairprepError(f"{path}: exists; with another key every case would get another id (lost? dvc checkout)")
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         partial.touch(mode=0o600)
         partial.write_text(secrets.token_hex(32) + "\n")
     return path

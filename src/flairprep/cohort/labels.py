@@ -14,7 +14,7 @@ from flairprep.core.errors import FlairprepError
 from flairprep.core.tables import read_csv
 
 
-class Params(params.Section):
+class LabelsParams(params.Section):
     """Section `labels` of params.yaml."""
 
     table: params.InsidePath
@@ -22,7 +22,7 @@ class Params(params.Section):
     label_column: str
 
 
-def read_labels(section: Params, known: Collection[str] = (), key: bytes | None = None) -> pd.DataFrame:
+def read_labels(section: LabelsParams, known: Collection[str] = (), key: bytes | None = None) -> pd.DataFrame:
     """The labelled cases, sorted: case_id (text), label (0 or 1), and every other column of the table as text.
 
     A row without a label is left out: an unlabelled case.

@@ -24,22 +24,22 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`; what is written there becomes `path` when the block ends without an error.
 
     What a killed process left behind is removed first.
     """
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial*"):
         left.unlink(missing_ok=True)
-    with whole_part(path) as partial:
+    with atomic_part(path) as partial:
         yield partial
         _sync(partial)
     _sync(path.parent)
 
 
 @contextmanager
-def whole_part(path: Path) -> Iterator[Path]:
-    """`whole_file` for one of many files of a `whole_folder`, which syncs them all in the end.
+def atomic_part(path: Path) -> Iterator[Path]:
+    """`atomic_file` for one of many files of a `atomic_folder`, which syncs them all in the end.
 
     It does not look for what was left behind: that takes the longer the more files the folder holds.
     """
@@ -70,7 +70,7 @@ def scratch(name: str) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """A `scratch` folder that becomes `path` when the block ends without an error; a former `path` is replaced."""
     former = PARTIAL / f"{path.name}.former"
     with scratch(path.name) as partial:
@@ -89,7 +89,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """`text` as UTF-8 with "\\n" line ends, whole or not at all."""
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 

@@ -116,7 +116,7 @@ def remove_failed(outcomes: Sequence[Outcome], folder: Path) -> None:
             (folder / f"{outcome.case_id}.nii.gz").unlink(missing_ok=True)
 
 
-def passed_on(rows: Sequence[Row]) -> tuple[list[Outcome], list[Row]]:
+def separate_failures(rows: Sequence[Row]) -> tuple[list[Outcome], list[Row]]:
     """The former stage's table as the failures to hand on and the rows of the cases that go on."""
     failed = [row for row in rows if row["status"] == Status.FAILED]
     lost = [Outcome(row["case_id"], Status.FAILED, row["code"], row["message"]) for row in failed]
@@ -127,3 +127,15 @@ def table(outcomes: Sequence[Outcome], columns: Sequence[str] = OUTCOME_COLUMNS)
     """The outcomes as rows of `columns`, sorted by case_id; what a case lacks is empty."""
     rows = [{name: str(outcome.as_row().get(name, "")) for name in columns} for outcome in outcomes]
     return sorted(rows, key=lambda row: row["case_id"])
+
+
+def too_many_failures(outcomes: list[Outcome], max_failed: float) -> str | None:
+    """What to say where more than the share `max_failed` of the cases failed (excluded ones aside), else None."""
+    tried = [outcome for outcome in outcomes if outcome.code != Code.EXCLUDED]
+    failed = [outcome for outcome in tried if outcome.status is Status.FAILED]
+    if len(failed) <= max_failed * len(tried):
+        return None
+    return (
+        f"params.yaml: ingest.max_failed: {max_failed}: {len(failed)} of {len(tried)} cases failed, reasons above; "
+        "mend or remove them, list them in ingest.exclude, or raise it"
+    )

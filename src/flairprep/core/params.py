@@ -52,7 +52,7 @@ def suggest(word: str, known: tuple[str, ...]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
 
 
-def read(path: Path = FILE) -> dict[str, Any]:
+def read_params(path: Path = FILE) -> dict[str, Any]:
     """All of params.yaml as plain Python values.
 
     Raises:
@@ -82,14 +82,14 @@ def load(cls: type[SectionT], section: str | None = None, path: Path = FILE) -> 
     Raises:
         FlairprepError: in one line per fault, the file, the key, the value and what is allowed.
     """
-    values = read(path)
+    values = read_params(path)
     chosen = {key: values[key] for key in SWEPT} if section is None else values[section]
     return validate(cls, chosen, section, path)
 
 
 def dicom_dir(path: Path = FILE) -> Path:
     """The raw folder, for what needs its key and nothing else of section ingest."""
-    section = read(path)["ingest"]
+    section = read_params(path)["ingest"]
     known = {key: section[key] for key in _Raw.model_fields if key in section} if isinstance(section, dict) else section
     return Path(validate(_Raw, known, "ingest", path).dicom_dir)
 

@@ -48,7 +48,7 @@ def make(out: Path, *, cases: int, signal: float, seed: int, shortcut: float = 0
     planned = plan(cases, seed, shortcut, duplicates)
     scanned = [case for case in planned if case.fault is not Fault.NO_SCAN]
     atlas = load_atlas()
-    with _whole_sibling(train) as folder:
+    with _atomic_sibling(train) as folder:
         for _ in map_cases(partial(write_case, atlas, folder, signal), scanned, "demo"):
             pass
     labelled = [case for case in planned if case.fault is not Fault.NO_LABEL]
@@ -57,7 +57,7 @@ def make(out: Path, *, cases: int, signal: float, seed: int, shortcut: float = 0
 
 
 @contextmanager
-def _whole_sibling(path: Path) -> Iterator[Path]:
+def _atomic_sibling(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path` that becomes `path` when the block ends without an error.
 
     Unlike files.whole_folder it works outside a DVC project, and leaves out the sync: a cohort can be made again.

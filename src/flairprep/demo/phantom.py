@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from scipy.special import expit
 
 from flairprep.core.errors import FlairprepError
-from flairprep.demo.plan import ANATOMY, COPY, NOISE, SCANNER, Case, Copy
+from flairprep.demo.plan import ANATOMY, COPY, NOISE, SCANNER, Copy, DemoCase
 
 GREY, WHITE, FLUID = 620.0, 480.0, 90.0  # FLAIR intensities in arbitrary units: fluid is dark, grey over white matter
 HEAD = ((0, 1, 5, 6, 10, 11), (60, 35, 35, 330, 330, 0))  # mm outside the brain, intensity: skull, scalp, air
@@ -102,7 +102,7 @@ def tumour(rng: np.random.Generator, label: int, signal: float) -> tuple[float, 
     return float(radius + rng.uniform(-1, 1)), float(brightness * rng.uniform(0.9, 1.1))
 
 
-def head(atlas: Atlas, case: Case, signal: float) -> Head:
+def head(atlas: Atlas, case: DemoCase, signal: float) -> Head:
     """The patient: the atlas with a tumour, turned, stretched and bent."""
     rng = case.rng(ANATOMY)
     affine = sitk.AffineTransform(3)
@@ -137,7 +137,7 @@ def _from_atlas(to_atlas: sitk.Transform, points: Points) -> Points:
     return found
 
 
-def grid(case: Case, patient: Head) -> sitk.Image:
+def grid(case: DemoCase, patient: Head) -> sitk.Image:
     """The acquisition's empty image: its planes hold the whole brain, its slices too."""
     rng = case.rng(SCANNER)
     row, column = (np.array(cosines, float) for cosines in PLANES[case.plane])
@@ -162,7 +162,7 @@ def grid(case: Case, patient: Head) -> sitk.Image:
     return image
 
 
-def scan(case: Case, patient: Head, acquisition: sitk.Image) -> Floats:
+def scan(case: DemoCase, patient: Head, acquisition: sitk.Image) -> Floats:
     """The intensities, (slice, row, column): tissue, bias field, Rician noise and the scanner's gain."""
     rng = case.rng(NOISE)
     beyond = 999.0  # mm outside the brain, where the atlas ends
@@ -181,7 +181,7 @@ def scan(case: Case, patient: Head, acquisition: sitk.Image) -> Floats:
     return volume
 
 
-def altered(case: Case, volume: Floats, acquisition: sitk.Image) -> Floats:
+def altered(case: DemoCase, volume: Floats, acquisition: sitk.Image) -> Floats:
     """The volume of a copy from its source's, (slice, row, column): tissue gets 1 % more noise, zeros stay zero."""
     if case.copy is None or case.copy is Copy.EXACT:
         return volume

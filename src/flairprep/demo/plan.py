@@ -30,7 +30,7 @@ class Copy(StrEnum):
 
 
 @dataclass(frozen=True)
-class Case:
+class DemoCase:
     """What is settled for the cohort as a whole, so that even a small one has some of each kind."""
 
     seed: int
@@ -62,7 +62,7 @@ class Case:
 ANATOMY, SCANNER, NOISE, FILES, COPY = range(5)
 
 
-def plan(cases: int, seed: int, shortcut: float = 0.0, duplicates: int = 0) -> list[Case]:
+def plan(cases: int, seed: int, shortcut: float = 0.0, duplicates: int = 0) -> list[DemoCase]:
     """The sound cases, after them one of each fault, and after these `duplicates` copies of sound cases.
 
     The label is independent of all else, unless there is a `shortcut`: with that probability the manufacturer is the
@@ -85,7 +85,7 @@ def plan(cases: int, seed: int, shortcut: float = 0.0, duplicates: int = 0) -> l
     columns = zip(
         labels, planes, manufacturers, volumetric, stripped, rescaled, [Fault.NONE] * cases + faults, strict=True
     )
-    planned = [Case(seed, index, int(label), *rest) for index, (label, *rest) in enumerate(columns)]
+    planned = [DemoCase(seed, index, int(label), *rest) for index, (label, *rest) in enumerate(columns)]
     planting = np.random.default_rng([seed, cases])  # of its own: without plants the cohort is what it was
     owned = planting.uniform(size=len(planned)) < shortcut
     planned = [

@@ -8,10 +8,10 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from flairprep.demo.phantom import Atlas, altered, grid, head, scan
-from flairprep.demo.plan import FILES, Case, Fault
+from flairprep.demo.plan import FILES, DemoCase, Fault
 
 
-def write_case(atlas: Atlas, folder: Path, signal: float, case: Case) -> None:
+def write_case(atlas: Atlas, folder: Path, signal: float, case: DemoCase) -> None:
     patient = head(atlas, case, signal)
     acquisition = grid(case, patient)
     volume = altered(case, scan(case, patient, acquisition), acquisition)
@@ -46,11 +46,11 @@ def write_case(atlas: Atlas, folder: Path, signal: float, case: Case) -> None:
         dataset.save_as(series / f"Image-{names[file]}.dcm", enforce_file_format=True)
 
 
-def _uid(case: Case, kind: str, number: int = 0) -> str:
+def _uid(case: DemoCase, kind: str, number: int = 0) -> str:
     return generate_uid(entropy_srcs=["flairprep demo", str(case.seed), str(case.index), kind, str(number)])
 
 
-def _series(case: Case, rng: np.random.Generator, acquisition: sitk.Image) -> Dataset:
+def _series(case: DemoCase, rng: np.random.Generator, acquisition: sitk.Image) -> Dataset:
     """What the files of one series share."""
     columns, rows, _ = acquisition.GetSize()
     in_plane, _, step = acquisition.GetSpacing()

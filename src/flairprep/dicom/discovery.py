@@ -19,14 +19,14 @@ from flairprep.core.outcomes import CaseError, Code
 from flairprep.dicom import header as headers
 from flairprep.dicom.classify import SEQUENCES
 from flairprep.runner.map_cases import map_cases
-from flairprep.runner.result_cache import Store
+from flairprep.runner.result_cache import ResultCache
 
 CACHED = re.compile(r"/(files/md5|cache)/[0-9a-f]{2}/[0-9a-f]{30}$")  # where DVC's own links lead
 PIECE = 1000  # files of one folder whose patients are looked up, and kept, together
 
 
 @dataclass(frozen=True)
-class Case:
+class RawCase:
     """The files of one case. folder: the sequence whose folder they lie in, "" where the headers have to tell it.
 
     stray: links that are not followed, since they lead to folders, out of the raw folder, or to nothing.
@@ -43,7 +43,7 @@ class Case:
         return tuple(map(Path, self.files))
 
 
-def find_cases(dicom_dir: Path, sequence: str) -> list[Case]:
+def find_cases(dicom_dir: Path, sequence: str) -> list[RawCase]:
     """The cases of the raw folder, sorted by id, whichever the layout.
 
     Raises:
@@ -70,17 +70,17 @@ def sequence_of(folder: Path) -> str:
     return next((name for name in SEQUENCES if name.lower() == folder.absolute().name.lower()), "")
 
 
-def in_folder(case_id: str, case: Path, sequence: str, dicom_dir: Path) -> Case:
+def in_folder(case_id: str, case: Path, sequence: str, dicom_dir: Path) -> RawCase:
     """The case whose folder is `case`: the files in its folder SEQUENCE, or all where it has none of that name."""
     if case.is_symlink():
-        return Case(case_id, (), stray=1)
+        return RawCase(case_id, (), stray=1)
     own = [path for path in _folders(case) if sequence_of(path) == sequence]
     found = [_files(folder, dicom_dir) for folder in own or [case]]
     files = tuple(file for files, _ in found for file in files)
-    return Case(case_id, files, sequence if own else "", sum(stray for _, stray in found))
+    return RawCase(case_id, files, sequence if own else "", sum(stray for _, stray in found))
 
 
-def by_folder(dicom_dir: Path, sequence: str) -> list[Case]:
+def by_folder(dicom_dir: Path, sequence: str) -> list[RawCase]:
     """The cases of the layout CASE/SEQUENCE/*, sorted by id; see `in_folder`.
 
     Raises:
@@ -102,7 +102,7 @@ def _loose(folder: Path) -> int:
     return 0
 
 
-def by_header(dicom_dir: Path) -> list[Case]:
+def by_header(dicom_dir: Path) -> list[RawCase]:
     """The cases of an export with any names, sorted by id: one a patient id (where that is empty, one a study).
 
     Raises:
@@ -116,7 +116,7 @@ def by_header(dicom_dir: Path) -> list[Case]:
             f"{dicom_dir}: not CASE/FLAIR/, so the case ids come from headers and must be replaced; make the key for "
             f"that with: flairprep key, and then: dvc add {dicom_dir}"
         )
-    return [Case(case_id, tuple(map(str, paths))) for case_id, paths in by_subject(dicom_dir, key).items()]
+    return [RawCase(case_id, tuple(map(str, paths))) for case_id, paths in by_subject(dicom_dir, key).items()]
 
 
 def by_subject(dicom_dir: Path, key: bytes | None = None) -> dict[str, list[Path]]:
@@ -154,7 +154,7 @@ def by_subject(dicom_dir: Path, key: bytes | None = None) -> dict[str, list[Path
 
 def _subjects(paths: Sequence[Path], key: bytes | None = None) -> list[tuple[str, str]]:
     """`_subject` of each file."""
-    return list(map_cases(partial(_subject, key=key), paths, "headers", lost=_unreadable, unit="file"))
+    return list(map_cases(partial(_subject, key=key), paths, "headers", on_failure=_unreadable, unit="file"))
 
 
 def _kept_subjects(paths: Sequence[Path], key: bytes) -> list[tuple[str, str]]:
@@ -163,8 +163,8 @@ def _kept_subjects(paths: Sequence[Path], key: bytes) -> list[tuple[str, str]]:
     for path in paths:
         folders[path.parent].append(path)
     pieces = [files[start : start + PIECE] for files in folders.values() for start in range(0, len(files), PIECE)]
-    work, store = partial(_subjects_of, key=key), Store("headers", __file__, {"key": key.hex()})
-    kept = store.map(work, pieces, inputs=_bytes_alone, lost=lambda *_: None, unit="folder")
+    work, store = partial(_subjects_of, key=key), ResultCache("headers", __file__, {"key": key.hex()})
+    kept = store.map(work, pieces, inputs=_bytes_alone, on_failure=lambda *_: None, unit="folder")
     found: dict[Path, tuple[str, str]] = {}
     for piece, known in zip(pieces, kept, strict=True):
         # Where reading a piece has broken its process, one file at a time loses no more than the one that did.
@@ -183,7 +183,7 @@ def _bytes_alone(piece: Sequence[Path]) -> tuple[Sequence[Path], None]:
 def _subject(path: Path, *, key: bytes | None) -> tuple[str, str]:
     """(patient id or study, why it may belong to nobody) of a file, with a key the case id; "" first where it does."""
     try:
-        found = headers.header(path)
+        found = headers.read_header(path)
     except CaseError as error:
         return "", error.code.value
     if found is None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydicom import filereader
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_dataset
 from pydicom.pixels import get_decoder
 
 from flairprep.core.outcomes import CaseError, Code
@@ -26,7 +26,7 @@ from flairprep.dicom.elements import (
     values_of,
     words_of,
 )
-from flairprep.dicom.reading import Opened, check_end, open_file, read, stop_before, undamaged
+from flairprep.dicom.reading import Opened, check_end, open_file, read_dataset, stop_before, undamaged
 
 logging.getLogger("pydicom").disabled = True  # it quotes values, which may identify a patient
 LONGEST_NAME = 200  # characters of a description that are looked at; the standard allows 64
@@ -87,7 +87,7 @@ class Header:
         return self.__dict__ | {"opened": None}
 
 
-def header(path: Path, *, any_modality: bool = False) -> Header | None:
+def read_header(path: Path, *, any_modality: bool = False) -> Header | None:
     """What a file says of itself, None where it is no DICOM.
 
     Raises:
@@ -132,21 +132,21 @@ def _header(opened: Opened, path: Path, any_modality: bool) -> Header:
     )
 
 
-def whole(found: Header) -> Dataset | None:
-    """The data set of a file with its pixels: only what follows the header is read, where that can be done; see `read`.
+def complete(found: Header) -> Dataset | None:
+    """Read the pixels of a file whose header is known, only what follows it where that can be done.
 
     Raises:
         CaseError: TOO_LARGE, DECODE_FAILED.
         FlairprepError: see `undamaged`.
     """
     if found.opened is None or found.opened.dataset.file_meta.TransferSyntaxUID.is_deflated:
-        return read(found.path, pixels=True)
+        return read_dataset(found.path, pixels=True)
     dataset, end = found.opened
     implicit, little = dataset.original_encoding
     with undamaged():
         with found.path.open("rb") as file:
             file.seek(end)
-            dataset.update(read_dataset(file, bool(implicit), bool(little), stop_when=stop_before(True)))
+            dataset.update(filereader.read_dataset(file, bool(implicit), bool(little), stop_when=stop_before(True)))
         check_end(dataset)
     return dataset
 

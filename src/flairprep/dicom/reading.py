@@ -60,7 +60,7 @@ def undamaged() -> Iterator[None]:
         raise CaseError(Code.DECODE_FAILED, f"a file is damaged ({type(error).__name__})") from error
 
 
-def read(path: Path, *, pixels: bool) -> Dataset | None:
+def read_dataset(path: Path, *, pixels: bool) -> Dataset | None:
     """The data set of a file, without its pixels unless they are asked for; None where it is no DICOM, or a DICOMDIR.
 
     Raises:

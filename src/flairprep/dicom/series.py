@@ -72,7 +72,7 @@ def _candidate(place: int, headers: list[Header], folder: str) -> Candidate:
     return Candidate(title, tuple(headers), sequence, veto, marks_of(images), fault)
 
 
-def choose(candidates: Sequence[Candidate], sequence: str) -> Candidate:
+def choose_candidate(candidates: Sequence[Candidate], sequence: str) -> Candidate:
     """The series to read as `sequence`: the best by `Candidate.rank` of those that were recognised as it.
 
     Raises:
@@ -98,7 +98,7 @@ def _few(titles: list[str]) -> str:
     return "; ".join(titles[:6]) + ("; ..." if len(titles) > 6 else "")
 
 
-def verdict(one: Candidate, best: Candidate | None, sequence: str) -> str:
+def decision(one: Candidate, best: Candidate | None, sequence: str) -> str:
     """What became of a series, in words: "read", or what decided against it.
 
     best: the one that is read, None where the case failed.

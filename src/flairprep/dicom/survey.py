@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flairprep.core import params
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError, Code
 from flairprep.dicom import header as headers
 from flairprep.dicom import series
-from flairprep.dicom.discovery import Case, find_cases
+from flairprep.dicom.discovery import RawCase, find_cases
 from flairprep.dicom.series import Candidate
 from flairprep.dicom.volume import Series, read_surveyed
 from flairprep.runner.map_cases import map_cases
@@ -23,19 +24,22 @@ def patients(dicom_dir: Path, sequence: str, case_id: str) -> list[str]:
     cases = {case.case_id: case for case in find_cases(dicom_dir, sequence)}
     if case_id not in cases:
         raise FlairprepError(f"{dicom_dir}: no case {case_id!r}; {params.suggest(case_id, tuple(cases)[:9])}")
-    [found] = map_cases(_patients, [cases[case_id]], "who", lost=lambda _, error: error)
+    [found] = map_cases(_patients, [cases[case_id]], "who", on_failure=lambda _, error: error)
     if isinstance(found, CaseError):
         raise FlairprepError(f"case {case_id}: {found.code}: {found.message}")
     return found
 
 
-def _patients(case: Case) -> list[str] | CaseError:
+def _patients(case: RawCase) -> list[str] | CaseError:
     try:
-        found = survey(case)
+        found = survey_case(case)
     except CaseError as error:
         return error
     names = sorted({header.patient for one in found.candidates for header in one.headers})
     return names or CaseError(Code.NOT_DICOM, "none of its files can be read")
+
+
+SERIES = ("case_id", "series", "slices", "marks", "verdict")  # columns of series.csv
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Survey:
     foreign: int
 
 
-def survey(case: Case, *, any_modality: bool = False) -> Survey:
+def survey_case(case: RawCase, *, any_modality: bool = False) -> Survey:
     """What the headers of a case's files say.
 
     Raises:
@@ -59,14 +63,14 @@ def survey(case: Case, *, any_modality: bool = False) -> Survey:
     found, damaged = [], {}
     for path in case.paths:
         try:
-            found.append(headers.header(path, any_modality=any_modality))
+            found.append(headers.read_header(path, any_modality=any_modality))
         except CaseError as error:
             damaged[path] = error
     known = [header for header in found if header is not None]
     return Survey(series.group(known, case.folder), damaged, len(found) - len(known))
 
 
-def choose(case: Case, found: Survey, sequence: str) -> tuple[Candidate, list[tuple[Code, str]]]:
+def choose_series(case: RawCase, found: Survey, sequence: str) -> tuple[Candidate, list[tuple[Code, str]]]:
     """The series to read, and what to warn of.
 
     Raises:
@@ -77,7 +81,7 @@ def choose(case: Case, found: Survey, sequence: str) -> tuple[Candidate, list[tu
             raise next(iter(found.damaged.values()))
         if found.foreign:
             raise CaseError(Code.NOT_DICOM, f"none of the {found.foreign} files is DICOM")
-    best = series.choose(found.candidates, sequence)
+    best = series.choose_candidate(found.candidates, sequence)
     folders = {path.parent for path in best.paths}
     for path, error in found.damaged.items():
         if path.parent in folders:
@@ -93,7 +97,7 @@ def choose(case: Case, found: Survey, sequence: str) -> tuple[Candidate, list[tu
     return best, notes
 
 
-def read(best: Candidate) -> Series:
+def read_candidate(best: Candidate) -> Series:
     """The volume of a series, once; see `dicom.read_series`.
 
     Raises:
@@ -102,3 +106,16 @@ def read(best: Candidate) -> Series:
     if best.fault:
         raise best.fault
     return read_surveyed(best.headers)
+
+
+def series_rows(
+    case_id: str, found: Survey | None, best: Candidate | None, sequence: str, code: str = "read"
+) -> list[dict[str, Any]]:
+    """Make the rows of series.csv: what became of each series of a case, and why.
+
+    best: the series that was to be read as `sequence`. code: what became of it.
+    """
+    candidates = found.candidates if found else []
+    decisions = [code if one is best else series.decision(one, best, sequence) for one in candidates]
+    cells = [(case_id, one.title, one.slices, ", ".join(one.marks)) for one in candidates]
+    return [dict(zip(SERIES, (*cell, word), strict=True)) for cell, word in zip(cells, decisions, strict=True)]

@@ -52,13 +52,13 @@ def read_series(paths: Sequence[Path], *, any_modality: bool = False) -> Series:
     Raises:
         CaseError: with the code that says why the files are not one volume.
     """
-    datasets = [reading.read(path, pixels=True) for path in paths]
+    datasets = [reading.read_dataset(path, pixels=True) for path in paths]
     return _series(datasets, partial(headers.fault, any_modality=any_modality))
 
 
 def read_surveyed(found: Sequence[headers.Header]) -> Series:
     """As `read_series`, of files whose headers were read before, and hold no fault."""
-    return _series([headers.whole(one) for one in found], lambda _: None)
+    return _series([headers.complete(one) for one in found], lambda _: None)
 
 
 def _series(found: Sequence[Dataset | None], fault: Callable[[Dataset], CaseError | None]) -> Series:

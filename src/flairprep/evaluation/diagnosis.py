@@ -8,8 +8,8 @@ import pandas as pd
 import scipy  # whose parts come when they are first used
 
 from flairprep.evaluation import predictions
-from flairprep.network.model_config import Network
-from flairprep.network.train_config import LEAST_PATIENCE, Recipe
+from flairprep.network.model_config import NetworkConfig
+from flairprep.network.train_config import LEAST_PATIENCE, TrainConfig
 
 # Differences of accuracy are told from chance at two standard errors, 1 / sqrt(n) at an accuracy of one half.
 LAG = 0.15  # training mode above inference mode on the training cases: two standard errors of 45 cases
@@ -53,8 +53,8 @@ def diagnose(
     folds: int,
     val_fold: int,
     test_fold: int | None,
-    network: Network,
-    recipe: Recipe,
+    network: NetworkConfig,
+    recipe: TrainConfig,
 ) -> Diagnosis:
     """The first fault that the run shows, in the order in which they hide one another.
 
@@ -138,14 +138,14 @@ def diagnose(
     )
 
 
-def _stop(recipe: Recipe, epochs: int) -> list[str]:
+def _stop(recipe: TrainConfig, epochs: int) -> list[str]:
     """The settings that stop a run when the validation loss turns; none where the run had them."""
     patience = max(LEAST_PATIENCE, epochs // 6)
     settings = [] if recipe.monitor == "val_loss" else ["train.monitor=val_loss"]
     return settings if 0 < recipe.patience <= patience else [*settings, f"train.patience={patience}"]
 
 
-def _forget(network: Network, recipe: Recipe) -> tuple[str, str] | None:
+def _forget(network: NetworkConfig, recipe: TrainConfig) -> tuple[str, str] | None:
     """The first remedy of memorising that the run did not have: what to do, and the setting; None where it had all."""
     halved = [filters // 2 for filters in network.filters]
     if min(halved) >= LEAST_FILTERS:

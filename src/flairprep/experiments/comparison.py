@@ -27,7 +27,7 @@ from flairprep.experiments.inference import (
     over_folds,
     paired,
 )
-from flairprep.experiments.runs import Run
+from flairprep.experiments.runs import ExperimentRun
 from flairprep.experiments.screening import confounded, main_effects, orthogonal
 from flairprep.experiments.settings import UNIT, by_setting, declared_of, differing, is_constant, same_cohort
 from flairprep.stats import hypothesis_tests, metrics, power
@@ -35,7 +35,7 @@ from flairprep.stats import hypothesis_tests, metrics, power
 METRICS: tuple[metrics.PairedMetric, ...] = ("accuracy", "auc")
 
 
-def tested(runs: Sequence[Run]) -> dict[str, Any]:
+def tested(runs: Sequence[ExperimentRun]) -> dict[str, Any]:
     """Accuracy and p of a setting on the test fold, null without one: the mean of its runs, and twice their mean p."""
     found = [predictions.declared(t.y_true, t.declared, t.groups) for run in runs if (t := run.test) is not None]
     empty = {"test_accuracy": None, "test_p": None, "test_p_holm": None, "selected_on_test": False}
@@ -46,7 +46,12 @@ def tested(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def compare(
-    runs: Sequence[Run], current: Mapping[str, Any], *, alpha: float, permutations: int = 10_000, seed: int = 0
+    runs: Sequence[ExperimentRun],
+    current: Mapping[str, Any],
+    *,
+    alpha: float,
+    permutations: int = 10_000,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """What reports/compare.json holds: settings, pairs, effects, and the answer in sentences and commands.
 
@@ -79,7 +84,7 @@ def compare(
         setting |= {"test_p_holm": float(p), "selected_on_test": len(scored) > 1 and setting["test_accuracy"] == best}
     for setting, of in zip(settings, members, strict=True):
         setting["learnable"] = learnable(members, of, setting["cases"], setting["nir"], alpha)
-    noise, design = noise_floor(members), orthogonal(values) if keys else None
+    noise, design = seed_variability(members), orthogonal(values) if keys else None
     effects = main_effects(design, values, rows, noise, runs[0].folds, seed) if design else []
     # pairs of a design say nothing; without a case that all its settings have, they are all that is left
     apart = [i for i in range(len(values)) if not (design and effects and any(design[key][i] for key in design))]
@@ -90,13 +95,13 @@ def compare(
         "confounded": confounded([values[i] for i in apart]),
         "settings": settings,
         "pairs": differences([grouped[i] for i in apart], [rows[i] for i in apart], alpha, seed),
-        "noise_floor": noise,
+        "seed_variability": noise,
         "main_effects": effects,
     }
     return found | summary.answer(found, grouped, current)
 
 
-def _numbers(runs: Sequence[Run], rows: pd.DataFrame, seed: int) -> dict[str, Any]:
+def _numbers(runs: Sequence[ExperimentRun], rows: pd.DataFrame, seed: int) -> dict[str, Any]:
     """The numbers of one setting that are its own."""
     best = [
         (metrics.accuracy(r.found.y_true, r.found.y_prob[e]), r.name, e + 1)
@@ -128,7 +133,7 @@ def _numbers(runs: Sequence[Run], rows: pd.DataFrame, seed: int) -> dict[str, An
 
 
 def differences(
-    grouped: Sequence[tuple[dict[str, Any], list[Run]]], rows: Sequence[pd.DataFrame], alpha: float, seed: int
+    grouped: Sequence[tuple[dict[str, Any], list[ExperimentRun]]], rows: Sequence[pd.DataFrame], alpha: float, seed: int
 ) -> list[dict[str, Any]]:
     """Every two settings: the differences b minus a of the declared predictions; all p of the sweep are one family."""
     pairs: list[dict[str, Any]] = []
@@ -168,7 +173,7 @@ def differences(
     return pairs
 
 
-def noise_floor(grouped: Sequence[Sequence[Run]]) -> dict[str, Any] | None:
+def seed_variability(grouped: Sequence[Sequence[ExperimentRun]]) -> dict[str, Any] | None:
     """How far the declared accuracies of two seeds of one setting and fold lie apart, on average; null without any."""
     apart = [
         abs(metrics.accuracy(a.found.y_true, a.found.declared) - metrics.accuracy(b.found.y_true, b.found.declared))
@@ -215,12 +220,12 @@ def run(
 
     html: writes compare.html too, a page of one file.
     """
-    known = experiments.read(names, all_commits=all_commits)
+    known = experiments.read_runs(names, all_commits=all_commits)
     workspace = known.same.get(experiments.WORKSPACE, experiments.WORKSPACE)
     if not known.runs:
         _say_left_out(known.passed_over)
     runs, others = same_cohort(known.runs, workspace) if known.runs else ([], {})
-    now = params.flatten(params.read())
+    now = params.flatten(params.read_params())
     current = now | experiments.setting_of(now)
     found = compare(runs, current, alpha=alpha, permutations=permutations, seed=seed)
     left_out = {**known.passed_over, **others}

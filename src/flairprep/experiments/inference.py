@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy  # whose parts come when they are first used
 
-from flairprep.experiments.runs import Run
+from flairprep.experiments.runs import ExperimentRun
 from flairprep.experiments.settings import REPEAT, ROW, UNIT
 from flairprep.stats import bootstrap, hypothesis_tests, intervals, metrics, permutation, power
 
@@ -170,7 +170,7 @@ def of_draws(found: Sequence[float], p: float, k: int, folds: int) -> float:
 
 
 def family_wise(
-    runs: Sequence[Run], *, permutations: int, seed: int, within: bool = False
+    runs: Sequence[ExperimentRun], *, permutations: int, seed: int, within: bool = False
 ) -> dict[tuple[int, int], dict[str, float]]:
     """By split seed and fold: each run's p of its selected epoch, corrected for all runs and epochs of that fold.
 
@@ -201,7 +201,7 @@ def family_wise(
 
 
 def over_folds(
-    p_values: Mapping[tuple[int, int], Mapping[str, float]], grouped: Sequence[Sequence[Run]]
+    p_values: Mapping[tuple[int, int], Mapping[str, float]], grouped: Sequence[Sequence[ExperimentRun]]
 ) -> list[float]:
     """One family-wise p of each setting from those of its runs, see `family_wise`; grouped: the runs by setting.
 
@@ -224,7 +224,7 @@ def over_folds(
     ]
 
 
-def families(grouped: Sequence[Sequence[Run]]) -> int:
+def families(grouped: Sequence[Sequence[ExperimentRun]]) -> int:
     """How many different sets of folds of a split the settings have, see `over_folds`."""
     found = set()
     for runs in grouped:
@@ -233,7 +233,9 @@ def families(grouped: Sequence[Sequence[Run]]) -> int:
     return len(found)
 
 
-def learnable(grouped: Sequence[Sequence[Run]], runs: Sequence[Run], cases: int, nir: float, alpha: float) -> float:
+def learnable(
+    grouped: Sequence[Sequence[ExperimentRun]], runs: Sequence[ExperimentRun], cases: int, nir: float, alpha: float
+) -> float:
     """The smallest true accuracy that a setting could show with its cases, by the exact test, NaN if none.
 
     Args:

@@ -34,7 +34,7 @@ AUDIT = "reports/audit.json"
 
 
 @dataclass(frozen=True)
-class Run:
+class ExperimentRun:
     """One training. cohort: what runs must share to be compared; setting: param -> value."""
 
     name: str
@@ -56,12 +56,12 @@ class Run:
 class Known:
     """What DVC knows: the runs, what was passed over and why, and which names stand for one and the same run."""
 
-    runs: list[Run]
+    runs: list[ExperimentRun]
     passed_over: dict[str, str]
     same: dict[str, str]
 
 
-def read(names: Sequence[str] = (), *, all_commits: bool = False) -> Known:
+def read_runs(names: Sequence[str] = (), *, all_commits: bool = False) -> Known:
     """The runs called `names`; without any, the workspace's, HEAD's and those of the experiments that started there.
 
     Args:
@@ -71,7 +71,7 @@ def read(names: Sequence[str] = (), *, all_commits: bool = False) -> Known:
     Raises:
         FlairprepError: no git and DVC repository here, or a name that neither knows.
     """
-    found: dict[str, Run] = {}
+    found: dict[str, ExperimentRun] = {}
     passed_over: dict[str, str] = {}
     same: dict[str, str] = {}
     seen: dict[str, str] = {}
@@ -95,7 +95,7 @@ def read(names: Sequence[str] = (), *, all_commits: bool = False) -> Known:
         except FlairprepError as error:
             fault, *more = str(error).splitlines()
             passed_over |= {} if first in found else {first: f"{fault} (and {len(more)} more)" if more else fault}
-    runs: list[Run] = []
+    runs: list[ExperimentRun] = []
     for name, run in found.items():
         if twin := next((other.name for other in runs if _equal(run, other)), None):
             same[name] = twin
@@ -151,7 +151,7 @@ def _stages(lock: str) -> dict[str, Any]:
         ) from error
 
 
-def _run(name: str, stages: Mapping[str, Any], files: Any) -> Run:
+def _run(name: str, stages: Mapping[str, Any], files: Any) -> ExperimentRun:
     """The run whose dvc.lock holds `stages`.
 
     Raises:
@@ -163,7 +163,7 @@ def _run(name: str, stages: Mapping[str, Any], files: Any) -> Run:
         raise FlairprepError(f"dvc.lock: no {error}, so of another version of the pipeline; run it again") from error
 
 
-def _of_stages(name: str, stages: Mapping[str, Any], files: Any) -> Run:
+def _of_stages(name: str, stages: Mapping[str, Any], files: Any) -> ExperimentRun:
     if stale := _stale(stages):
         raise FlairprepError(f"stage {stale} has not run on what is there; dvc repro")
     flat: dict[str, Any] = {}
@@ -183,7 +183,7 @@ def _of_stages(name: str, stages: Mapping[str, Any], files: Any) -> Run:
     }
     code = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:7]
     setting = setting_of(flat) | {"code": code}
-    return Run(
+    return ExperimentRun(
         name=name,
         cohort=cohort_of(flat, {"data/ingest": hashes["data/ingest"], "labels": hashes[flat["labels.table"]]}),
         setting=setting,
@@ -224,10 +224,10 @@ def setting_of(flat: Mapping[str, Any]) -> dict[str, Any]:
     def section(name: str) -> dict[str, Any]:
         return {key.removeprefix(f"{name}."): value for key, value in flat.items() if key.startswith(f"{name}.")}
 
-    model = params.validate(model_config.Params, section("model"), "model")
+    model = params.validate(model_config.ModelParams, section("model"), "model")
     network = model_config.resolve(model)
-    resolved = {f"model.{key}": getattr(network, key) for key in model_config.Params.model_fields if key != "name"}
-    train = train_config.resolve(params.validate(train_config.Params, section("train"), "train"), model.name)
+    resolved = {f"model.{key}": getattr(network, key) for key in model_config.ModelParams.model_fields if key != "name"}
+    train = train_config.resolve(params.validate(train_config.TrainParams, section("train"), "train"), model.name)
     resolved |= {f"train.{key}": value for key, value in train.model_dump().items()}
     chosen = {key: value for key, value in flat.items() if key.split(".")[0] in SETTING} | resolved
     return {key: _one_number(value) for key, value in sorted(chosen.items())}
@@ -260,7 +260,7 @@ def _stale(stages: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _equal(run: Run, other: Run) -> bool:
+def _equal(run: ExperimentRun, other: ExperimentRun) -> bool:
     keys = ("cohort", "setting", "split_seed", "fold", "seed")
     return (
         all(getattr(run, key) == getattr(other, key) for key in keys)

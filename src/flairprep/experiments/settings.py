@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from flairprep.experiments import runs as experiments
-from flairprep.experiments.runs import Run
+from flairprep.experiments.runs import ExperimentRun
 
 T = TypeVar("T")
 UNIT = ["split_seed", "fold"]  # what one network was validated on
@@ -17,7 +17,9 @@ ROW = [*UNIT, "case_id"]
 REPEAT = ["split_seed", "repeat"]  # what shows all cases once
 
 
-def same_cohort(runs: Sequence[Run], preferred: str = experiments.WORKSPACE) -> tuple[list[Run], dict[str, str]]:
+def same_cohort(
+    runs: Sequence[ExperimentRun], preferred: str = experiments.WORKSPACE
+) -> tuple[list[ExperimentRun], dict[str, str]]:
     """The runs on the data of the `preferred` one, else on what most share; and why each other one is left out.
 
     Runs of one split seed share data/split too: without it, a case would lie in two folds.
@@ -40,39 +42,39 @@ def same_cohort(runs: Sequence[Run], preferred: str = experiments.WORKSPACE) -> 
     return [run for run in runs if run.name not in others], others
 
 
-def _chosen(runs: Sequence[Run], preferred: str, of: Callable[[Run], T]) -> T:
+def _chosen(runs: Sequence[ExperimentRun], preferred: str, of: Callable[[ExperimentRun], T]) -> T:
     """What the `preferred` run has, else what most have."""
     values = [of(run) for run in runs]
     return next((of(run) for run in runs if run.name == preferred), max(values, key=values.count))
 
 
-def differing(runs: Sequence[Run]) -> list[str]:
+def differing(runs: Sequence[ExperimentRun]) -> list[str]:
     """The params in which the settings of the runs differ."""
     keys = dict.fromkeys(key for run in runs for key in run.setting)
     return [key for key in keys if len({json.dumps(run.setting.get(key)) for run in runs}) > 1]
 
 
-def by_setting(runs: Sequence[Run], keys: Sequence[str]) -> list[tuple[dict[str, Any], list[Run]]]:
+def by_setting(runs: Sequence[ExperimentRun], keys: Sequence[str]) -> list[tuple[dict[str, Any], list[ExperimentRun]]]:
     """The runs of each setting, with its values of `keys`; numbers in their order."""
-    found: dict[str, tuple[dict[str, Any], list[Run]]] = {}
+    found: dict[str, tuple[dict[str, Any], list[ExperimentRun]]] = {}
     for run in runs:
         values = {key: run.setting.get(key) for key in keys}
         found.setdefault(json.dumps(values), (values, []))[1].append(run)
 
-    def order(entry: tuple[dict[str, Any], list[Run]]) -> list[tuple[int, float, str]]:
+    def order(entry: tuple[dict[str, Any], list[ExperimentRun]]) -> list[tuple[int, float, str]]:
         numbers = [v if isinstance(v, int | float) else math.inf for v in entry[0].values()]
         return [(v is not None, n, json.dumps(v)) for n, v in zip(numbers, entry[0].values(), strict=True)]
 
     return sorted(found.values(), key=order)
 
 
-def declared_of(runs: Sequence[Run]) -> pd.DataFrame:
+def declared_of(runs: Sequence[ExperimentRun]) -> pd.DataFrame:
     """One row a run and case: split_seed, fold, seed, repeat, case_id, label, group, probability (declared).
 
     Networks of several training seeds are never averaged: the setting would be compared as an ensemble. `repeat`
     numbers the seeds of a fold from 0 on. Of runs with the same split seed, fold and seed the first counts.
     """
-    first: dict[tuple[int, int, int], Run] = {}
+    first: dict[tuple[int, int, int], ExperimentRun] = {}
     for run in runs:
         first.setdefault((run.split_seed, run.fold, run.seed), run)
     rows = pd.concat(
@@ -93,6 +95,6 @@ def declared_of(runs: Sequence[Run]) -> pd.DataFrame:
     return rows.sort_values([*REPEAT, "fold", "case_id"], ignore_index=True)
 
 
-def is_constant(run: Run) -> bool:
+def is_constant(run: ExperimentRun) -> bool:
     """Whether the declared predictions name one label, whatever the image."""
     return len(np.unique(run.found.declared > 0.5)) == 1

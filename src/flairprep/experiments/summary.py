@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 
 from flairprep.core.params import value_of
-from flairprep.experiments.runs import Run, name_of
+from flairprep.experiments.runs import ExperimentRun, name_of
 
 PLOTTED = ("accuracy", "accuracy_low", "accuracy_high", "nir", "best_accuracy")
 
 
 def answer(
-    found: Mapping[str, Any], grouped: Sequence[tuple[dict[str, Any], list[Run]]], current: Mapping[str, Any]
+    found: Mapping[str, Any], grouped: Sequence[tuple[dict[str, Any], list[ExperimentRun]]], current: Mapping[str, Any]
 ) -> dict[str, list[str]]:
     """{"answer": sentences, "commands": what would tell more}."""
     runs = [run for _, members in grouped for run in members]
@@ -150,10 +150,10 @@ def _caveats(found: Mapping[str, Any]) -> list[str]:
         said.append(f"Confounded, always changed together, so neither can be credited: {both}.")
     if "code" in found["keys"]:
         said.append("Runs of other code are other settings: git diff A B -- src shows what changed.")
-    if found["noise_floor"]:
+    if found["seed_variability"]:
         said.append(
-            f"Two seeds of the same setting and fold differ by {found['noise_floor']['accuracy']:.1%} of accuracy on "
-            "average: less than that is noise of training."
+            f"Two seeds of the same setting and fold differ by {found['seed_variability']['accuracy']:.1%} of accuracy "
+            "on average: less than that is noise of training."
         )
     elif len(found["settings"]) > 1:
         said.append("One seed each: how far two seeds of one setting lie apart is not known.")
@@ -167,7 +167,9 @@ def _caveats(found: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def next_runs(grouped: Sequence[tuple[dict[str, Any], list[Run]]], current: Mapping[str, Any]) -> tuple[list[str], str]:
+def next_runs(
+    grouped: Sequence[tuple[dict[str, Any], list[ExperimentRun]]], current: Mapping[str, Any]
+) -> tuple[list[str], str]:
     """The queue commands that would tell more, and what they do: the folds that a setting has not been validated on,
     or, where there are none, all folds of another split with another seed of training."""
     runs = [run for _, members in grouped for run in members]

@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 from zlib_ng import zlib_ng
 
-from flairprep.core.files import whole_part
+from flairprep.core.files import atomic_part
 
 NIFTI_HEADER = 352  # bytes before the voxels of a single file without extensions
 DTYPES: dict[int, np.dtype[Any]] = {  # what ingest and the stages after it write
@@ -22,8 +22,8 @@ DTYPES: dict[int, np.dtype[Any]] = {  # what ingest and the stages after it writ
 NIFTI_DIM = 40  # where the number of axes stands in it, and then their lengths; 16 bits each
 
 
-def read(path: Path) -> sitk.Image:
-    """The volume (x, y, z) in a .nii.gz that `write` made; its header by ITK, its voxels twice as fast by zlib-ng.
+def read_volume(path: Path) -> sitk.Image:
+    """Read a .nii.gz that `write_volume` made: the header by ITK, the voxels by zlib-ng, twice as fast.
 
     Raises:
         OSError: no such file, or no whole volume in it.
@@ -45,7 +45,7 @@ def read(path: Path) -> sitk.Image:
     return image
 
 
-def size(path: Path) -> tuple[int, ...]:
+def volume_size(path: Path) -> tuple[int, ...]:
     """The size (x, y, z) of the volume in a NIfTI file, by its header alone; RuntimeError where it has none."""
     return tuple(_described(path).GetSize())
 
@@ -58,7 +58,7 @@ def _described(path: Path) -> sitk.ImageFileReader:
     return reader
 
 
-def write(image: sitk.Image, path: Path) -> None:
+def write_volume(image: sitk.Image, path: Path) -> None:
     """`image` (x, y, z) as .nii.gz, whole or not at all, into a `whole_folder`; equal images give equal bytes.
 
     zlib-ng takes half the time of zlib's fastest level for floats, and a third for whole numbers, whose files are up to
@@ -68,7 +68,7 @@ def write(image: sitk.Image, path: Path) -> None:
     Raises:
         OSError: the disk did not take it whole.
     """
-    with whole_part(path) as partial:
+    with atomic_part(path) as partial:
         header = _header(image, partial.with_name(partial.name + ".nii"))
         partial.write_bytes(_gzip(header, sitk.GetArrayViewFromImage(image)))
 

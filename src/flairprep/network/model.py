@@ -13,12 +13,12 @@ import tensorflow as tf
 from keras import layers
 
 from flairprep.core.errors import FlairprepError
-from flairprep.network.model_config import NETWORKS, Network, Params, resolve
+from flairprep.network.model_config import NETWORKS, NetworkConfig, ModelParams, resolve
 
-__all__ = ["NETWORKS", "Network", "Params", "build", "resolve", "smallest_edge"]
+__all__ = ["NETWORKS", "ModelParams", "NetworkConfig", "build", "resolve", "smallest_edge"]
 
 
-def smallest_edge(network: Network) -> int:
+def smallest_edge(network: NetworkConfig) -> int:
     """The fewest voxels along an axis of the input with which every block still has a map to halve."""
     edge = 1
     for _ in network.filters:
@@ -26,7 +26,7 @@ def smallest_edge(network: Network) -> int:
     return 2 * edge if network.halve_input else edge
 
 
-def build(params: Params, input_shape: tuple[int, int, int, int], *, prior: float = 0.5) -> keras.Model:
+def build(params: ModelParams, input_shape: tuple[int, int, int, int], *, prior: float = 0.5) -> keras.Model:
     """The network of `params`, untrained.
 
     Args:
@@ -62,7 +62,7 @@ def build(params: Params, input_shape: tuple[int, int, int, int], *, prior: floa
     return keras.Model(inputs, _output(x, network, prior), name=params.name)
 
 
-def _block(x: Any, filters: int, number: int, network: Network) -> Any:
+def _block(x: Any, filters: int, number: int, network: NetworkConfig) -> Any:
     """Convolutions, the shortcut around them, and the halving: (b, z, y, x, c) to (b, z/2, y/2, x/2, filters)."""
     shortcut = x
     for index in range(network.convs):
@@ -81,7 +81,7 @@ def _block(x: Any, filters: int, number: int, network: Network) -> Any:
     return x
 
 
-def _shortcut(x: Any, filters: int, number: int, network: Network) -> Any:
+def _shortcut(x: Any, filters: int, number: int, network: NetworkConfig) -> Any:
     """`x` in the shape that the block's convolutions give it."""
     if network.strided:
         # A strided projection would see one voxel in eight.
@@ -93,7 +93,9 @@ def _shortcut(x: Any, filters: int, number: int, network: Network) -> Any:
     return _conv(x, filters, f"project{number}", network, kernel_size=1, strides=1, relu=False)
 
 
-def _conv(x: Any, filters: int, name: str, network: Network, *, kernel_size: int, strides: int, relu: bool) -> Any:
+def _conv(
+    x: Any, filters: int, name: str, network: NetworkConfig, *, kernel_size: int, strides: int, relu: bool
+) -> Any:
     """A convolution, the normalisation right after it, if any, and ReLU, where asked for."""
     normalized = network.norm in ("after_conv", "group")
     x = layers.Conv3D(
@@ -113,13 +115,13 @@ def _conv(x: Any, filters: int, name: str, network: Network, *, kernel_size: int
     return layers.ReLU(name=f"{name}_relu")(x) if relu and normalized else x
 
 
-def _batch_norm(x: Any, name: str, network: Network) -> Any:
+def _batch_norm(x: Any, name: str, network: NetworkConfig) -> Any:
     """Over the whole batch where several devices share it: else the averages would be those of a part of it."""
     shared = tf.distribute.get_strategy().num_replicas_in_sync > 1
     return layers.BatchNormalization(momentum=network.norm_momentum, synchronized=shared, name=name)(x)
 
 
-def _output(x: Any, network: Network, prior: float) -> Any:
+def _output(x: Any, network: NetworkConfig, prior: float) -> Any:
     if not network.start_at_prior:
         return layers.Dense(1, activation="sigmoid", kernel_initializer=network.init, name="output")(x)
     # Small weights let the bias decide at first: He's would add a random logit. Smaller still, the first epochs crawl.

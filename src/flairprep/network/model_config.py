@@ -11,7 +11,7 @@ Norm = Literal["after_conv", "after_pool", "group", "none"]
 Init = Literal["glorot_uniform", "he_normal"]
 
 
-class Params(Section):
+class ModelParams(Section):
     """Section `model`: null leaves a key as the named network has it."""
 
     name: Literal["resnet3d", "question_cnn"]
@@ -26,8 +26,8 @@ class Params(Section):
 
 
 @dataclass(frozen=True)
-class Network:
-    """All that model.build has to know of a network; the first five fields are the network's own, the rest `Params`."""
+class NetworkConfig:
+    """Everything model.build needs: five fields that are the network's own, and those of `ModelParams`."""
 
     convs: int  # convolutions in a block
     strided: bool  # its first convolution halves the map, padding same; otherwise padding valid, then max pooling
@@ -43,9 +43,9 @@ class Network:
     init: Init
 
 
-NETWORKS: dict[str, Network] = {
+NETWORKS: dict[str, NetworkConfig] = {
     # Convolutions at full resolution would cost eight times as much, and the lesions looked for span many voxels.
-    "resnet3d": Network(
+    "resnet3d": NetworkConfig(
         convs=2,
         strided=True,
         halve_input=True,
@@ -59,7 +59,7 @@ NETWORKS: dict[str, Network] = {
         dense=0,
         init="he_normal",
     ),
-    "question_cnn": Network(
+    "question_cnn": NetworkConfig(
         convs=1,
         strided=False,
         halve_input=False,
@@ -76,6 +76,6 @@ NETWORKS: dict[str, Network] = {
 }
 
 
-def resolve(params: Params) -> Network:
+def resolve(params: ModelParams) -> NetworkConfig:
     """The named network with every value that `params` gives in place of its own."""
     return replace(NETWORKS[params.name], **params.model_dump(exclude={"name"}, exclude_none=True))

@@ -5,7 +5,7 @@ Without tensorflow, since evaluate needs to know what chose the epoch.
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from flairprep.core.params import Section
 from flairprep.stats.metrics import Metric
@@ -23,7 +23,26 @@ def _enough(patience: int) -> int:
     return patience
 
 
-class Params(Section):
+class SweepParams(Section):
+    """The swept values at the top of params.yaml."""
+
+    lr: PositiveFloat
+    batch_size: PositiveInt
+    epochs: PositiveInt
+    seed: int = Field(ge=0, lt=2**32)
+    val_fold: int = Field(ge=0)
+    test_fold: int | None = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _two_folds(self) -> "SweepParams":
+        if self.val_fold == self.test_fold:
+            raise ValueError(
+                f"val_fold and test_fold are both {self.val_fold}; choose another one, or null for no test"
+            )
+        return self
+
+
+class TrainParams(Section):
     """Section `train` of params.yaml; null means: as the named network has it."""
 
     schedule: Literal["constant", "exponential", "cosine"] | None
@@ -35,7 +54,7 @@ class Params(Section):
     patience: Annotated[int, Field(ge=0), AfterValidator(_enough)] | None
 
 
-class Recipe(Section):
+class TrainConfig(Section):
     """Section `train` with nothing left open. patience: epochs without a better `monitor`, 0 for no early stop."""
 
     schedule: Literal["constant", "exponential", "cosine"]
@@ -47,7 +66,7 @@ class Recipe(Section):
     patience: int
 
 
-RECIPES = {
+TRAIN_CONFIGS = {
     "resnet3d": {
         "schedule": "constant",
         "scale_lr": "none",
@@ -67,13 +86,13 @@ RECIPES = {
 }
 
 
-def resolve(params: Params, network: str) -> Recipe:
+def resolve(params: TrainParams, network: str) -> TrainConfig:
     """`params` with each null replaced by what the network called `network` has."""
     given = {key: value for key, value in params.model_dump().items() if value is not None}
-    return Recipe(**{**RECIPES[network], **given})
+    return TrainConfig(**{**TRAIN_CONFIGS[network], **given})
 
 
-def scaled_rate(recipe: Recipe, lr: float, batch_size: int) -> float:
+def scaled_rate(recipe: TrainConfig, lr: float, batch_size: int) -> float:
     """The learning rate for `batch_size`: lr at recipe.reference_batch_size, times the ratio or its square root.
 
     linear: Goyal et al. 2017; sqrt: Krizhevsky 2014.

@@ -2,12 +2,14 @@
 
 import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
 from flairprep.core import console
 from flairprep.network import model
+from flairprep.network.train_config import TrainConfig
 from flairprep.network.input_pipeline import Cases
 
 
@@ -33,7 +35,7 @@ def seeded(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def compiled(section: model.Params, shape: tuple[int, int, int, int], *, prior: float, rate: Any) -> keras.Model:
+def compiled(section: model.ModelParams, shape: tuple[int, int, int, int], *, prior: float, rate: Any) -> keras.Model:
     """The network of `section`, untrained, with its loss and Adam at `rate`, a number or a schedule."""
     network = model.build(section, shape, prior=prior)
     # XLA makes 3D convolutions on a CPU several times slower.
@@ -63,3 +65,39 @@ def devices(batch_size: int, cases: int) -> tf.distribute.Strategy:
     if count < 2 or cases < batch_size:
         return tf.distribute.get_strategy()
     return tf.distribute.MirroredStrategy([device.name for device in found[:count]])
+
+
+def fit(
+    network: keras.Model,
+    batches: Any,
+    recorder: keras.callbacks.Callback,
+    config: TrainConfig,
+    *,
+    labels: np.ndarray,
+    epochs: int,
+    kept: Path,
+) -> None:
+    """Train `network` on `batches` of one epoch, `epochs` times, and leave it with the weights of its best epoch.
+
+    recorder: adds what `config.monitor` names to the logs of each epoch. labels: (n_cases,) of the training cases, for
+    the class weights. kept: a file for the best weights while it runs, removed at the end.
+    """
+    watched = {"monitor": config.monitor, "mode": "min" if config.monitor == "val_loss" else "max"}
+    best = keras.callbacks.ModelCheckpoint(kept, save_best_only=True, save_weights_only=True, **watched)
+    callbacks = [recorder, best]
+    if config.patience:
+        callbacks.append(keras.callbacks.EarlyStopping(patience=config.patience, **watched))
+    shares = np.bincount(labels, minlength=2) / len(labels)
+    weights = {label: 0.5 / share for label, share in enumerate(shares)} if config.class_weight == "balanced" else None
+    # Repeated, so that the next epoch's first batches are read during this one's validation.
+    network.fit(
+        batches.repeat(),
+        epochs=epochs,
+        steps_per_epoch=int(batches.cardinality()),
+        callbacks=callbacks,
+        class_weight=weights,
+        shuffle=False,
+        verbose=0,
+    )
+    network.load_weights(kept)
+    kept.unlink()

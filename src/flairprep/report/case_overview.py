@@ -15,7 +15,7 @@ SHOWN = 8  # cases that a fault names one by one
 
 
 @dataclass(frozen=True)
-class Case:
+class CaseOverview:
     """A row of the gallery; texts are empty and numbers None where they are not known.
 
     stage: where it failed. before, after: what is to be said beside the pictures, None where there are none.
@@ -42,14 +42,14 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Fault:
+class Notice:
     """A fail or a warning with the place in the page that shows it; code: of the cases that it concerns."""
 
     level: Literal["fail", "warn"]
     stage: str
     text: str
     href: str
-    cases: tuple[Case, ...] = ()
+    cases: tuple[CaseOverview, ...] = ()
     code: str = ""
 
 
@@ -60,7 +60,7 @@ def join(
     scored: pd.DataFrame | None,
     before: Mapping[str, Shown],
     after: Mapping[str, Shown],
-) -> list[Case]:
+) -> list[CaseOverview]:
     """The cases of ingest's table, sorted by id, with what the other tables know of them.
 
     Args:
@@ -84,7 +84,7 @@ def join(
             status, (stage, code, message) = Status.FAILED.value, failed[case_id]
         home, score = homes.get(case_id, {}), scores.get(case_id, {})
         cases.append(
-            Case(
+            CaseOverview(
                 *(case_id, status, code, message, stage),
                 plane=row.get("plane", ""),
                 label=str(home.get("label", "")),
@@ -99,9 +99,9 @@ def join(
     return cases
 
 
-def of_cases(cases: Sequence[Case]) -> list[Fault]:
+def of_cases(cases: Sequence[CaseOverview]) -> list[Notice]:
     """A fault a code that stopped or marked cases, failures first."""
-    kinds: dict[tuple[str, str, str], list[Case]] = {}
+    kinds: dict[tuple[str, str, str], list[CaseOverview]] = {}
     for case in cases:
         if case.status != Status.OK.value:
             kinds.setdefault((case.status, case.stage, case.code), []).append(case)
@@ -111,26 +111,26 @@ def of_cases(cases: Sequence[Case]) -> list[Fault]:
         number = f"{len(those)} case{'s' if len(those) > 1 else ''}"
         done = "failed" if level == "fail" else "warned of"
         text = f"{number} {done}: {code}: {those[0].message}{', ...' if len({c.message for c in those}) > 1 else ''}"
-        faults.append(Fault(level, stage, text, "#cases", tuple(those), code))
+        faults.append(Notice(level, stage, text, "#cases", tuple(those), code))
     return faults
 
 
-def of_audit(audit: dict[str, Any] | None) -> list[Fault]:
+def of_audit(audit: dict[str, Any] | None) -> list[Notice]:
     """Every leak and shortcut of reports/audit.json."""
     items = audit["items"] if audit else []
     return [
-        Fault("fail", "audit", f"{item['verdict']}: {item['name']}: {item['text']}", f"#audit-{index}")
+        Notice("fail", "audit", f"{item['verdict']}: {item['name']}: {item['text']}", f"#audit-{index}")
         for index, item in enumerate(items)
         if item["verdict"] in ("leak", "shortcut")
     ]
 
 
-def of_sanity(sanity: dict[str, Any] | None) -> list[Fault]:
+def of_sanity(sanity: dict[str, Any] | None) -> list[Notice]:
     """Every check of reports/sanity.json that failed or warned, failures first."""
     checks = sanity["checks"] if sanity else []
     return sorted(
         (
-            Fault(check["verdict"], "sanity", f"{check['name']}: {check['text']}", f"#sanity-{index}")
+            Notice(check["verdict"], "sanity", f"{check['name']}: {check['text']}", f"#sanity-{index}")
             for index, check in enumerate(checks)
             if check["verdict"] in ("fail", "warn")
         ),
@@ -138,13 +138,13 @@ def of_sanity(sanity: dict[str, Any] | None) -> list[Fault]:
     )
 
 
-def of_labels(balance: dict[str, Any] | None) -> list[Fault]:
+def of_labels(balance: dict[str, Any] | None) -> list[Notice]:
     """The cases that do not count, since a label or a scan is missing."""
     if not balance:
         return []
     said = (("unlabelled", "with a scan, but without a label"), ("without_scan", "with a label, but without a scan"))
     return [
-        Fault("warn", "balance", f"{len(ids)} case{'s' if len(ids) > 1 else ''} {what}: {_some(ids)}", "#labels")
+        Notice("warn", "balance", f"{len(ids)} case{'s' if len(ids) > 1 else ''} {what}: {_some(ids)}", "#labels")
         for key, what in said
         if (ids := balance[key])
     ]
@@ -154,6 +154,6 @@ def _some(ids: Sequence[str]) -> str:
     return ", ".join(ids[:SHOWN]) + (", ..." if len(ids) > SHOWN else "")
 
 
-def choices(cases: Sequence[Case], field: str) -> list[str]:
+def choices(cases: Sequence[CaseOverview], field: str) -> list[str]:
     """The values of `field` among the cases, sorted: what can be filtered by."""
     return sorted({str(getattr(case, field)) for case in cases} - {""})

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from PIL import Image, ImageDraw, ImageFont
 
-from flairprep.core.files import whole_part
+from flairprep.core.files import atomic_part
 
 Array = npt.NDArray[Any]
 
@@ -159,5 +159,5 @@ def write(picture: Image.Image, path: Path) -> None:
         picture.save(content, "WEBP", quality=quality, method=4)
         if content.tell() <= MOST * picture.width * picture.height:
             break
-    with whole_part(path) as partial:
+    with atomic_part(path) as partial:
         partial.write_bytes(content.getvalue())

@@ -24,7 +24,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from flairprep.core.files import whole_part
+from flairprep.core.files import atomic_part
 
 LAYOUT = "v1"
 SECRET = 32  # bytes
@@ -37,7 +37,7 @@ READ_ONLY = 0o444  # as DVC leaves the files in its cache
 
 
 @dataclass(frozen=True)
-class Vault:
+class CacheDir:
     """The files of the store. All digests are keyed with its secret: nobody else can try out what they are of.
 
     objects: where DVC keeps the files of the project. links: how it lets outs share them, see `_shared`.
@@ -85,12 +85,12 @@ class Vault:
         return self.digest("seen", *(f"{s.st_dev} {s.st_ino} {s.st_size} {s.st_mtime_ns}" for s in stats))
 
     def _remember(self, name: str, found: str) -> None:
-        folder, new = self.root / "seen" / name[:2], self.root / "tmp" / f"{name}.{os.getpid()}"
+        cache_folder, new = self.root / "seen" / name[:2], self.root / "tmp" / f"{name}.{os.getpid()}"
         with suppress(OSError):
             try:
                 new.write_text(self._seal(name, found))
-                folder.mkdir(mode=0o700, exist_ok=True)
-                new.replace(folder / name)
+                cache_folder.mkdir(mode=0o700, exist_ok=True)
+                new.replace(cache_folder / name)
             finally:
                 new.unlink(missing_ok=True)
 
@@ -121,7 +121,7 @@ class Vault:
             record = json.loads(self._unseal(key, (entry / "record").read_text()))
             result = adapter.validate_python(record["result"])
             if file and record["sha256"]:
-                with whole_part(file) as partial:
+                with atomic_part(file) as partial:
                     if not self._link(record, partial) and _copy(entry / "file", partial) != record["sha256"]:
                         raise ValueError(f"{entry}: another file than was kept")
                 self._remember_own(file, record["sha256"])
@@ -220,7 +220,7 @@ def _use(path: Path) -> None:
         os.utime(path)
 
 
-def folder() -> Path | None:
+def cache_folder() -> Path | None:
     """Where FLAIRPREP_CACHE puts it, by default in the user's cache folder; None where it is `off`.
 
     Raises:
@@ -237,13 +237,13 @@ def folder() -> Path | None:
         raise FileNotFoundError(errno.ENOENT, "no home folder") from error
 
 
-def opened() -> Vault | None:
+def open_cache_dir() -> CacheDir | None:
     """The vault, made where it is missing; None where it is off.
 
     Raises:
         OSError: it cannot be made or read, or it is not this user's alone.
     """
-    root = folder()
+    root = cache_folder()
     if root is None:
         return None
     root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -255,7 +255,7 @@ def opened() -> Vault | None:
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > LEFTOVER:
                 remove(left)
-    return Vault(root, _secret(root), *_shared(Path(".dvc")))
+    return CacheDir(root, _secret(root), *_shared(Path(".dvc")))
 
 
 def _shared(project: Path) -> tuple[Path, tuple[str, ...]]:

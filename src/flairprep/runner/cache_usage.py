@@ -1,4 +1,4 @@
-"""What `flairprep cache` does with the folder of vault.py: how much lies in it, and how to have less."""
+"""What `flairprep cache` does with the folder of cache_dir.py: how much lies in it, and how to have less."""
 
 import re
 from contextlib import suppress
@@ -71,7 +71,7 @@ def size(text: str) -> int:
 
 
 def _existing() -> Path:
-    root = cache_dir.folder()
+    root = cache_dir.cache_folder()
     if root is None:
         raise FlairprepError("FLAIRPREP_CACHE=off: there is no store; unset it, or set it to a folder")
     return root

@@ -30,7 +30,7 @@ from flairprep.core import console
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError, Code
 from flairprep.runner import code_version
-from flairprep.runner.pool import AHEAD, HEAVY, Pool, Terms
+from flairprep.runner.pool import AHEAD, HEAVY, Pool, WorkerLimits
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -42,12 +42,12 @@ TOGETHER = 100  # at most
 Versions = tuple[tuple[str, str], ...]
 
 
-class Run(NamedTuple):
+class ClusterRun(NamedTuple):
     """What all cases of a run share; the same for the dask workers and their processes."""
 
     name: str
     function: bytes
-    terms: Terms
+    terms: WorkerLimits
     versions: Versions
     folder: str
     sign: str  # a file in `folder` that no other folder has
@@ -78,7 +78,7 @@ class Cluster(Generic[T, R]):
             worker has other code, other packages or another file system.
     """
 
-    def __init__(self, function: Callable[[T], R], terms: Terms, address: str) -> None:
+    def __init__(self, function: Callable[[T], R], terms: WorkerLimits, address: str) -> None:
         try:
             from distributed import Client
         except ImportError as error:
@@ -98,7 +98,7 @@ class Cluster(Generic[T, R]):
         self._sign = NamedTemporaryFile(prefix=".flairprep.", dir=hidden if hidden.is_dir() else ".")  # noqa: SIM115
         sign = os.path.relpath(self._sign.name)
         own = {key: value for key, value in os.environ.items() if key.startswith("FLAIRPREP_")}
-        self._run = Run(uuid4().hex, _dumps(function), terms, versions(), str(Path.cwd()), sign, own, _main())
+        self._run = ClusterRun(uuid4().hex, _dumps(function), terms, versions(), str(Path.cwd()), sign, own, _main())
         self._waiting: deque[Any] = deque()
 
     def run(self, items: Sequence[T]) -> Iterator[tuple[int, R | CaseError]]:
@@ -203,7 +203,7 @@ _pools: dict[int, tuple[str, Pool[bytes, bytes]]] = {}  # of each thread: the ru
 _ended: set[str] = set()
 
 
-def work(run: Run, items: list[bytes]) -> list[Any]:
+def work(run: ClusterRun, items: list[bytes]) -> list[Any]:
     """A pickled result or CaseError for each item, up to an error that ends the run; dask would log what is raised."""
     multiprocessing.current_process().daemon = False  # as the nanny's it may have no children; ours end with it
     name, pool = _pools.get(threading.get_ident(), ("", None))
@@ -239,14 +239,14 @@ def end(name: str) -> None:
 _functions: list[Callable[[Any], Any]] = []
 
 
-def call(run: Run, item: bytes) -> bytes:
+def call(run: ClusterRun, item: bytes) -> bytes:
     """The pickled result of the run's function."""
     if not _functions:
         _functions.append(_settle(run))
     return _dumps(_functions[0](ForkingPickler.loads(item)))
 
 
-def _settle(run: Run) -> Callable[[Any], Any]:
+def _settle(run: ClusterRun) -> Callable[[Any], Any]:
     """Makes this process like the one that asks, and gives back its function."""
     host = socket.gethostname()
     for (name, here), (_, there) in zip(versions(), run.versions, strict=True):

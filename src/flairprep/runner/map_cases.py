@@ -9,7 +9,7 @@ from typing import Any
 from flairprep.core.console import progress
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError
-from flairprep.runner.pool import Pool, R, T, _context, _undisturbed, terms, workers
+from flairprep.runner.pool import Pool, R, T, _context, _undisturbed, worker_limits, workers
 
 
 def map_cases(
@@ -17,36 +17,36 @@ def map_cases(
     items: Sequence[T],
     label: str,
     *,
-    lost: Callable[[T, CaseError], R] | None = None,
+    on_failure: Callable[[T, CaseError], R] | None = None,
     unit: str = "case",
 ) -> Iterator[R]:
     """`function` of each item, in the items' order, with progress shown; on the cluster of FLAIRPREP_SCHEDULER, if set.
 
     An item whose worker is killed, crashes, takes longer than `seconds` or asks for more than `megabytes` becomes
-    `lost(item, error)`, with the code CRASHED, TIMED_OUT or TOO_LARGE; the others go on. So does an exception of
+    `on_failure(item, error)`, with the code CRASHED, TIMED_OUT or TOO_LARGE; the others go on. So does an exception of
     `function` that is neither a FlairprepError nor an OSError, which end the whole.
 
     function: picklable, a module's function or a partial of one. It runs with one SimpleITK thread, so that sums come
     out alike on every machine, and prints nothing: native libraries quote what they cannot read.
 
     Raises:
-        FlairprepError: an item was lost and there is no `lost`; or what `function` raised; or see `Cluster`.
+        FlairprepError: an item was lost and there is no `on_failure`; or what `function` raised; or see `Cluster`.
     """
-    with closing(run_cases(function, items, label, lost=lost)) as results:
+    with closing(run_cases(function, items, label, on_failure=on_failure)) as results:
         yield from progress(results, len(items), label, unit)
 
 
 def run_cases(
-    function: Callable[[T], R], items: Sequence[T], label: str, *, lost: Callable[[T, CaseError], R] | None = None
+    function: Callable[[T], R], items: Sequence[T], label: str, *, on_failure: Callable[[T, CaseError], R] | None = None
 ) -> Generator[R, None, None]:
     """`map_cases` without progress. Workers of this machine have begun when this returns."""
-    results = _run_cases(function, items, label, lost)
+    results = _run_cases(function, items, label, on_failure)
     next(results)
     return results
 
 
 def _run_cases(
-    function: Callable[[T], R], items: Sequence[T], label: str, lost: Callable[[T, CaseError], R] | None
+    function: Callable[[T], R], items: Sequence[T], label: str, on_failure: Callable[[T, CaseError], R] | None
 ) -> Generator[Any, None, None]:
     """What `run_cases` gives, after a None that stands for the beginning."""
     if not items:
@@ -55,19 +55,19 @@ def _run_cases(
     if address := os.environ.get("FLAIRPREP_SCHEDULER"):
         from flairprep.runner.cluster import Cluster
 
-        pool: Pool[T, R] | Cluster[T, R] = Cluster(function, terms(), address)
+        pool: Pool[T, R] | Cluster[T, R] = Cluster(function, worker_limits(), address)
     else:
-        pool = Pool(function, min(workers(), len(items)), terms())
+        pool = Pool(function, min(workers(), len(items)), worker_limits())
     try:
         found = pool.run(items)
         yield None
         for index, result in found:
             if not isinstance(result, CaseError):
                 yield result
-            elif lost is None:
+            elif on_failure is None:
                 raise FlairprepError(f"{label}: {result.code}: {result.message}")
             else:
-                yield lost(items[index], result)
+                yield on_failure(items[index], result)
     finally:
         pool.close()
 
@@ -75,6 +75,6 @@ def _run_cases(
 def prepare() -> None:
     """Begins to import what workers need, beside this process, which has tables to read before it needs them."""
     if not os.environ.get("FLAIRPREP_SCHEDULER"):
-        _context(terms())
+        _context(worker_limits())
         with _undisturbed():
             forkserver.ensure_running()

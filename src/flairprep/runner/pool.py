@@ -34,7 +34,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
 AHEAD = 4  # results a worker that may wait for a slow case before them
 
 
-class Terms(NamedTuple):
+class WorkerLimits(NamedTuple):
     """What holds for each worker process of a run."""
 
     seconds: int
@@ -43,14 +43,14 @@ class Terms(NamedTuple):
     modules: tuple[str, ...]  # imported once, before the workers part
 
 
-def terms() -> Terms:
+def worker_limits() -> WorkerLimits:
     """Those that the environment sets; what a worker shall find imported is what this process has, if it is long to.
 
     Raises:
         FlairprepError: see `workers`.
     """
     here = [name for name in list(sys.modules) if name in HEAVY or name.startswith("flairprep.")]
-    return Terms(seconds(), megabytes(), debugging(), () if "tensorflow" in sys.modules else tuple(here))
+    return WorkerLimits(seconds(), megabytes(), debugging(), () if "tensorflow" in sys.modules else tuple(here))
 
 
 def workers() -> int:
@@ -87,11 +87,13 @@ def _setting(name: str, default: int) -> int:
     return int(value)
 
 
-def _context(terms: Terms) -> Any:
+def _context(worker_limits: WorkerLimits) -> Any:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the workers: the cases are the parallelism
     context = multiprocessing.get_context("forkserver")  # forking this process, which may have threads, can hang
-    parts = ("scipy.ndimage",) * ("scipy" in terms.modules)  # which cases need; else each worker would import it
-    context.set_forkserver_preload([*terms.modules, *parts])
+    parts = ("scipy.ndimage",) * (
+        "scipy" in worker_limits.modules
+    )  # which cases need; else each worker would import it
+    context.set_forkserver_preload([*worker_limits.modules, *parts])
     return context
 
 
@@ -109,10 +111,10 @@ def _undisturbed() -> Iterator[None]:
 class Pool(Generic[T, R]):
     """`count` worker processes of this machine."""
 
-    def __init__(self, function: Callable[[T], R], count: int, terms: Terms) -> None:
-        context = _context(terms)
-        self._terms = terms
-        self._start = partial(_Worker, context, function, terms)
+    def __init__(self, function: Callable[[T], R], count: int, worker_limits: WorkerLimits) -> None:
+        context = _context(worker_limits)
+        self._terms = worker_limits
+        self._start = partial(_Worker, context, function, worker_limits)
         self._workers = [self._start() for _ in range(count)]
 
     def run(self, items: Sequence[T]) -> Iterator[tuple[int, R | CaseError]]:
@@ -188,13 +190,13 @@ class Pool(Generic[T, R]):
 class _Worker:
     """A process that serves one item after another; `index` is that of the item it has, if any."""
 
-    def __init__(self, context: Any, function: Callable[[Any], Any], terms: Terms) -> None:
+    def __init__(self, context: Any, function: Callable[[Any], Any], worker_limits: WorkerLimits) -> None:
         self.index: int | None = None
         self.started = False
         self.deadline = 0.0
-        self._seconds = terms.seconds
+        self._seconds = worker_limits.seconds
         self.connection, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other, function, terms), daemon=True)
+        self._process = context.Process(target=_serve, args=(other, function, worker_limits), daemon=True)
         with _undisturbed():
             self._process.start()
         other.close()
@@ -243,17 +245,17 @@ class _Worker:
         self.connection.close()
 
 
-def _serve(connection: Connection, function: Callable[[Any], Any], terms: Terms) -> None:
+def _serve(connection: Connection, function: Callable[[Any], Any], worker_limits: WorkerLimits) -> None:
     """A worker's life, until its parent closes the pipe or ends in any way."""
     import SimpleITK as sitk
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    memory = terms.megabytes << 20
+    memory = worker_limits.megabytes << 20
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a memory image would hold what headers say of patients
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     keep_memory()
-    if not terms.debug:
+    if not worker_limits.debug:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         nothing = os.open(os.devnull, os.O_WRONLY)
@@ -266,9 +268,9 @@ def _serve(connection: Connection, function: Callable[[Any], Any], terms: Terms)
         except EOFError:
             return
         # For a worker whose parent was killed while native code keeps Python from noticing: nobody else would end it.
-        limit = int(time.process_time()) + terms.seconds + 60
+        limit = int(time.process_time()) + worker_limits.seconds + 60
         resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
-        connection.send(_answer(function, item, terms.debug))
+        connection.send(_answer(function, item, worker_limits.debug))
 
 
 def keep_memory() -> None:

@@ -21,8 +21,7 @@ from pydantic import TypeAdapter
 from flairprep.core import console
 from flairprep.core.console import progress
 from flairprep.core.outcomes import CaseError
-from flairprep.runner import cache_dir as vault
-from flairprep.runner import code_version
+from flairprep.runner import cache_dir, code_version
 from flairprep.runner.map_cases import map_cases, prepare, run_cases
 from flairprep.runner.pool import AHEAD, workers
 
@@ -31,26 +30,27 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Store:
+class ResultCache:
     """The results of one run of a stage.
 
-    given: the params that enter every case, as JSON. reused: how many cases came from the store, once `map` has ended.
+    stage: whose results they are. given: the params that enter every case, as JSON. reused: how many cases came from
+    the cache, once `map` has ended.
     secret: what ingest keys the identities of patients with; the same in every run with this store.
     """
 
     def __init__(self, stage: str, module_file: Path | str, given: dict[str, Any]) -> None:
         prepare()  # nearly always a case is new, or the stage would not run
         self.reused = 0
-        self.secret = secrets.token_bytes(vault.SECRET)
-        self._stage = stage
+        self.secret = secrets.token_bytes(cache_dir.SECRET)
+        self.stage = stage
         self._warned = False
-        self._vault = None
+        self._cache_dir = None
         try:
-            self._vault = vault.opened()
+            self._cache_dir = cache_dir.open_cache_dir()
         except OSError as error:
             self._warn(error.strerror)
-        if self._vault:
-            self.secret = self._vault.secret
+        if self._cache_dir:
+            self.secret = self._cache_dir.secret
             self._base = json.dumps([stage, given, code_version.describe(Path(module_file))])
 
     def map(
@@ -59,7 +59,7 @@ class Store:
         items: Sequence[T],
         *,
         inputs: Callable[[T], tuple[Sequence[str | Path], Any]],
-        lost: Callable[[T, CaseError], R],
+        on_failure: Callable[[T, CaseError], R],
         name: Callable[[T], str] | None = None,
         out: Path = Path(),
         unit: str = "case",
@@ -70,43 +70,43 @@ class Store:
             none without a `name`.
         inputs: the files whose bytes count, and what else of the item does, as JSON.
         """
-        if self._vault is None:
-            yield from map_cases(function, items, self._stage, lost=lost, unit=unit)
+        if self._cache_dir is None:
+            yield from map_cases(function, items, self.stage, on_failure=on_failure, unit=unit)
             return
-        work = _Work(self._vault, self._base, function, name, inputs, out)
-        with closing(self._found(work, items, lost)) as results:
-            for found in progress(results, len(items), self._stage, unit):
+        work = _Work(self._cache_dir, self._base, function, name, inputs, out)
+        with closing(self._found(work, items, on_failure)) as results:
+            for found in progress(results, len(items), self.stage, unit):
                 self.reused += found.reused
                 if found.fault:
                     self._warn(found.fault)
                 yield found.result
 
     def _found(
-        self, work: "_Work[T, R]", items: Sequence[T], lost: Callable[[T, CaseError], R]
+        self, work: "_Work[T, R]", items: Sequence[T], on_failure: Callable[[T, CaseError], R]
     ) -> Generator["_Found[R]", None, None]:
         """What is known comes from the store by threads of this process, all else from workers, in the items' order."""
 
         def gone(item: T, error: CaseError) -> _Found[R]:
-            return _Found(lost(item, error))
+            return _Found(on_failure(item, error))
 
         with ThreadPoolExecutor(workers()) as threads:
             keys = list(threads.map(work.known, items))
             unknown = [item for item, key in zip(items, keys, strict=True) if key is None]
             known = [(item, key) for item, key in zip(items, keys, strict=True) if key is not None]
             with (
-                closing(run_cases(work, unknown, self._stage, lost=gone)) as computed,
+                closing(run_cases(work, unknown, self.stage, on_failure=gone)) as computed,
                 closing(_in_order(threads, work.restored, known)) as restored,
             ):
                 for item, key in zip(items, keys, strict=True):
                     found = next(computed if key is None else restored)
                     if found is None:  # it is damaged
-                        yield from run_cases(work, [item], self._stage, lost=gone)
+                        yield from run_cases(work, [item], self.stage, on_failure=gone)
                     else:
                         yield found
 
     def _warn(self, reason: str | None) -> None:
         if not self._warned:
-            console.warn(f"{self._stage}: results are not kept for later runs ({reason}; see FLAIRPREP_CACHE)")
+            console.warn(f"{self.stage}: results are not kept for later runs ({reason}; see FLAIRPREP_CACHE)")
         self._warned = True
 
 
@@ -123,7 +123,7 @@ class _Found(Generic[R]):
 class _Work(Generic[T, R]):
     """The function of a stage, with a look into the store before it and a copy into the store after it."""
 
-    vault: vault.Vault
+    cache_dir: cache_dir.CacheDir
     base: str
     function: Callable[[T], R]
     name: Callable[[T], str] | None
@@ -132,18 +132,18 @@ class _Work(Generic[T, R]):
 
     def known(self, item: T) -> str | None:
         """The key of an item, where there is an entry and no input need be read to tell."""
-        key = self._key(item, self.vault.known_digest_of)
-        return key if key and self.vault.has(key) else None
+        key = self._key(item, self.cache_dir.known_digest_of)
+        return key if key and self.cache_dir.has(key) else None
 
     def restored(self, item_and_key: tuple[T, str]) -> _Found[R] | None:
         """What the store holds of an item under its key; None where that is damaged."""
         item, key = item_and_key
-        kept = self.vault.restore(key, _adapter(self.function), self._file(item))
+        kept = self.cache_dir.restore(key, _adapter(self.function), self._file(item))
         return None if kept is None else _Found(kept, reused=True)
 
     def __call__(self, item: T) -> _Found[R]:
         try:
-            key = self._key(item, self.vault.digest_of)
+            key = self._key(item, self.cache_dir.digest_of)
         except OSError:  # of an input; the function says it better
             key = None
         if key is None:
@@ -152,8 +152,8 @@ class _Work(Generic[T, R]):
             return found
         result = self.function(item)
         try:
-            if self._key(item, self.vault.digest_of) == key:  # else an input has changed since it was hashed
-                self.vault.keep(key, _adapter(self.function), result, self._file(item))
+            if self._key(item, self.cache_dir.digest_of) == key:  # else an input has changed since it was hashed
+                self.cache_dir.keep(key, _adapter(self.function), result, self._file(item))
         except (OSError, ValueError) as error:
             return _Found(result, fault=getattr(error, "strerror", None) or type(error).__name__)
         return _Found(result)
@@ -164,7 +164,7 @@ class _Work(Generic[T, R]):
     def _key(self, item: T, digest_of: Callable[[Sequence[str | Path]], str | None]) -> str | None:
         paths, rest = self.inputs(item)
         digest = digest_of(paths)
-        return None if digest is None else self.vault.digest(self.base, digest, json.dumps(rest))
+        return None if digest is None else self.cache_dir.digest(self.base, digest, json.dumps(rest))
 
 
 def _in_order(threads: ThreadPoolExecutor, function: Callable[[S], R], items: Sequence[S]) -> Generator[R, None, None]:

@@ -25,7 +25,7 @@ RUN = 1000  # steps that the lower end of the usable rates is meant for
 
 
 @dataclass(frozen=True)
-class Run:
+class ShortRun:
     """A short run on one batch. y_prob: in training mode, at the first and the last step, (n_cases,) each.
 
     inference: in inference mode after the last step. cut: the budget ended it before it had its `most` steps.
@@ -63,7 +63,7 @@ class Budget:
 
 def fit(
     trial: Trial, budget: Budget, images: Array, labels: Array, *, least: int, most: int, goal: float = FITTED / 2
-) -> Run | None:
+) -> ShortRun | None:
     """`least` to `most` steps from the first weights, until the loss is below `goal` and all are right.
 
     None where the budget allows no step.
@@ -80,7 +80,7 @@ def fit(
             break
     if not outputs:
         return None
-    return Run(labels, losses, (outputs[0], outputs[-1]), trial.probabilities(images), not affordable)
+    return ShortRun(labels, losses, (outputs[0], outputs[-1]), trial.probabilities(images), not affordable)
 
 
 def not_run(name: str) -> Check:
@@ -141,7 +141,7 @@ def coupling(gradient: float) -> Check:
     return Check("coupling", "pass" if gradient == 0 else "fail", gradient, 0, text)
 
 
-def loss_falls(run: Run, threshold: float = 0.5) -> Check:
+def loss_falls(run: ShortRun, threshold: float = 0.5) -> Check:
     """The last loss of a run against its first."""
     ratio = run.losses[-1] / max(run.losses[0], FITTED)
     text = f"the loss falls from {run.losses[0]:.3g} to {run.losses[-1]:.3g}{run.note}"
@@ -151,7 +151,7 @@ def loss_falls(run: Run, threshold: float = 0.5) -> Check:
     return Check("loss falls", verdict, ratio, threshold, text)
 
 
-def overfit(run: Run) -> Check:
+def overfit(run: ShortRun) -> Check:
     """One case of each label known by heart, in training mode."""
     loss, right = run.losses[-1], metrics.accuracy(run.labels, run.y_prob[1])
     text = f"one case of each label: loss {loss:.2g}, {right:.0%} right{run.note}"
@@ -161,7 +161,7 @@ def overfit(run: Run) -> Check:
     return Check("overfit", verdict, loss, FITTED, text)
 
 
-def overfit_inference(run: Run, own: bool) -> Check:
+def overfit_inference(run: ShortRun, own: bool) -> Check:
     """The same in inference mode, with the averages of batch normalisation. own: they are as the network has them."""
     loss, right = metrics.log_loss(run.labels, run.inference), metrics.accuracy(run.labels, run.inference)
     text = f"the same in inference mode: loss {loss:.2g}, {right:.0%} right"
@@ -173,7 +173,7 @@ def overfit_inference(run: Run, own: bool) -> Check:
     return Check("overfit, inference", verdict, loss, FITTED, text)
 
 
-def zeroed(seen: Sequence[float], blind: Run, threshold: float = 0.5) -> Check:
+def zeroed(seen: Sequence[float], blind: ShortRun, threshold: float = 0.5) -> Check:
     """The losses of a run against those of the same run with zeros for voxels, after as many steps."""
     steps = min(len(seen), len(blind.losses))
     ratio = seen[steps - 1] / max(blind.losses[steps - 1], metrics.EPSILON)
@@ -184,7 +184,7 @@ def zeroed(seen: Sequence[float], blind: Run, threshold: float = 0.5) -> Check:
     return Check("zeroed input", verdict, ratio, threshold, text)
 
 
-def capacity(run: Run) -> Check:
+def capacity(run: ShortRun) -> Check:
     """Shuffled labels learned by heart: what a network that is large enough can do."""
     right = metrics.accuracy(run.labels, run.y_prob[1])
     verdict: Verdict = "pass" if right == 1 else "warn" if run.cut else "fail"
@@ -194,7 +194,7 @@ def capacity(run: Run) -> Check:
     return Check("capacity", verdict, right, 1, text)
 
 
-def batch_norm(run: Run, own: bool, threshold: float = 0.15) -> Check:
+def batch_norm(run: ShortRun, own: bool, threshold: float = 0.15) -> Check:
     """Accuracy on the training cases in training mode, less that in inference mode. own: as in `overfit_inference`."""
     gap = metrics.accuracy(run.labels, run.y_prob[1]) - metrics.accuracy(run.labels, run.inference)
     verdict: Verdict = "pass" if gap <= threshold else "warn" if own or run.cut else "fail"

@@ -16,7 +16,7 @@ PERMUTATIONS = 999
 
 
 @dataclass(frozen=True)
-class Look:
+class TensorSummary:
     """What there is to know of an exported case.
 
     clipped: share of the foreground that has its largest or its smallest value; used: share of the foreground's range
@@ -37,8 +37,8 @@ class Look:
     outside: Array
 
 
-def look(image: Array, label: int, case_id: str, fold: int) -> Look:
-    """`image`, (z, y, x, 1), as a `Look`; the foreground is what differs from its corner, the background's value."""
+def summarise(image: Array, label: int, case_id: str, fold: int) -> TensorSummary:
+    """Summarise an exported image (z, y, x, 1); foreground: what differs from its corner, the background's value."""
     volume = np.asarray(image[..., 0])
     finite = bool(np.isfinite(volume).all())
     values = np.nan_to_num(volume.astype(np.float32))
@@ -47,7 +47,7 @@ def look(image: Array, label: int, case_id: str, fold: int) -> Look:
     least, most = float(foreground.min()), float(foreground.max())
     low, high = np.percentile(foreground[:: 1 + foreground.size // 100_000], [1, 99])
     varied = np.flatnonzero(np.ptp(values, axis=(1, 2)) > 0)
-    return Look(
+    return TensorSummary(
         case_id,
         label,
         fold,
@@ -74,14 +74,14 @@ def shrunk(volume: Array) -> Array:
     return volume
 
 
-def finite(looks: Sequence[Look]) -> Check:
+def finite(looks: Sequence[TensorSummary]) -> Check:
     """NaN and infinity, which make every weight NaN in one step."""
     found = [case.case_id for case in looks if not case.finite]
     text = f"NaN or infinity in {names(found)}; mend or exclude them" if found else "every voxel is a number"
     return Check("finite", "fail" if found else "pass", len(found), 0, text)
 
 
-def clipping(looks: Sequence[Look], threshold: float = 0.02) -> Check:
+def clipping(looks: Sequence[TensorSummary], threshold: float = 0.02) -> Check:
     """Voxels that were cut to a limit and lost what told them apart, as FLAIR does with a window made for CT."""
     shares = np.array([case.clipped for case in looks])
     found = [case.case_id for case in looks if case.clipped > threshold]
@@ -92,7 +92,7 @@ def clipping(looks: Sequence[Look], threshold: float = 0.02) -> Check:
     return Check("clipping", verdict, float(shares.mean()), threshold, text)
 
 
-def used_range(looks: Sequence[Look], threshold: float = 0.1) -> Check:
+def used_range(looks: Sequence[TensorSummary], threshold: float = 0.1) -> Check:
     """Whether a few extreme voxels press all others into a corner of the range."""
     used = float(np.median([case.used for case in looks]))
     text = f"98 % of the foreground lie in {used:.0%} of its range"
@@ -101,7 +101,7 @@ def used_range(looks: Sequence[Look], threshold: float = 0.1) -> Check:
     return Check("range", "pass" if used >= threshold else "warn", used, threshold, text)
 
 
-def slices(looks: Sequence[Look]) -> Check:
+def slices(looks: Sequence[TensorSummary]) -> Check:
     """Volumes of one value, and slices of one value between others."""
     blank = [case.case_id for case in looks if case.blank]
     gaps = [case.case_id for case in looks if case.constant_slices]
@@ -113,9 +113,9 @@ def slices(looks: Sequence[Look]) -> Check:
     return Check("slices", "pass", 0, 0, "no slice of one value between others")
 
 
-def duplicates(looks: Sequence[Look]) -> Check:
+def duplicates(looks: Sequence[TensorSummary]) -> Check:
     """Equal tensors under different ids: a leak in two folds, a contradiction with two labels."""
-    alike: dict[str, list[Look]] = {}
+    alike: dict[str, list[TensorSummary]] = {}
     for case in looks:
         alike.setdefault(case.digest, []).append(case)
     groups = [cases for cases in alike.values() if len(cases) > 1]
@@ -126,7 +126,7 @@ def duplicates(looks: Sequence[Look]) -> Check:
     return Check("duplicates", "fail" if bad else "warn" if groups else "pass", len(found), 0, text)
 
 
-def orientation(looks: Sequence[Look], margin: float = 0.05, most: float = 0.1) -> Check:
+def orientation(looks: Sequence[TensorSummary], margin: float = 0.05, most: float = 0.1) -> Check:
     """Cases that resemble the mean of the cohort clearly more when turned: upside down, back to front, or lying.
 
     Turned: every mirroring and exchange of the in-plane axes, up and down too. Left and right of a head are too alike
@@ -156,7 +156,7 @@ def correlation(a: Array, b: Array) -> float:
     return float(a @ b) / norm if norm else 0.0
 
 
-def labels(looks: Sequence[Look], split: pd.DataFrame) -> Check:
+def labels(looks: Sequence[TensorSummary], split: pd.DataFrame) -> Check:
     """Whether each exported case has the label and the fold that split.csv gives it."""
     columns = (split["case_id"], split["label"].astype(int), split["fold"].astype(int))
     given = {case_id: (label, fold) for case_id, label, fold in zip(*columns, strict=True)}
@@ -165,7 +165,7 @@ def labels(looks: Sequence[Look], split: pd.DataFrame) -> Check:
     return Check("labels", "fail" if found else "pass", len(found), 0, text)
 
 
-def border(looks: Sequence[Look], groups: Sequence[str], seed: int, threshold: float = 0.01) -> Check:
+def border(looks: Sequence[TensorSummary], groups: Sequence[str], seed: int, threshold: float = 0.01) -> Check:
     """Whether what lies around the foreground, its outline included, tells the labels apart: it should be chance.
 
     The statistic is the largest absolute correlation of a block with the label; the labels of `groups` (patients) are

@@ -21,14 +21,14 @@ BY = ("plane", "manufacturer", "field_strength")
 SHARES = (0.1, 0.2, 0.5, 1.0)  # of the cases: one validation fold of ten, one of five, a half, all folds pooled
 
 
-class Params(params.Section):
+class BalanceParams(params.Section):
     """Section `balance` of params.yaml."""
 
     alpha: float = Field(gt=0, lt=0.5)
     power: float = Field(gt=0.5, lt=1)
 
 
-def balance(cases: pd.DataFrame, labelled: pd.DataFrame, params: Params) -> dict[str, Any]:
+def balance(cases: pd.DataFrame, labelled: pd.DataFrame, params: BalanceParams) -> dict[str, Any]:
     """The report of reports/balance.json from ingest's table and the labels (case_id, label).
 
     Returns:
@@ -55,7 +55,7 @@ def counts(label: pd.Series) -> dict[str, Any]:
     return {"cases": n, "label_0": n - ones, "label_1": ones, "prevalence": prevalence, "nir": nir}
 
 
-def detectable(y_true: np.ndarray, share: float, params: Params) -> dict[str, Any]:
+def detectable(y_true: np.ndarray, share: float, params: BalanceParams) -> dict[str, Any]:
     """The smallest true accuracy and AUC that `share` of the cases finds with params.power, one-sided params.alpha."""
     n = max(1, round(share * len(y_true)))
     n1 = round(n * float(y_true.mean()))
@@ -97,7 +97,7 @@ def summarise(report: dict[str, Any]) -> None:
 
 def main() -> None:
     """Reads the table of labels and data/ingest/cases.csv, writes reports/balance.json and what the plots show."""
-    section, where = params.load(Params, "balance"), params.load(labels.Params, "labels")
+    section, where = params.load(BalanceParams, "balance"), params.load(labels.LabelsParams, "labels")
     cases = read_csv(CASES, ("case_id", "status", *BY))
     labelled = labels.read_labels(where, set(cases["case_id"]), case_ids.read_key(params.dicom_dir()))
     report = balance(cases, labelled, section)
@@ -107,7 +107,7 @@ def main() -> None:
             "folders' names, leading zeros included (spreadsheets drop them)"
         )
     summarise(report)
-    with files.whole_folder(PLOTS) as out:
+    with files.atomic_folder(PLOTS) as out:
         write_csv(out / "labels.csv", chart(report))
         write_csv(
             out / "detectable.csv", pd.DataFrame(report["detectable"], columns=["cases", "nir", "accuracy", "auc"])

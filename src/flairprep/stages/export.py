@@ -6,7 +6,6 @@ from collections.abc import Collection, Generator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,18 +14,19 @@ from pydantic import Field
 
 from flairprep.core import console, files, params
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, Code, Outcome, Status, failure, passed_on, table
+from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, Code, Outcome, Status, failure, separate_failures, table
 from flairprep.core.tables import Row, read_rows, write_rows
 from flairprep.dataset import shards
 from flairprep.imaging import nifti
-from flairprep.runner.result_cache import Store
+from flairprep.runner.case_stage import failure_of, map_volumes
+from flairprep.runner.result_cache import ResultCache
 
 SPLIT = Path("data/split/split.csv")
 SLICES = Path("data/select_slices")
 OUT = Path("data/export")
 
 
-class Params(params.Section):
+class ExportParams(params.Section):
     """Section `export` of params.yaml."""
 
     cases_per_shard: int = Field(ge=1)
@@ -58,57 +58,47 @@ def export_case(case: tuple[str, int], *, out: Path) -> Outcome:
     """One (case_id, label) from data/select_slices to out/ID.tfrecord."""
     case_id, label = case
     try:
-        image = tensor(nifti.read(SLICES / f"{case_id}.nii.gz"))
+        image = tensor(nifti.read_volume(SLICES / f"{case_id}.nii.gz"))
     except CaseError as error:
         return failure(case_id, error)
-    (out / file_name(case)).write_bytes(shards.record(image, label, case_id))
+    (out / f"{case_id}.tfrecord").write_bytes(shards.record(image, label, case_id))
     return Outcome(case_id, Status.OK)
 
 
-def file_name(case: tuple[str, int]) -> str:
-    """Of a case's record, before it is in a shard."""
-    return f"{case[0]}.tfrecord"
-
-
-def inputs(case: tuple[str, int]) -> tuple[tuple[Path], Any]:
-    """What decides on a case."""
-    return (SLICES / f"{case[0]}.nii.gz",), case
-
-
-def export(going: Sequence[Row], out: Path, per_shard: int, store: Store) -> list[Outcome]:
+def export(going: Sequence[Row], out: Path, per_shard: int, cache: ResultCache) -> list[Outcome]:
     """The cases of `going` (case_id, label, fold) as shards and their descriptions in `out`."""
     going = sorted(going, key=lambda row: (int(row["fold"]), row["case_id"]))
     cases = [(row["case_id"], int(row["label"])) for row in going]
     outcomes: list[Outcome] = []
 
     def written(records: Path) -> Generator[Path | None, None, None]:
-        work, lost = partial(export_case, out=records), lambda case, error: failure(case[0], error)
-        found = store.map(work, cases, name=file_name, inputs=inputs, out=records, lost=lost)
-        for case, outcome in zip(cases, found, strict=True):
+        work = partial(export_case, out=records)
+        results = map_volumes(cache, work, cases, source=SLICES, out=records, on_failure=failure_of, suffix=".tfrecord")
+        for outcome in results:
             outcomes.append(outcome)
-            yield records / file_name(case) if outcome.status is Status.OK else None
+            yield records / f"{outcome.case_id}.tfrecord" if outcome.status is Status.OK else None
 
     with tempfile.TemporaryDirectory(dir=out) as records, closing(written(Path(records))) as source:
         sizes = Counter(int(row["fold"]) for row in going)
         splits = [shards.write_fold(out, fold, source, sizes[fold], per_shard) for fold in sorted(sizes)]
         next(source, None)  # so that the progress ends
-    width, height, depth = nifti.size(SLICES / f"{cases[0][0]}.nii.gz")
+    width, height, depth = nifti.volume_size(SLICES / f"{cases[0][0]}.nii.gz")
     shards.write_info(out, splits, (depth, height, width, 1))
     return outcomes
 
 
 def main() -> None:
     """Reads data/split/split.csv and data/select_slices, writes data/export."""
-    section = params.load(Params, "export")
-    store = Store("export", __file__, {})
+    section = params.load(ExportParams, "export")
+    cache = ResultCache("export", __file__, {})
     split = read_rows(SPLIT, ("case_id", "label", "fold"))
-    failed, usable = passed_on(read_rows(SLICES / "cases.csv", OUTCOME_COLUMNS))
+    failed, usable = separate_failures(read_rows(SLICES / "cases.csv", OUTCOME_COLUMNS))
     whole = {row["case_id"] for row in usable}
     going = [row for row in split if row["case_id"] in whole]
-    with files.whole_folder(OUT) as out:
+    with files.atomic_folder(OUT) as out:
         check_folds(split, whole)
-        outcomes = export(going, out, section.cases_per_shard, store)
-        console.summarise("export", outcomes, passed_on=len(failed), reused=store.reused)
+        outcomes = export(going, out, section.cases_per_shard, cache)
+        console.summarise("export", outcomes, passed_on=len(failed), reused=cache.reused)
         check_folds(split, {outcome.case_id for outcome in outcomes if outcome.status is Status.OK})
         write_rows(out / "cases.csv", table([*failed, *outcomes]), OUTCOME_COLUMNS)
 

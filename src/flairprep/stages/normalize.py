@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
@@ -15,21 +15,20 @@ from flairprep.core.outcomes import (
     Outcome,
     Status,
     failure,
-    passed_on,
-    remove_failed,
-    table,
+    separate_failures,
 )
-from flairprep.core.tables import read_rows, write_rows
+from flairprep.core.tables import read_rows
 from flairprep.imaging import intensity, nifti
 from flairprep.imaging.foreground import foreground
 from flairprep.imaging.orientation import oriented
-from flairprep.runner.result_cache import Store
+from flairprep.runner.case_stage import transform_volumes
+from flairprep.runner.result_cache import ResultCache
 
 INGEST = Path("data/ingest")
 OUT = Path("data/normalize")
 
 
-class Params(params.Section):
+class NormalizeParams(params.Section):
     """Section `normalize` of params.yaml."""
 
     orientation: Literal["LPS", "RAS", "LAS", "RPS"]
@@ -39,7 +38,7 @@ class Params(params.Section):
     background: float
 
 
-def normalize(image: sitk.Image, params: Params, *, skull_stripped: bool) -> sitk.Image:
+def normalize(image: sitk.Image, params: NormalizeParams, *, skull_stripped: bool) -> sitk.Image:
     """`image` along the nearest axes of params.orientation, float32, normalised, clipped, with one background value.
 
     `none` leaves the values as they are, unclipped; only what is outside the foreground gets the background value.
@@ -63,40 +62,28 @@ def normalize(image: sitk.Image, params: Params, *, skull_stripped: bool) -> sit
     return normalized
 
 
-def normalize_case(case: tuple[str, bool], *, params: Params, out: Path) -> Outcome:
+def normalize_case(case: tuple[str, bool], *, params: NormalizeParams, out: Path) -> Outcome:
     """One (case_id, skull_stripped) from data/ingest to out/ID.nii.gz."""
     case_id, skull_stripped = case
     try:
-        image = normalize(nifti.read(INGEST / f"volumes/{case_id}.nii.gz"), params, skull_stripped=skull_stripped)
+        image = normalize(
+            nifti.read_volume(INGEST / f"volumes/{case_id}.nii.gz"), params, skull_stripped=skull_stripped
+        )
     except CaseError as error:
         return failure(case_id, error)
-    nifti.write(image, out / f"{case_id}.nii.gz")
+    nifti.write_volume(image, out / f"{case_id}.nii.gz")
     return Outcome(case_id, Status.OK)
-
-
-def file_name(case: tuple[str, bool]) -> str:
-    """Of a case's volume."""
-    return f"{case[0]}.nii.gz"
-
-
-def inputs(case: tuple[str, bool]) -> tuple[tuple[Path], Any]:
-    """What decides on a case."""
-    return (INGEST / "volumes" / file_name(case),), case
 
 
 def main() -> None:
     """Reads data/ingest, writes data/normalize."""
-    section = params.load(Params, "normalize")
-    store = Store("normalize", __file__, section.model_dump())
-    failed, going = passed_on(read_rows(INGEST / "cases.csv", (*OUTCOME_COLUMNS, "skull_stripped")))
+    section = params.load(NormalizeParams, "normalize")
+    cache = ResultCache("normalize", __file__, section.model_dump())
+    failed, going = separate_failures(read_rows(INGEST / "cases.csv", (*OUTCOME_COLUMNS, "skull_stripped")))
     cases = [(row["case_id"], row["skull_stripped"] == "yes") for row in going]
-    with files.whole_folder(OUT) as out:
+    with files.atomic_folder(OUT) as out:
         work = partial(normalize_case, params=section, out=out)
-        found = store.map(work, cases, name=file_name, inputs=inputs, out=out, lost=lambda case, e: failure(case[0], e))
-        outcomes = list(found)
-        remove_failed(outcomes, out)
-        console.summarise("normalize", outcomes, passed_on=len(failed), reused=store.reused)
-        write_rows(out / "cases.csv", table([*failed, *outcomes]), OUTCOME_COLUMNS)
+        transform_volumes(cache, work, cases, failed, source=INGEST / "volumes", out=out)
 
 
 if __name__ == "__main__":

@@ -1,155 +1,35 @@
 """sanity: what would make any result of training worthless, looked for on the tensors and the network it will use."""
 
-import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
 
 from flairprep.core import console, files, params
-from flairprep.dataset import tf_data
-from flairprep.network import model, training
-from flairprep.network import input_pipeline
-from flairprep.sanity.trial import Trial, multiply_adds
-from flairprep.sanity import network_checks
-from flairprep.sanity import tensor_checks
 from flairprep.core.tables import read_csv
+from flairprep.network.model_config import ModelParams
 from flairprep.sanity.check import Check
-from flairprep.sanity.tensor_checks import Look
-from flairprep.core.errors import FlairprepError
 
 EXPORT = Path("data/export")
 SPLIT = Path("data/split/split.csv")
 OUT = Path("reports/sanity.json")
 GATE = Path("data/sanity/gate")
-PER_LABEL = 40  # cases that the range test goes through
-CAPACITY = 8  # cases with shuffled labels
-SURE = 0.2  # loss at which they count as learned: right by a hair, they would be wrong in the other mode
-LETTER = "question_cnn"  # built to the letter, so its own batch normalisation is warned of and fails nothing
 
 
-class Params(params.Section):
+class SanityParams(params.Section):
     """Section `sanity` of params.yaml."""
 
     strict: bool
     seed: int = Field(ge=0, lt=2**32)
 
 
-def looks(directory: Path) -> list[Look]:
-    """Every exported case, looked at."""
-    return [
-        tensor_checks.look(case["image"], int(case["label"]), case["case_id"].decode(), fold)
-        for fold in tf_data.read_info(directory).cases
-        for case in tf_data.dataset(directory, [fold]).as_numpy_iterator()
-    ]
-
-
-def drawn(directory: Path, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images (n, z, y, x, 1) and labels (n,) of as many cases of each label, at most 40; labels in turn: 0, 1, 0, ...
-
-    Raises:
-        FlairprepError: all cases have one label.
-    """
-    found: dict[int, list[np.ndarray]] = {0: [], 1: []}
-    for case in tf_data.dataset(directory, shuffle_seed=seed).as_numpy_iterator():
-        if len(same := found[int(case["label"])]) < PER_LABEL:
-            same.append(case["image"])
-        if min(map(len, found.values())) == PER_LABEL:
-            break
-    pairs = list(zip(found[0], found[1], strict=False))
-    if not pairs:
-        raise FlairprepError(f"sanity: all cases in {directory} have one label; see {SPLIT} and labels in params.yaml")
-    return np.array([image for pair in pairs for image in pair]), np.tile([0, 1], len(pairs))
-
-
-def of_tensors(cases: Sequence[Look], split: pd.DataFrame | None, seed: int) -> list[Check]:
-    """The checks of what enters the network."""
-    groups = [case.case_id for case in cases]
-    found = [
-        tensor_checks.finite(cases),
-        tensor_checks.clipping(cases),
-        tensor_checks.used_range(cases),
-        tensor_checks.slices(cases),
-        tensor_checks.duplicates(cases),
-        tensor_checks.orientation(cases),
-    ]
-    if split is not None:
-        found.append(tensor_checks.labels(cases, split))
-        group_of = dict(zip(split["case_id"], split["group"], strict=True))
-        groups = [group_of.get(case_id, case_id) for case_id in groups]
-    return [*found, tensor_checks.border(cases, groups, seed)]
-
-
-def of_network(section: model.Params, prior: float, seed: int) -> tuple[list[Check], tuple[float, float] | None]:
-    """The checks of the network, and the usable rates where they could be found; prior: share of label 1."""
-    shape = tf_data.read_info(EXPORT).image_shape
-    training.seeded(seed)  # the order of tf.data hangs on it too
-    images, labels = drawn(EXPORT, seed)
-    pair, some, own = slice(2), slice(CAPACITY), to_the_letter(section)
-
-    def started() -> Trial:
-        return Trial(lambda: training.compiled(section, shape, prior=prior, rate=network_checks.RATE), seed)
-
-    trial = started()
-    budget = network_checks.Budget(multiply_adds(trial.network))
-    size = 2 if budget.left > 100 else 1
-    budget.afford(4 * size + 2)  # for the two starts and for the coupling
-    first, second = (first_steps(each, size, seed) for each in (trial, started()))
-    trial.reset()
-    before, bias = trial.weights(), float(trial.network.layers[-1].bias.numpy()[0])
-    coupled = trial.coupling(images[pair])
-    known = network_checks.fit(trial, budget, images[pair], labels[pair], least=40, most=200)
-    after = trial.weights()
-    seen = known.losses if known else []
-    blind = network_checks.fit(
-        trial, budget, np.zeros_like(images[pair]), labels[pair], least=len(seen), most=len(seen)
-    )
-    shuffled = np.tile([0, 1, 1, 0], len(labels))[: len(labels[some])]
-    filled = network_checks.fit(trial, budget, images[some], shuffled, least=20, most=200, goal=SURE)
-    losses = network_checks.range_losses(trial, budget, images, labels)
-    band = network_checks.usable_rates(losses)
-    of_runs: list[tuple[str, network_checks.Run | None, Callable[[Any], Check]]] = [
-        ("initial loss", known, lambda run: network_checks.initial_loss(run.y_prob[0], prior)),
-        ("layers", known, lambda _: network_checks.all_layers(before, after)),
-        ("loss falls", known, network_checks.loss_falls),
-        ("overfit", known, network_checks.overfit),
-        ("overfit, inference", known, lambda run: network_checks.overfit_inference(run, own)),
-        ("zeroed input", blind, lambda run: network_checks.zeroed(seen, run)),
-        ("capacity", filled, network_checks.capacity),
-        ("batch norm", filled or known, lambda run: network_checks.batch_norm(run, own)),
-    ]
-    found = [
-        network_checks.repeatable((first[0], second[0]), (first[1], second[1])),
-        network_checks.output_bias(bias, prior, model.resolve(section).start_at_prior),
-        network_checks.coupling(coupled),
-        *(check(run) if run else network_checks.not_run(name) for name, run, check in of_runs),
-        network_checks.learning_rate(band) if losses else network_checks.not_run("learning rate"),
-    ]
-    return found, band
-
-
-def first_steps(trial: Trial, size: int, seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Two losses and the weights after them, with the batches that train would make of `size` cases a step."""
-    folds = sorted(tf_data.read_info(EXPORT).cases)
-    batches = input_pipeline.training_batches(EXPORT, folds, "flip_shift", batch_size=size, seed=seed).take(2)
-    losses = [trial.step(images, labels, network_checks.RATE)[0] for images, labels in batches.as_numpy_iterator()]
-    return np.array(losses), trial.weights()
-
-
-def to_the_letter(section: model.Params) -> bool:
-    """Whether the batch normalisation is that of the question's own network, whose lag is its own."""
-    given, own = model.resolve(section), model.NETWORKS[LETTER]
-    return section.name == LETTER and (given.norm, given.norm_momentum) == (own.norm, own.norm_momentum)
-
-
-def report(found: Sequence[Check], band: tuple[float, float] | None) -> dict[str, Any]:
+def report(checks: Sequence[Check], band: tuple[float, float] | None) -> dict[str, Any]:
     """What reports/sanity.json holds."""
     numbers = ("value", "threshold")
-    rows = [asdict(check) for check in found]
+    rows = [asdict(check) for check in checks]
     for row in rows:
         row |= {key: None if row[key] is None else files.number(row[key]) for key in numbers}
     rates = {"low": files.number(band[0]), "high": files.number(band[1])} if band else None
@@ -158,18 +38,21 @@ def report(found: Sequence[Check], band: tuple[float, float] | None) -> dict[str
 
 def main() -> None:
     """Reads data/export (and split.csv, where it is), writes reports/sanity.json and data/sanity/gate."""
-    section, network = params.load(Params, "sanity"), params.load(model.Params, "model")
+    from flairprep.dataset import tf_data  # tensorflow, which `flairprep check` can do without
+    from flairprep.sanity import suite
+
+    section, network = params.load(SanityParams, "sanity"), params.load(ModelParams, "model")
     with tf_data.faults(EXPORT):
-        cases = looks(EXPORT)
+        cases = suite.looks(EXPORT)
         split = read_csv(SPLIT, ("case_id", "label", "group", "fold")) if SPLIT.exists() else None
         prior = float(np.mean([case.label for case in cases]))
-        of_model, band = of_network(network, prior, section.seed)
-        found = [*of_tensors(cases, split, section.seed), *of_model]
-    for check in found:
+        of_model, band = suite.of_network(EXPORT, network, prior, section.seed)
+        checks = [*suite.of_tensors(cases, split, section.seed), *of_model]
+    for check in checks:
         console.say(f"sanity: {check.verdict}: {check.name}: {check.text}")
-    files.write_json(OUT, report(found, band))
+    files.write_json(OUT, report(checks, band))
     GATE.unlink(missing_ok=True)
-    failed = [check.name for check in found if check.verdict == "fail"]
+    failed = [check.name for check in checks if check.verdict == "fail"]
     if failed and section.strict:
         raise SystemExit(f"error: sanity: failed: {', '.join(failed)}; see {OUT}, or set sanity.strict: false")
     files.write_text(GATE, "sanity\n")

@@ -16,7 +16,7 @@ INGEST = Path("data/ingest")
 OUT = Path("data/split")
 
 
-class Params(params.Section):
+class SplitParams(params.Section):
     """Section `split` of params.yaml."""
 
     seed: int
@@ -25,7 +25,7 @@ class Params(params.Section):
     stratify_by: Annotated[tuple[str, ...], Field(strict=False)]
 
 
-def split(cases: pd.DataFrame, same_as: pd.DataFrame, labelled: pd.DataFrame, params: Params) -> pd.DataFrame:
+def split(cases: pd.DataFrame, same_as: pd.DataFrame, labelled: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
     """The table of split.csv (case_id, label, group, fold) for the labelled cases that did not fail.
 
     A group shares the patient of same_as.csv, or the value of params.group_column in the table of labels (a case is
@@ -60,7 +60,7 @@ def _need(frame: pd.DataFrame, column: str, key: str, where: str) -> None:
 
 def main() -> None:
     """Reads the table of labels and data/ingest's tables, writes data/split/split.csv."""
-    section, where = params.load(Params, "split"), params.load(labels.Params, "labels")
+    section, where = params.load(SplitParams, "split"), params.load(labels.LabelsParams, "labels")
     cases, same_as = read_csv(INGEST / "cases.csv", ("case_id", "status")), read_csv(INGEST / "same_as.csv")
     labelled = labels.read_labels(where, set(cases["case_id"]), case_ids.read_key(params.dicom_dir()))
     table = split(cases, same_as, labelled, section)
@@ -68,7 +68,7 @@ def main() -> None:
     for fold, rows in table.groupby("fold"):
         ones = int(rows["label"].sum())
         console.say(f"  fold {fold}: {len(rows):>4} cases, {ones} of label 1 ({ones / len(rows):.1%})")
-    with files.whole_folder(OUT) as out:
+    with files.atomic_folder(OUT) as out:
         write_csv(out / "split.csv", table)
 
 

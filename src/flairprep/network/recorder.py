@@ -1,0 +1,61 @@
+"""Record every epoch of a training: predictions, losses and accuracies of the cases."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from flairprep.core import console
+from flairprep.core.errors import FlairprepError
+from flairprep.network.input_pipeline import Cases
+from flairprep.network.training import Inference, predict
+from flairprep.stats import metrics
+
+PREDICTIONS = ["epoch", "case_id", "label", "probability"]
+
+
+class Recorder(keras.callbacks.Callback):
+    """After every epoch: predictions for the validation cases, and accuracy on the training cases in inference mode.
+
+    Adds val_loss, val_accuracy, val_auc, accuracy_inference and learning_rate to the epoch's logs, so that callbacks
+    after it can watch them.
+    """
+
+    def __init__(self, infer: Inference, training: Cases, validation: Cases, epochs: int) -> None:
+        super().__init__()
+        self.infer, self.training, self.validation, self.epochs = infer, training, validation, epochs
+        self.history: list[dict[str, Any]] = []
+        self.predictions: list[pd.DataFrame] = []
+        self.y_prob: list[np.ndarray] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Keras's hook."""
+        logs = {} if logs is None else logs
+        y_true, y_prob = self.validation.labels, predict(self.infer, self.validation)
+        in_inference = predict(self.infer, self.training)
+        if not math.isfinite(logs["loss"]) or not np.isfinite(y_prob).all():
+            raise FlairprepError(f"train: the loss is not a number in epoch {epoch + 1}; lower lr in params.yaml")
+        logs |= {
+            "val_loss": metrics.log_loss(y_true, y_prob),
+            "val_accuracy": metrics.accuracy(y_true, y_prob),
+            "val_auc": metrics.auc(y_true, y_prob),
+            "accuracy_inference": metrics.accuracy(self.training.labels, in_inference),
+            "learning_rate": float(tf.convert_to_tensor(self.model.optimizer.learning_rate)),
+            "nir": metrics.no_information_rate(y_true),
+        }
+        self.y_prob.append(y_prob)
+        self.history.append({"epoch": epoch + 1, **{key: f"{value:.6g}" for key, value in logs.items()}})
+        self.predictions.append(prediction_rows(self.validation, epoch + 1, y_prob))
+        console.say(
+            f"train: epoch {epoch + 1} of {self.epochs}: loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.3f}; "
+            f"validation loss {logs['val_loss']:.4f}, accuracy {logs['val_accuracy']:.3f}, AUC {logs['val_auc']:.3f}"
+        )
+
+
+def prediction_rows(cases: Cases, epoch: int, y_prob: np.ndarray) -> pd.DataFrame:
+    """Rows of val_predictions.csv or test_predictions.csv."""
+    columns = (epoch, cases.case_ids, cases.labels, [f"{p:.6f}" for p in y_prob])
+    return pd.DataFrame(dict(zip(PREDICTIONS, columns, strict=True)))

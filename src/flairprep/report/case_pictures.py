@@ -1,0 +1,82 @@
+"""Draw the pictures of all cases, as acquired and as the network sees them, through the result cache."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import SimpleITK as sitk
+
+from flairprep.core import console
+from flairprep.core.outcomes import CaseError
+from flairprep.imaging import nifti
+from flairprep.report import previews
+from flairprep.report.previews import Shown
+from flairprep.runner.case_stage import map_volumes
+from flairprep.runner.result_cache import ResultCache
+
+VOLUMES, SLICES = Path("data/ingest/volumes"), Path("data/select_slices")
+Window = tuple[float, float]
+T = TypeVar("T")
+
+
+def acquired(case_id: str, *, out: Path) -> Shown:
+    """Draws data/ingest/volumes/ID.nii.gz, as acquired, in its own window."""
+    volume = previews.upright(nifti.read_volume(VOLUMES / f"{case_id}.nii.gz"))
+    values = previews.tissue(volume.values)
+    strip, bar = previews.planes(volume, window := previews.window(values))
+    previews.write(strip, out / f"{case_id}{previews.SUFFIX}")
+    return Shown(window, bar, previews.histogram(values))
+
+
+def windowed(case_id: str, *, background: float) -> Window:
+    """The window that data/select_slices/ID.nii.gz would have of its own."""
+    volume = nifti.read_volume(SLICES / f"{case_id}.nii.gz")
+    return previews.window(previews.tissue(sitk.GetArrayViewFromImage(volume), background))
+
+
+def seen(case_id: str, *, out: Path, background: float, window: Window) -> Shown:
+    """Draws data/select_slices/ID.nii.gz, what the network sees, in `window`."""
+    volume = previews.upright(nifti.read_volume(SLICES / f"{case_id}.nii.gz"))
+    strip, bar = previews.planes(volume, window)
+    previews.write(strip, out / f"{case_id}{previews.SUFFIX}")
+    return Shown(window, bar, previews.histogram(previews.tissue(volume.values, background)))
+
+
+def all_slices(case_id: str, *, out: Path, window: Window) -> int:
+    """Draws every slice of data/select_slices/ID.nii.gz in `window`; the bar's length in mm."""
+    sheet, bar = previews.montage(previews.upright(nifti.read_volume(SLICES / f"{case_id}.nii.gz")), window)
+    previews.write(sheet, out / f"{case_id}{previews.SUFFIX}")
+    return bar
+
+
+def over(work: Callable[..., T], folder: Path, cases: list[str], label: str, out: Path, **given: Any) -> dict[str, T]:
+    """`work` with `given` of the cases that have a volume in `folder`, from the store where it has them.
+
+    A case that cannot be drawn is warned of and left out. out: the folder of the picture, if `work` draws one.
+    """
+
+    def warn(case_id: str, error: CaseError) -> None:
+        console.warn(f"report: case {case_id}: no picture: {error.code}: {error.message}")
+
+    out.mkdir(parents=True, exist_ok=True)
+    there = [case for case in cases if (folder / f"{case}.nii.gz").is_file()]
+    cache = ResultCache(f"report, {label}", __file__, given)
+    results = map_volumes(
+        cache, partial(work, **given), there, source=folder, out=out, suffix=previews.SUFFIX, on_failure=warn
+    )
+    return {case: result for case, result in zip(there, results, strict=True) if result is not None}
+
+
+def draw(cases: list[str], out: Path, background: float) -> tuple[dict[str, Shown], dict[str, Shown]]:
+    """The pictures of `cases` into `out`, as acquired and as the network sees them, the latter all in one window."""
+    before, after, sheets = (out / name for name in ("before", "after", "slices"))
+    windows = list(over(windowed, SLICES, cases, "windows", out, background=background).values())
+    # Rounded, so that one case more seldom draws all anew.
+    window = tuple(float(f"{edge:.2g}") for edge in np.median(windows, axis=0)) if windows else (0.0, 1.0)
+    look = partial(seen, out=after)
+    shown = over(look, SLICES, cases, "what the network sees", after, background=background, window=window)
+    whole = over(partial(all_slices, out=sheets), SLICES, cases, "all slices", sheets, window=window)
+    acquisitions = over(partial(acquired, out=before), VOLUMES, cases, "as acquired", before)
+    return acquisitions, {case: one for case, one in shown.items() if case in whole}

@@ -1,0 +1,63 @@
+"""Read what train and evaluate left, as the template of the report wants it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from flairprep.core.tables import read_csv
+from flairprep.evaluation import predictions
+from flairprep.report import captions, figures
+from flairprep.stats.metrics import Metric
+
+DATA, REPORTS = Path("data"), Path("reports")
+
+
+def collect(
+    split: pd.DataFrame | None, monitor: Metric, *, alpha: float, permutations: int, seed: int
+) -> dict[str, Any]:
+    """Collect what train and evaluate left; `metrics` is None where one of them has not run.
+
+    alpha, permutations, seed: of section `evaluate`, so that the band of the best epoch is the one behind p_selection.
+    """
+    evaluated, metrics = REPORTS / "evaluate", optional_json(REPORTS / "metrics.json")
+    rows, history = optional_csv(DATA / "train/val_predictions.csv"), optional_csv(DATA / "train/history.csv")
+    scored = optional_csv(evaluated / "cases.csv")
+    if metrics is None or rows is None or history is None or split is None or scored is None:
+        return {"metrics": None, "scored": None}
+    found = predictions.from_tables(rows, split)
+    band = figures.chance_band(found, monitor, permutations, seed)
+    histogram, bins = numeric_csv(evaluated / "probability.csv"), numeric_csv(evaluated / "reliability.csv")
+    by_group = numeric_csv(evaluated / "groups.csv", text=("by", "value"))
+    ones = int(found.y_true.sum())
+    return {
+        "metrics": metrics,
+        "scored": scored,
+        "diagnosis": optional_json(evaluated / "diagnosis.json"),
+        "significance": captions.significance(metrics, alpha),
+        "smallest_effect": captions.smallest_effect(ones, len(found.y_true) - ones, alpha),
+        "training": figures.training(history.astype(float), metrics, band),
+        "declared": figures.declared(found, metrics, histogram, bins),
+        "confusion": figures.confusion(found),
+        "groups": figures.groups(by_group),
+        "group_rows": by_group.astype(object).where(by_group.notna(), None).to_dict("records"),
+    }
+
+
+def optional_csv(path: Path) -> pd.DataFrame | None:
+    """Read a table of text, None where there is none."""
+    return read_csv(path) if path.is_file() else None
+
+
+def numeric_csv(path: Path, text: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Read a table of numbers (NaN where empty), but for the columns `text`."""
+    table = read_csv(path)
+    for name in table.columns.difference(list(text)):
+        table[name] = pd.to_numeric(table[name], errors="coerce")
+    return table
+
+
+def optional_json(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object, None where there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -1,0 +1,73 @@
+"""The shape that the per-case stages share: one file in, one file out, a row for each case, cached results."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from flairprep.core import console
+from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, Outcome, failure, remove_failed, table
+from flairprep.core.tables import write_rows
+from flairprep.runner.result_cache import ResultCache
+
+T = TypeVar("T", bound=str | tuple[Any, ...])  # a case id, or a tuple that begins with one
+R = TypeVar("R")
+
+
+def map_volumes(
+    cache: ResultCache,
+    function: Callable[[T], R],
+    items: Sequence[T],
+    *,
+    source: Path,
+    out: Path,
+    on_failure: Callable[[T, CaseError], R],
+    suffix: str = ".nii.gz",
+) -> Iterator[R]:
+    """Map `function` over items that each read source/ID.nii.gz and write at most out/ID{suffix}.
+
+    A result depends on the bytes of the volume and on the item itself, which must be JSON.
+
+    Args:
+        function: picklable; see `ResultCache.map`.
+        items: case ids, or tuples that begin with one.
+        on_failure: the result of an item whose worker died, timed out or took too much memory.
+    """
+    name, inputs = partial(_file_name, suffix=suffix), partial(_inputs, source=source)
+    yield from cache.map(function, items, name=name, inputs=inputs, out=out, on_failure=on_failure)
+
+
+def transform_volumes(
+    cache: ResultCache,
+    function: Callable[[T], Outcome],
+    items: Sequence[T],
+    failed: Sequence[Outcome],
+    *,
+    source: Path,
+    out: Path,
+) -> None:
+    """Write out/ID.nii.gz for each item by `function`, and out/cases.csv; print what became of the cases.
+
+    failed: outcomes of cases that an earlier stage lost; they are rows of the table too.
+    """
+    outcomes = list(map_volumes(cache, function, items, source=source, out=out, on_failure=failure_of))
+    remove_failed(outcomes, out)
+    console.summarise(cache.stage, outcomes, passed_on=len(failed), reused=cache.reused)
+    write_rows(out / "cases.csv", table([*failed, *outcomes]), OUTCOME_COLUMNS)
+
+
+def failure_of(item: T, error: CaseError) -> Outcome:
+    """Make the failed outcome of an item, see `outcomes.failure`."""
+    return failure(_case_id(item), error)
+
+
+def _case_id(item: str | tuple[Any, ...]) -> str:
+    return item if isinstance(item, str) else str(item[0])
+
+
+def _file_name(item: T, *, suffix: str) -> str:
+    return f"{_case_id(item)}{suffix}"
+
+
+def _inputs(item: T, *, source: Path) -> tuple[tuple[Path], T]:
+    return (source / _file_name(item, suffix=".nii.gz"),), item
