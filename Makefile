@@ -23,7 +23,7 @@ test: .venv/dev
 	@pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests
 
 lint: .venv/dev
-	@ruff check . && ruff format --check .
+	@ruff check . && ruff format --check . && lint-imports
 
 types: .venv/dev
 	@mypy
