@@ -238,7 +238,7 @@ def test_shards_are_written_and_described_without_tensorflow(folder: Path, tmp_p
 import sys
 from pathlib import Path
 import numpy as np
-from flairprep import shards
+from flairprep.dataset import shards
 from flairprep.core.errors import FlairprepError
 out, record = Path(sys.argv[2]), Path(sys.argv[2], "record")
 record.write_bytes(shards.record(np.zeros((1, 1, 1, 1), np.float16), 0, "0"))

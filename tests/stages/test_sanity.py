@@ -16,6 +16,7 @@ from flairprep.core.errors import FlairprepError
 from flairprep.core.params import load
 from flairprep.dataset import tf_data
 from flairprep.network import model
+from flairprep.sanity import suite
 from flairprep.stages import sanity
 
 LABELS = {0: "01101", 1: "00101", 2: "10010"}  # fold -> the labels of its cases
@@ -77,7 +78,7 @@ def test_a_sound_export_and_network_pass_and_the_report_comes_again_byte_for_byt
 @pytest.fixture
 def of_tensors_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the runs of the network, which take most of the time."""
-    monkeypatch.setattr(sanity, "of_network", lambda *_: ([], None))
+    monkeypatch.setattr(suite, "of_network", lambda *_: ([], None))
 
 
 @pytest.mark.usefixtures("of_tensors_alone")
@@ -140,14 +141,14 @@ def test_a_fault_of_the_network_fails_its_check(
 ) -> None:
     exports.write_export(project, LABELS, scan)
     monkeypatch.setattr(model, "build", planted(fault))
-    found, _ = sanity.of_network(load(model.ModelParams, "model"), 7 / 15, 0)
+    found, _ = suite.of_network(sanity.EXPORT, load(model.ModelParams, "model"), 7 / 15, 0)
     assert {check.name for check in found if check.verdict == "fail"} >= failed
 
 
 def test_a_momentum_that_lags_fails_where_it_was_chosen(project: Path) -> None:
     exports.write_export(project, LABELS, scan)
     write_section(project, norm_momentum=0.99)
-    found, _ = sanity.of_network(load(model.ModelParams, "model"), 7 / 15, 0)
+    found, _ = suite.of_network(sanity.EXPORT, load(model.ModelParams, "model"), 7 / 15, 0)
     assert "overfit, inference" in {check.name for check in found if check.verdict == "fail"}
 
 
@@ -156,9 +157,9 @@ def test_the_questions_own_batch_norm_is_warned_of_and_what_there_is_no_time_for
 ) -> None:
     exports.write_export(project, LABELS, scan)
     write_section(project, name="question_cnn", filters=[4, 4], dense=4)
-    multiply_adds = sanity.training.multiply_adds
-    monkeypatch.setattr(sanity.training, "multiply_adds", lambda network: 15_000 * multiply_adds(network))
-    found, band = sanity.of_network(load(model.ModelParams, "model"), 7 / 15, 0)
+    multiply_adds = suite.multiply_adds
+    monkeypatch.setattr(suite, "multiply_adds", lambda network: 15_000 * multiply_adds(network))
+    found, band = suite.of_network(sanity.EXPORT, load(model.ModelParams, "model"), 7 / 15, 0)
     by_name = {check.name: check for check in found}
     assert by_name["overfit, inference"].verdict == "warn"
     assert by_name["capacity"].text.startswith("not run: ")
@@ -166,13 +167,13 @@ def test_the_questions_own_batch_norm_is_warned_of_and_what_there_is_no_time_for
     assert band is None
     assert not {check.name for check in found if check.verdict == "fail"}
     lenient = load(model.ModelParams, "model")
-    assert sanity.to_the_letter(lenient)
-    assert not sanity.to_the_letter(lenient.model_copy(update={"norm_momentum": 0.999}))
+    assert suite.to_the_letter(lenient)
+    assert not suite.to_the_letter(lenient.model_copy(update={"norm_momentum": 0.999}))
 
 
 def test_cases_of_both_labels_are_drawn_in_turn(project: Path) -> None:
     exports.write_export(project, {0: "0111011", 1: "1111"}, scan)
-    images, labels = sanity.drawn(sanity.EXPORT, 0)
+    images, labels = suite.drawn(sanity.EXPORT, 0)
     assert list(labels) == [0, 1, 0, 1]
     label_of = {case["image"].tobytes(): case["label"] for case in tf_data.dataset(sanity.EXPORT).as_numpy_iterator()}
     assert [label_of[image.tobytes()] for image in images] == [0, 1, 0, 1]

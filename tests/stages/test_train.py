@@ -182,7 +182,7 @@ def on_two_devices() -> subprocess.CompletedProcess[str]:
         "tf.config.set_visible_devices([], 'GPU')\n"
         "(cpu,) = tf.config.list_physical_devices('CPU')\n"
         "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)\n"
-        "from flairprep import training\n"
+        "from flairprep.network import training\n"
         "from flairprep.stages import train\n"
         "strategy = training.devices(4, 14)\n"
         "print(type(strategy).__name__, strategy.num_replicas_in_sync)\n"
