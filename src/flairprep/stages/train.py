@@ -16,6 +16,7 @@ from flairprep.core.errors import FlairprepError
 from flairprep.network.train_config import SweepParams, TrainParams, TrainConfig, resolve, scaled_rate
 from flairprep.network.input_pipeline import Cases, training_batches
 from flairprep.network.recorder import PREDICTIONS, Recorder, prediction_rows
+from flairprep.network.saving import save
 from flairprep.network.training import compiled, devices, fit, inference, predict, schedule, seeded
 
 EXPORT = Path("data/export")
@@ -87,7 +88,7 @@ def train(run: SweepParams, recipe: TrainConfig, section: model.ModelParams, out
     infer = inference(network)
     recorder = Recorder(infer, training, validation, run.epochs)
     fit(network, batches, recorder, recipe, labels=training.labels, epochs=run.epochs, kept=out / "best.weights.h5")
-    network.save(out / "model.keras")
+    save(network, out / "model.keras")
     kept = metrics.best_epoch(validation.labels, np.array(recorder.y_prob), recipe.monitor) + 1
     test = pd.DataFrame(columns=PREDICTIONS)
     if run.test_fold is not None:
