@@ -2,7 +2,7 @@
 
 python bench/training.py [--json bench/results/training.json] > bench/results/training.txt
 
-All cores are used. question_cnn, fed from shards, and the same network in plain Keras, on arrays in memory, take turns,
+All cores are used. tutorial_cnn, fed from shards, and the same network in plain Keras, on arrays in memory, take turns,
 each in a process of its own; the ratio is the median of those of the turns.
 """
 
@@ -29,7 +29,7 @@ from flairprep.dataset import shards
 
 SHAPE = (64, 128, 128)  # of the network's input, (z, y, x)
 EPOCHS = 3  # through which it is watched waiting
-BATCH = {"resnet3d": 4, "question_cnn": 2}
+BATCH = {"resnet3d": 4, "tutorial_cnn": 2}
 TRAINED = 32  # cases an epoch of the timed ones, so that its start is little of it
 MANY = 192  # of those in which it reads and waits
 
@@ -77,7 +77,7 @@ def _bare() -> Any:
 def epoch_of_bare() -> float:
     """Seconds a training step, of the question's network in plain Keras on arrays in memory."""
     network, images, labels = _bare()
-    return _epoch(lambda: network.fit(images, labels, batch_size=BATCH["question_cnn"], verbose=0), "question_cnn")
+    return _epoch(lambda: network.fit(images, labels, batch_size=BATCH["tutorial_cnn"], verbose=0), "tutorial_cnn")
 
 
 def _epoch(fit: Callable[[], Any], name: str) -> float:
@@ -158,7 +158,7 @@ def measured(folder: Path, rounds: int) -> dict[str, float]:
         default = [ours.submit(epoch_of_ours, few, "resnet3d").result() for _ in range(rounds + 1)][1:]
         pairs = []
         for number in range(rounds + 1):
-            pair = ours.submit(epoch_of_ours, few, "question_cnn").result(), bare.submit(epoch_of_bare).result()
+            pair = ours.submit(epoch_of_ours, few, "tutorial_cnn").result(), bare.submit(epoch_of_bare).result()
             pairs += [pair] if number else []
     consumed = BATCH["resnet3d"] / median(default)
     return {
@@ -168,9 +168,9 @@ def measured(folder: Path, rounds: int) -> dict[str, float]:
         "read_over_trained": rate / consumed,
         "waiting": median(share for share, _ in waits),
         "waiting_for_what_is_not_ready": median(share for _, share in waits),
-        "question_cnn_step": median(one for one, _ in pairs),
+        "tutorial_cnn_step": median(one for one, _ in pairs),
         "bare_keras_step": median(other for _, other in pairs),
-        "question_cnn_over_bare": median(one / other for one, other in pairs),
+        "tutorial_cnn_over_bare": median(one / other for one, other in pairs),
     }
 
 
@@ -194,8 +194,8 @@ def main() -> None:
         f"({found['waiting']:.1%} with what it takes to ask for a batch that is ready)"
     )
     print(
-        f"a step of question_cnn from shards: {found['question_cnn_step']:.2f} s, in bare Keras from memory "
-        f"{found['bare_keras_step']:.2f} s, ratio {found['question_cnn_over_bare']:.3f}"
+        f"a step of tutorial_cnn from shards: {found['tutorial_cnn_step']:.2f} s, in bare Keras from memory "
+        f"{found['bare_keras_step']:.2f} s, ratio {found['tutorial_cnn_over_bare']:.3f}"
     )
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": machine, **found}, indent=2) + "\n")

@@ -187,7 +187,7 @@ def test_a_section_says_what_it_reruns(name: str | None) -> None:
 def test_what_null_stands_for_is_what_the_networks_have() -> None:
     found = {quoted(row[0])[0]: row[1:] for row in table(section(DOCS["params"], "## The two networks"), "param")}
     load = YAML(typ="safe", pure=True).load
-    for place, name in enumerate(("resnet3d", "question_cnn")):
+    for place, name in enumerate(("resnet3d", "tutorial_cnn")):
         own = {f"model.{key}": value for key, value in vars(model.NETWORKS[name]).items()}
         own |= {f"train.{key}": value for key, value in train_config.TRAIN_CONFIGS[name].items()}
         own = {key: list(value) if isinstance(value, tuple) else value for key, value in own.items() if key in KEYS}

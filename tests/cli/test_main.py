@@ -37,7 +37,7 @@ def replace(path: Path, old: str, new: str) -> None:
 
 
 def test_a_ready_project_passes(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main.main(["check", "-S", "lr=1e-5", "-S", "model.name=question_cnn"])
+    main.main(["check", "-S", "lr=1e-5", "-S", "model.name=tutorial_cnn"])
     assert "ready" in capsys.readouterr().out
 
 

@@ -698,6 +698,8 @@ def test_a_null_of_model_and_train_is_the_setting_that_it_stands_for() -> None:
     assert experiments.setting_of(flat | {"model.filters": [8, 16, 32, 64]}) == setting
     assert experiments.setting_of(flat | {"model.skip": False}) != setting
     assert experiments.setting_of(flat | {"train.monitor": "val_loss"}) == setting
+    former, now = ({"model.name": name} for name in ("question_cnn", "tutorial_cnn"))
+    assert experiments.setting_of(flat | former) == experiments.setting_of(flat | now)
     assert not set(setting) & {"seed", "val_fold", "split.seed", "evaluate.seed", "split.folds"}
     cohort = experiments.cohort_of(flat, {"data/ingest": "x"})
     assert cohort["data/ingest"] == "x"

@@ -16,8 +16,8 @@ from flairprep.core.params import validate
 from flairprep.network import model, model_config
 
 FULL = (64, 128, 128, 1)
-SMALL = (48, 48, 48, 1)  # question_cnn's four blocks need 46 voxels
-NETWORKS = ("resnet3d", "question_cnn")
+SMALL = (48, 48, 48, 1)  # tutorial_cnn's four blocks need 46 voxels
+NETWORKS = ("resnet3d", "tutorial_cnn")
 UNCHANGED: dict[str, Any] = dict.fromkeys(model.ModelParams.model_fields)
 
 
@@ -54,7 +54,7 @@ def followers(layer: Any) -> list[Any]:
     return [node.operation for node in layer._outbound_nodes]
 
 
-POOLS = {"resnet3d": ("global_pool", "global_max"), "question_cnn": ("global_pool",)}
+POOLS = {"resnet3d": ("global_pool", "global_max"), "tutorial_cnn": ("global_pool",)}
 
 
 def leaders(layer: Any) -> list[Any]:
@@ -63,8 +63,8 @@ def leaders(layer: Any) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def question_cnn() -> keras.Model:
-    return model.build(params("question_cnn"), FULL)
+def tutorial_cnn() -> keras.Model:
+    return model.build(params("tutorial_cnn"), FULL)
 
 
 @pytest.fixture(scope="module")
@@ -72,19 +72,19 @@ def resnet3d() -> keras.Model:
     return model.build(params("resnet3d"), FULL, prior=0.3)
 
 
-# question_cnn, to the letter
+# tutorial_cnn, to the letter
 
 
-def test_question_cnn_has_its_layers_in_order(question_cnn: keras.Model) -> None:
+def test_tutorial_cnn_has_its_layers_in_order(tutorial_cnn: keras.Model) -> None:
     block = ["Conv3D", "MaxPooling3D", "BatchNormalization"]
     head = ["GlobalAveragePooling3D", "Dense", "Dropout", "Dense"]
-    assert type_names(question_cnn) == ["InputLayer", *block * 4, *head]
-    for before, after in zip(question_cnn.layers, question_cnn.layers[1:], strict=False):
+    assert type_names(tutorial_cnn) == ["InputLayer", *block * 4, *head]
+    for before, after in zip(tutorial_cnn.layers, tutorial_cnn.layers[1:], strict=False):
         assert followers(before) == [after]
 
 
-def test_question_cnn_has_its_map_sizes(question_cnn: keras.Model) -> None:
-    sizes = [layer.output.shape[1:] for layer in of_type(question_cnn, layers.Conv3D, layers.MaxPooling3D)]
+def test_tutorial_cnn_has_its_map_sizes(tutorial_cnn: keras.Model) -> None:
+    sizes = [layer.output.shape[1:] for layer in of_type(tutorial_cnn, layers.Conv3D, layers.MaxPooling3D)]
     assert sizes == [
         (62, 126, 126, 64),
         (31, 63, 63, 64),
@@ -95,36 +95,36 @@ def test_question_cnn_has_its_map_sizes(question_cnn: keras.Model) -> None:
         (4, 12, 12, 256),
         (2, 6, 6, 256),
     ]
-    pool = question_cnn.get_layer("global_pool")
+    pool = tutorial_cnn.get_layer("global_pool")
     assert pool.input.shape == (None, 2, 6, 6, 256)
     assert pool.output.shape == (None, 256)
-    assert question_cnn.output.shape == (None, 1)
+    assert tutorial_cnn.output.shape == (None, 1)
 
 
-def test_question_cnn_has_its_settings(question_cnn: keras.Model) -> None:
-    for layer in of_type(question_cnn, layers.Conv3D):
+def test_tutorial_cnn_has_its_settings(tutorial_cnn: keras.Model) -> None:
+    for layer in of_type(tutorial_cnn, layers.Conv3D):
         assert (layer.kernel_size, layer.strides, layer.padding) == ((3, 3, 3), (1, 1, 1), "valid")
         assert layer.activation is keras.activations.relu
         assert layer.use_bias
-    assert all(layer.pool_size == (2, 2, 2) for layer in of_type(question_cnn, layers.MaxPooling3D))
-    assert all(layer.momentum == 0.99 for layer in of_type(question_cnn, layers.BatchNormalization))
-    assert question_cnn.get_layer("dropout").rate == 0.3
-    dense, output = question_cnn.get_layer("dense"), question_cnn.get_layer("output")
+    assert all(layer.pool_size == (2, 2, 2) for layer in of_type(tutorial_cnn, layers.MaxPooling3D))
+    assert all(layer.momentum == 0.99 for layer in of_type(tutorial_cnn, layers.BatchNormalization))
+    assert tutorial_cnn.get_layer("dropout").rate == 0.3
+    dense, output = tutorial_cnn.get_layer("dense"), tutorial_cnn.get_layer("output")
     assert (dense.units, dense.activation) == (512, keras.activations.relu)
     assert (output.units, output.activation) == (1, keras.activations.sigmoid)
-    for layer in of_type(question_cnn, layers.Conv3D, layers.Dense):
+    for layer in of_type(tutorial_cnn, layers.Conv3D, layers.Dense):
         assert isinstance(layer.kernel_initializer, keras.initializers.GlorotUniform)
         assert isinstance(layer.bias_initializer, keras.initializers.Zeros)
 
 
-def test_question_cnn_has_1_352_897_parameters_moving_statistics_included(question_cnn: keras.Model) -> None:
+def test_tutorial_cnn_has_1_352_897_parameters_moving_statistics_included(tutorial_cnn: keras.Model) -> None:
     moving_statistics = 2 * (64 + 64 + 128 + 256)
-    assert question_cnn.count_params() == 1_352_897
-    assert sum(np.prod(weight.shape) for weight in question_cnn.non_trainable_weights) == moving_statistics
+    assert tutorial_cnn.count_params() == 1_352_897
+    assert sum(np.prod(weight.shape) for weight in tutorial_cnn.non_trainable_weights) == moving_statistics
 
 
-def test_question_cnn_ignores_the_prior() -> None:
-    network = model.build(params("question_cnn"), SMALL, prior=0.1)
+def test_tutorial_cnn_ignores_the_prior() -> None:
+    network = model.build(params("tutorial_cnn"), SMALL, prior=0.1)
     assert network.get_layer("output").bias.numpy() == pytest.approx([0.0])
 
 
@@ -194,8 +194,8 @@ def test_null_and_the_networks_own_values_build_the_same(name: str) -> None:
     assert small(name, **values).get_config() == small(name).get_config()
 
 
-def test_skip_on_question_cnn_adds_a_cropped_shortcut_around_each_convolution() -> None:
-    network = small("question_cnn", skip=True)
+def test_skip_on_tutorial_cnn_adds_a_cropped_shortcut_around_each_convolution() -> None:
+    network = small("tutorial_cnn", skip=True)
     for number in (1, 2, 3, 4):
         add = network.get_layer(f"add{number}")
         projected = number != 2  # 64 channels enter the second block and 64 leave it
@@ -206,7 +206,7 @@ def test_skip_on_question_cnn_adds_a_cropped_shortcut_around_each_convolution() 
         assert isinstance(relu, layers.ReLU)
         assert followers(relu) == [network.get_layer(f"pool{number}")]
         assert network.get_layer(f"conv{number}").activation is keras.activations.linear
-    assert not of_type(small("question_cnn"), layers.Add, layers.Cropping3D)
+    assert not of_type(small("tutorial_cnn"), layers.Add, layers.Cropping3D)
 
 
 def test_no_skip_on_resnet3d_leaves_a_chain() -> None:
@@ -245,7 +245,7 @@ def test_norm_once_at_the_end_of_each_block(name: str) -> None:
     assert all(convolution.use_bias for convolution in of_type(network, layers.Conv3D))
     for norm in norms:
         (before,) = leaders(norm)
-        assert isinstance(before, layers.MaxPooling3D if name == "question_cnn" else layers.ReLU)
+        assert isinstance(before, layers.MaxPooling3D if name == "tutorial_cnn" else layers.ReLU)
     assert {layer.name for layer in followers(norms[-1])} == set(POOLS[name])
 
 
@@ -313,7 +313,7 @@ def test_group_counts_divide_the_channels(name: str) -> None:
 # What is refused
 
 
-@pytest.mark.parametrize(("name", "edge"), [("resnet3d", 18), ("question_cnn", 46)])
+@pytest.mark.parametrize(("name", "edge"), [("resnet3d", 18), ("tutorial_cnn", 46)])
 def test_too_small_an_input_is_refused_and_the_smallest_allowed_is_built(name: str, edge: int) -> None:
     with pytest.raises(FlairprepError, match=rf"^model\.filters: .*at least {edge} .*\({edge - 1}, 64, 64, 1\).*fewer"):
         model.build(params(name), (edge - 1, 64, 64, 1))
@@ -349,6 +349,14 @@ def test_a_wrong_filter_is_refused_by_its_place(wrong: Any) -> None:
     with pytest.raises(FlairprepError) as refused:
         params("resnet3d", filters=[8, wrong])
     assert f"model.filters.1: {wrong!r}: " in str(refused.value)
+
+
+def test_a_former_name_is_understood_with_one_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    model_config._warn_renamed.cache_clear()
+    assert params("question_cnn") == params("question_cnn") == params("tutorial_cnn")
+    (warning,) = capsys.readouterr().err.splitlines()
+    for word in ("params.yaml", "model.name", "'question_cnn'", "'tutorial_cnn'"):
+        assert word in warning
 
 
 def test_an_unknown_key_is_refused_with_the_likely_one() -> None:

@@ -20,7 +20,7 @@ OWN = {
         monitor="val_loss",
         patience=0,
     ),
-    "question_cnn": TrainConfig(
+    "tutorial_cnn": TrainConfig(
         schedule="exponential",
         scale_lr="none",
         reference_batch_size=4,

@@ -224,7 +224,7 @@ def test_the_monitor_chooses_the_epoch() -> None:
         for monitor in ("val_auc", "val_accuracy", "val_loss")
     }
     assert best == {"val_auc": 1, "val_accuracy": 2, "val_loss": 3}
-    for name, chosen in (("resnet3d", "val_loss"), ("question_cnn", "val_accuracy")):
+    for name, chosen in (("resnet3d", "val_loss"), ("tutorial_cnn", "val_accuracy")):
         assert run(y_true, y_prob, train={"monitor": None}, model={"name": name})["best_epoch"] == best[chosen]
 
 

@@ -156,7 +156,7 @@ def test_the_questions_own_batch_norm_is_warned_of_and_what_there_is_no_time_for
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exports.write_export(project, LABELS, scan)
-    write_section(project, name="question_cnn", filters=[4, 4], dense=4)
+    write_section(project, name="tutorial_cnn", filters=[4, 4], dense=4)
     multiply_adds = suite.multiply_adds
     monkeypatch.setattr(suite, "multiply_adds", lambda network: 15_000 * multiply_adds(network))
     found, band = suite.of_network(sanity.EXPORT, load(model.ModelParams, "model"), 7 / 15, 0)

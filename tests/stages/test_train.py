@@ -159,7 +159,7 @@ def test_a_planted_signal_is_fitted_while_the_cosine_goes_to_zero(tmp_path: Path
 
 
 def test_patience_ends_a_run_that_does_not_get_better(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    network = {"name": "question_cnn", "filters": [2], "norm": "none", "dense": 0}
+    network = {"name": "tutorial_cnn", "filters": [2], "norm": "none", "dense": 0}
     out = trained(project, "out", lr=1e-12, epochs=9, model=network, train={"schedule": None, "patience": 3})
     assert list(pd.read_csv(out / "history.csv")["epoch"]) == [1, 2, 3, 4]
     assert table(out / "val_predictions.csv")["epoch"].nunique() == 4

@@ -227,6 +227,7 @@ def setting_of(flat: Mapping[str, Any]) -> dict[str, Any]:
     model = params.validate(model_config.ModelParams, section("model"), "model")
     network = model_config.resolve(model)
     resolved = {f"model.{key}": getattr(network, key) for key in model_config.ModelParams.model_fields if key != "name"}
+    resolved["model.name"] = model.name  # a former name is the same network
     train = train_config.resolve(params.validate(train_config.TrainParams, section("train"), "train"), model.name)
     resolved |= {f"train.{key}": value for key, value in train.model_dump().items()}
     chosen = {key: value for key, value in flat.items() if key.split(".")[0] in SETTING} | resolved

@@ -32,7 +32,7 @@ def build(params: ModelParams, input_shape: tuple[int, int, int, int], *, prior:
     Args:
         params: section `model`.
         input_shape: one volume, (z, y, x, 1) voxels, channels last.
-        prior: share of positive cases in the training set, in (0, 1); resnet3d starts from it, question_cnn does not.
+        prior: share of positive cases in the training set, in (0, 1); resnet3d starts from it, tutorial_cnn does not.
 
     Returns:
         A functional model from (batch, z, y, x, 1) intensities to (batch, 1) probabilities of the positive class.

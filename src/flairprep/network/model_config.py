@@ -1,20 +1,36 @@
 """What stands in section `model` of params.yaml and what a named network has of its own; no tensorflow is needed."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from functools import cache
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
 
+from flairprep.core import console, params
 from flairprep.core.params import Section
 
 Norm = Literal["after_conv", "after_pool", "group", "none"]
 Init = Literal["glorot_uniform", "he_normal"]
+RENAMED = {"question_cnn": "tutorial_cnn"}  # former values of model.name
+
+
+def _current_name(name: Any) -> Any:
+    """Return what a network of a former name is called now, with a warning."""
+    if not isinstance(name, str) or name not in RENAMED:
+        return name
+    _warn_renamed(name)
+    return RENAMED[name]
+
+
+@cache  # one line per program, however often it reads the section
+def _warn_renamed(name: str) -> None:
+    console.warn(f"{params.FILE}: model.name: {name!r} is now called {RENAMED[name]!r}; write the new name there")
 
 
 class ModelParams(Section):
     """Section `model`: null leaves a key as the named network has it."""
 
-    name: Literal["resnet3d", "question_cnn"]
+    name: Annotated[Literal["resnet3d", "tutorial_cnn"], BeforeValidator(_current_name)]
     skip: bool | None
     norm: Norm | None
     norm_momentum: Annotated[float, Field(gt=0, lt=1)] | None  # of batch normalisation's moving averages
@@ -59,7 +75,7 @@ NETWORKS: dict[str, NetworkConfig] = {
         dense=0,
         init="he_normal",
     ),
-    "question_cnn": NetworkConfig(
+    "tutorial_cnn": NetworkConfig(
         convs=1,
         strided=False,
         halve_input=False,

@@ -75,7 +75,7 @@ TRAIN_CONFIGS = {
         "monitor": "val_loss",
         "patience": 0,
     },
-    "question_cnn": {
+    "tutorial_cnn": {
         "schedule": "exponential",
         "scale_lr": "none",
         "augment": "none",
