@@ -94,6 +94,7 @@ def test_every_number_equals_a_direct_computation(make: Any, epochs: int) -> Non
     y_true, y_prob = make(1, epochs)
     found = run(y_true, y_prob, train={"monitor": "val_accuracy"})
     assert set(found) == KEYS
+    assert next(iter(found)) == "verdict"  # so that it is the first column of dvc exp show
     mean = y_prob[max(0, epochs - 3) :].mean(axis=0)
     n, correct, nir = len(y_true), int(((mean > 0.5) == y_true).sum()), 1 - y_true.mean()
     accuracies = [sk.accuracy_score(y_true, row > 0.5) for row in y_prob]

@@ -63,7 +63,7 @@ def evaluate(
         "p_selection": chance(None),
         "p_within": None if strata is None else chance(strata),
     }
-    return {**fixed, **selected, "n": len(found.y_true), "verdict": verdict(fixed | selected, params.alpha)}
+    return {"verdict": verdict(fixed | selected, params.alpha), **fixed, **selected, "n": len(found.y_true)}
 
 
 def main() -> None:
