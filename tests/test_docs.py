@@ -535,10 +535,10 @@ def test_the_snippets_read_the_shards(tmp_path: Path, monkeypatch: pytest.Monkey
         if kind == "python" and not (content.startswith("import torch") and find_spec("torch") is None):
             exec(content, names)
     assert "p_selection" in capsys.readouterr().out
-    shards, tfrecord = names["Shards"], names["tfrecord"]
+    shards, tf_data = names["Shards"], names["tf_data"]
     read = shards("data/export", [0, 1, 2], shape=(8, 12, 12))
     plain = [read[index] for index in range(len(read))]
-    for (image, label, case_id), case in zip(plain, tfrecord.dataset("data/export").as_numpy_iterator(), strict=True):
+    for (image, label, case_id), case in zip(plain, tf_data.dataset("data/export").as_numpy_iterator(), strict=True):
         assert image.dtype == np.float32
         assert np.array_equal(image[0], case["image"][..., 0].astype(np.float32))
         assert (label, case_id) == (case["label"], case["case_id"].decode())
