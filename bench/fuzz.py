@@ -149,7 +149,7 @@ def fuzz(numbers: Sequence[int], seed: int, keep: Path | None) -> bool:
                 read = 0
                 try:
                     with contextlib.nullcontext() if keep else contextlib.redirect_stderr(io.StringIO()):
-                        for result in map_cases(work, cases, "fuzz", on_failure=ingest._lost):
+                        for result in map_cases(work, cases, "fuzz", on_failure=ingest._failed):
                             number, outcome = int(cases[read].case_id), result.outcome
                             read += 1
                             counts[outcome.status.value, outcome.code] += 1

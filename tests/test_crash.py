@@ -208,14 +208,14 @@ def test_after_kills_at_any_moment_a_repro_gives_the_bytes_of_an_undisturbed_run
     assert list(kill_often(tmp_path, KILLS, seed=0)) == [True] * KILLS
 
 
-def dies_on_three(case: discovery.RawCase, *, params: ingest.IngestParams, volumes_dir: Path) -> ingest.Ingested:
+def dies_on_three(case: discovery.RawCase, **given: Any) -> ingest.Ingested:
     """What the kernel does to a worker when the machine has no memory left."""
     if case.case_id == "00003":
         os.kill(os.getpid(), signal.SIGKILL)
-    return REAL(case, params=params, volumes_dir=volumes_dir)
+    return REAL(case, **given)
 
 
-REAL = ingest.ingest
+REAL = ingest.ingest_case
 
 
 def test_a_killed_worker_costs_its_case_a_row_and_the_others_nothing(
@@ -223,7 +223,7 @@ def test_a_killed_worker_costs_its_case_a_row_and_the_others_nothing(
 ) -> None:
     monkeypatch.chdir(project.root)
     monkeypatch.setenv("FLAIRPREP_WORKERS", "2")
-    monkeypatch.setattr(ingest, "ingest", dies_on_three)
+    monkeypatch.setattr(ingest, "ingest_case", dies_on_three)
     shutil.rmtree("data/ingest")
     console.run(ingest.main, "ingest")
     rows = tables.read_csv(Path("data/ingest/cases.csv")).set_index("case_id")
@@ -289,12 +289,10 @@ def test_a_full_disk_ends_a_stage_with_its_name_and_leaves_nothing(
 # Files that vanish
 
 
-def spoils_three(
-    deed: Callable[[Path], None], case: discovery.RawCase, params: ingest.IngestParams, out: Path
-) -> ingest.Ingested:
+def spoils_three(deed: Callable[[Path], None], case: discovery.RawCase, **given: Any) -> ingest.Ingested:
     if case.case_id == "00003":
         deed(case.paths[5])
-    return REAL(case, params=params, volumes_dir=out)
+    return REAL(case, **given)
 
 
 def deleted(path: Path) -> None:
@@ -311,19 +309,19 @@ def a_folder(path: Path) -> None:
     path.mkdir()
 
 
-def deletes(case: discovery.RawCase, *, params: ingest.IngestParams, volumes_dir: Path) -> ingest.Ingested:
+def deletes(case: discovery.RawCase, **given: Any) -> ingest.Ingested:
     """The file is listed, and gone when it is read."""
-    return spoils_three(deleted, case, params, volumes_dir)
+    return spoils_three(deleted, case, **given)
 
 
-def loops(case: discovery.RawCase, *, params: ingest.IngestParams, volumes_dir: Path) -> ingest.Ingested:
+def loops(case: discovery.RawCase, **given: Any) -> ingest.Ingested:
     """The folder of the files becomes a link to itself."""
-    return spoils_three(in_a_loop, case, params, volumes_dir)
+    return spoils_three(in_a_loop, case, **given)
 
 
-def replaces(case: discovery.RawCase, *, params: ingest.IngestParams, volumes_dir: Path) -> ingest.Ingested:
+def replaces(case: discovery.RawCase, **given: Any) -> ingest.Ingested:
     """The file becomes a folder."""
-    return spoils_three(a_folder, case, params, volumes_dir)
+    return spoils_three(a_folder, case, **given)
 
 
 @pytest.mark.parametrize(
@@ -345,7 +343,7 @@ def test_a_file_that_cannot_be_read_ends_ingest_and_is_not_named(
 ) -> None:
     monkeypatch.chdir(project.root)
     monkeypatch.setenv("FLAIRPREP_WORKERS", "2")
-    monkeypatch.setattr(ingest, "ingest", spoiling)
+    monkeypatch.setattr(ingest, "ingest_case", spoiling)
     shutil.copytree("data/raw/train/00003", tmp_path / "00003")
     shutil.rmtree("data/ingest")
     try:

@@ -67,7 +67,7 @@ def results(cohort: list[discovery.RawCase], tmp_path_factory: pytest.TempPathFa
         patch.setenv("FLAIRPREP_SECONDS", "300")  # no machine is so slow
         patch.setenv("FLAIRPREP_MEGABYTES", "512")
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        found = list(map_cases(work, cohort, "fuzz", on_failure=ingest._lost))
+        found = list(map_cases(work, cohort, "fuzz", on_failure=ingest._failed))
         assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10 < PARENT
     return found
 

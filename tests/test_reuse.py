@@ -358,19 +358,19 @@ def test_workers_find_what_this_process_kept_and_the_other_way_round(
     assert outs() == expected
 
 
-REAL = ingest.ingest
+REAL = ingest.ingest_case
 
 
-def stops_at_three(case: discovery.RawCase, *, params: ingest.IngestParams, volumes_dir: Path) -> ingest.Ingested:
+def stops_at_three(case: discovery.RawCase, **given: Any) -> ingest.Ingested:
     if case.case_id == GOOD[3]:
         raise FlairprepError("stop")
-    return REAL(case, params=params, volumes_dir=volumes_dir)
+    return REAL(case, **given)
 
 
-def dies_at_three(case: discovery.RawCase, *, params: ingest.IngestParams, volumes_dir: Path) -> ingest.Ingested:
+def dies_at_three(case: discovery.RawCase, **given: Any) -> ingest.Ingested:
     if case.case_id == GOOD[3]:
         os.kill(os.getpid(), signal.SIGKILL)
-    return REAL(case, params=params, volumes_dir=volumes_dir)
+    return REAL(case, **given)
 
 
 @pytest.fixture
@@ -474,10 +474,10 @@ def test_of_a_folder_that_breaks_its_process_one_file_at_a_time_is_read(
     _, cases = read()
     shutil.rmtree(os.environ["FLAIRPREP_CACHE"])
 
-    def breaks_on_one(function: Any, items: Any, label: str, *, lost: Any) -> Iterator[Any]:
+    def breaks_on_one(function: Any, items: Any, label: str, *, on_failure: Any) -> Iterator[Any]:
         for item in items:
             crash = item[0].parent == RAW / "P2/0"
-            yield lost(item, CaseError(Code.CRASHED, "")) if crash else function(item)
+            yield on_failure(item, CaseError(Code.CRASHED, "")) if crash else function(item)
 
     monkeypatch.setattr(result_cache, "run_cases", breaks_on_one)
     assert read() == ({"P0/0", "P0/again", "P1/0", "P2/0"}, cases)
@@ -489,7 +489,7 @@ def test_an_interrupted_stage_goes_on_where_it_was(run: Run, kept: Path, monkeyp
     expected = outs()
     shutil.rmtree(kept)
     with monkeypatch.context() as patch:
-        patch.setattr(ingest, "ingest", stops_at_three)
+        patch.setattr(ingest, "ingest_case", stops_at_three)
         with pytest.raises(FlairprepError, match="stop"):
             ingest.main()
     assert run()["ingest"] == 3
@@ -502,7 +502,7 @@ def test_a_lost_case_is_not_kept_and_a_failed_one_is(
     expected = outs()
     shutil.rmtree(kept)
     with monkeypatch.context() as patch:
-        patch.setattr(ingest, "ingest", dies_at_three)
+        patch.setattr(ingest, "ingest_case", dies_at_three)
         ingest.main()
     rows = tables.read_csv(Path("data/ingest/cases.csv")).set_index("case_id")
     assert rows.loc[[GOOD[3], FEW], "code"].tolist() == [Code.CRASHED, Code.TOO_FEW_SLICES]

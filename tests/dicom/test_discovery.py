@@ -38,14 +38,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "project"
     (root / RAW).mkdir(parents=True)
     monkeypatch.chdir(root)
-    for module in (discovery, result_cache):
+    for module in (discovery, result_cache, survey):
         monkeypatch.setattr(module, "map_cases", in_this_process)
     write_params(root, ingest={"max_failed": 1, "min_slices": 6}, split={"folds": 2})
     return root
 
 
 def in_this_process(
-    function: Callable[[Any], Any], items: Sequence[Any], label: str, *, lost: object = None, unit: str = "case"
+    function: Callable[[Any], Any], items: Sequence[Any], label: str, *, on_failure: object = None, unit: str = "case"
 ) -> Iterator[Any]:
     """pool.map_cases without its workers, whose start would take most of the time; test_pool has them."""
     return map(function, items)

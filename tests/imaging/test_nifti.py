@@ -56,7 +56,10 @@ def test_equal_images_give_equal_bytes_whatever_the_name_and_the_process(tmp_pat
     nifti.write_volume(image(ball(9)), tmp_path / "a.nii.gz")
     nifti.write_volume(image(ball(9)), tmp_path / "b.nii.gz")
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
-    copy = "from flairprep.imaging.nifti import Path, read, write; write(read(Path('a.nii.gz')), Path('c.nii.gz'))"
+    copy = (
+        "from flairprep.imaging.nifti import Path, read_volume, write_volume; "
+        "write_volume(read_volume(Path('a.nii.gz')), Path('c.nii.gz'))"
+    )
     subprocess.run([sys.executable, "-c", copy], cwd=tmp_path, check=True)
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "c.nii.gz").read_bytes()
 

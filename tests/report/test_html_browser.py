@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import reports
-from flairprep.report import previews
+from flairprep.report import case_pictures, previews
 from flairprep.report.previews import Histogram, Shown, Upright
 from flairprep.stages import report
 
@@ -83,7 +83,7 @@ def made(folder: Path, count: int, hostile: bool = False) -> Path:
     """A project of `count` cases in `folder` and its page."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(report, "draw", draw_once)
+        patch.setattr(case_pictures, "draw", draw_once)
         cases = reports.write_project(folder, count, pictures=False)
         if hostile:
             for index, text in enumerate(reports.HOSTILE, 1):

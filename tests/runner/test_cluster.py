@@ -52,7 +52,7 @@ class Dask:
 
     def __init__(self, folder: Path, src: Path = SRC, protocol: str = "tcp", **environment: str) -> None:
         self._folder, self._protocol = folder, protocol
-        paths = os.pathsep.join(map(str, (src, TESTS)))
+        paths = os.pathsep.join(map(str, (src, TESTS, TESTS / "runner")))
         allowed = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
         self._environment = {**os.environ, "PYTHONPATH": paths, **allowed, **environment}
         self._started: list[subprocess.Popen[bytes]] = []

@@ -226,7 +226,7 @@ def test_nothing_that_a_worker_prints_is_shown(count: int, capfd: pytest.Capture
 
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script = (
-        "import os, sys, time\nfrom flairprep.runner.pool import map_cases\nfrom test_pool import registers\n"
+        "import os, sys, time\nfrom flairprep.runner.map_cases import map_cases\nfrom test_pool import registers\n"
         f"if __name__ == '__main__':\n    list(map_cases(registers, [{str(tmp_path)!r}] * 2, 'test'))\n"
     )
     (tmp_path / "program.py").write_text(script)
@@ -245,7 +245,7 @@ def test_ctrl_c_ends_the_program_and_its_workers_at_once_without_a_word_too_many
 def ctrl_c_ends(folder: Path, **environment: str) -> None:
     """A program with two endless cases, interrupted as a terminal does it, and what it left."""
     (folder / "endless.py").write_text(
-        "import signal\nfrom flairprep import console\nfrom flairprep.runner.pool import map_cases\n"
+        "import signal\nfrom flairprep.core import console\nfrom flairprep.runner.map_cases import map_cases\n"
         "from test_pool import registers\n"
         "def main():\n    list(map_cases(registers, ['.'] * 20, 'test'))\n"
         "if __name__ == '__main__':\n"

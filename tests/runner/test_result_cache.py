@@ -141,9 +141,9 @@ def test_a_damaged_file_of_a_known_item_is_made_again(tmp_path: Path) -> None:
 
 def test_code_enters_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     run()
-    real = result_cache.program.describe
+    real = result_cache.code_version.describe
     with monkeypatch.context() as patch:
-        patch.setattr(result_cache.program, "describe", lambda path: {**real(path), "python": "another"})
+        patch.setattr(result_cache.code_version, "describe", lambda path: {**real(path), "python": "another"})
         assert run()[1] == "abc"
     assert run()[1] == ""
 
@@ -171,7 +171,7 @@ def test_an_input_that_cannot_be_read_is_told_by_the_function() -> None:
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO])
-@pytest.mark.parametrize("where", ["keep", "opened"])
+@pytest.mark.parametrize("where", ["keep", "open_cache_dir"])
 def test_an_error_of_the_disk_is_one_warning_a_run(
     where: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

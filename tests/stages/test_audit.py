@@ -166,7 +166,7 @@ def test_cases_that_failed_are_left_out() -> None:
     cases = cohort()
     cases.loc[3, "status"] = "failed"
     cases["manufacturer"] = np.where(cases["label"] == 1, "philips", "siemens")
-    strata = run(cases, on_failure="00007")["strata"]
+    strata = run(cases, lost="00007")["strata"]
     assert {"00003", "00007"} & set(strata) == set()
     assert len(strata) == N - 2
 
@@ -181,10 +181,10 @@ def test_intensities_without_normalisation_are_a_shortcut_where_the_gain_is_the_
 
 
 def test_how_statistics_stay_inside_a_fold_is_said_and_an_unknown_map_is_a_leak() -> None:
-    assert audit.fitted("white_stripe").verdict == "clean"
-    assert "from the image itself" in audit.fitted("zscore").text
-    assert audit.fitted("nyul").verdict == "leak"
-    assert "zscore" in audit.fitted("nyul").text
+    assert leakage.statistics_across_folds("white_stripe").verdict == "clean"
+    assert "from the image itself" in leakage.statistics_across_folds("zscore").text
+    assert leakage.statistics_across_folds("nyul").verdict == "leak"
+    assert "zscore" in leakage.statistics_across_folds("nyul").text
 
 
 def test_the_same_inputs_give_the_same_bytes_and_another_seed_other_p() -> None:
@@ -211,7 +211,7 @@ def test_a_volume_is_measured_again_only_where_it_changed(tmp_path: Path, monkey
     measured: list[sitk.Image] = []
     look = audit.extract_features
     monkeypatch.setattr(
-        audit, "extract_features", lambda image, normalize: (measured.append(image), look(image, normalize))[1]
+        audit, "extract_features", lambda image, *given: (measured.append(image), look(image, *given))[1]
     )
     monkeypatch.setattr(result_cache, "run_cases", in_this_process)
     monkeypatch.setenv("FLAIRPREP_CACHE", str(tmp_path / "store"))

@@ -12,6 +12,7 @@ from workspace import contents, write_params
 
 from flairprep.core.errors import FlairprepError
 from flairprep.stages import balance
+from flairprep.stats import power
 
 SCANS = """case_id,status,plane,manufacturer,field_strength
 00001,ok,axial,siemens,1.5
@@ -108,16 +109,16 @@ def test_tables_of_the_plots_and_equal_bytes_on_a_second_run() -> None:
     assert contents(Path("reports")) == first
 
 
-@pytest.mark.parametrize(("alpha", "power"), [(0.05, 0.8), (0.01, 0.9)])
-def test_what_the_public_data_set_can_tell_from_chance(alpha: float, power: float) -> None:
+@pytest.mark.parametrize(("alpha", "share"), [(0.05, 0.8), (0.01, 0.9)])
+def test_what_the_public_data_set_can_tell_from_chance(alpha: float, share: float) -> None:
     cohort(307, 278)
-    report = run(balance={"alpha": alpha, "power": power})
+    report = run(balance={"alpha": alpha, "power": share})
     assert report["overall"]["nir"] == pytest.approx(307 / 585, abs=1e-6)
     rows = report["detectable"]
     assert [row["cases"] for row in rows] == [58, 117, 292, 585]
     assert rows[1]["nir"] == pytest.approx(61 / 117, abs=1e-6)
-    assert rows[1]["accuracy"] == pytest.approx(power.detectable_accuracy(117, 61 / 117, alpha, power), abs=1e-6)
-    assert rows[1]["auc"] == pytest.approx(power.detectable_auc(61, 56, alpha, power), abs=1e-6)
+    assert rows[1]["accuracy"] == pytest.approx(power.detectable_accuracy(117, 61 / 117, alpha, share), abs=1e-6)
+    assert rows[1]["auc"] == pytest.approx(power.detectable_auc(61, 56, alpha, share), abs=1e-6)
     for key in ("accuracy", "auc"):
         found = [row[key] for row in rows]
         assert found == sorted(found, reverse=True)  # more cases, smaller effects

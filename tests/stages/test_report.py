@@ -16,7 +16,7 @@ import reports
 from flairprep.core import params
 from flairprep.core.errors import FlairprepError
 from flairprep.imaging import nifti
-from flairprep.report import previews
+from flairprep.report import case_pictures, previews
 from flairprep.runner import result_cache
 from flairprep.stages import balance, evaluate, report
 
@@ -69,7 +69,7 @@ def written() -> Texts:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pictures: for tests of what the page says."""
-    monkeypatch.setattr(report, "draw", lambda *_: ({}, {}))
+    monkeypatch.setattr(case_pictures, "draw", lambda *_: ({}, {}))
 
 
 def test_the_page_and_its_pictures_are_whole_and_byte_stable(tmp_path: Path) -> None:
@@ -230,8 +230,12 @@ def test_a_case_that_cannot_be_drawn_is_warned_of_and_the_others_go_on(
 ) -> None:
     reports.write_volumes(["00001", "00002"])
     sitk.WriteImage(sitk.Image(4, 4, sitk.sitkInt16), "data/ingest/volumes/00001.nii.gz")  # no z
-    shown = report.over(
-        partial(report.acquired, out=tmp_path), report.VOLUMES, ["00001", "00002", "00003"], "drawn", tmp_path
+    shown = case_pictures.over(
+        partial(case_pictures.acquired, out=tmp_path),
+        case_pictures.VOLUMES,
+        ["00001", "00002", "00003"],
+        "drawn",
+        tmp_path,
     )
     assert set(shown) == {"00002"}
     assert "warning: report: case 00001: no picture: CRASHED" in capsys.readouterr().err

@@ -84,7 +84,7 @@ class Draft(NamedTuple):
     """A line before its series, if any, was read; notes: what choosing it warned of."""
 
     line: Line
-    series: series.Candidate | None = None
+    candidate: series.Candidate | None = None
     notes: tuple[tuple[Code, str], ...] = ()
 
 
