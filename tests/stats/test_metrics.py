@@ -259,19 +259,19 @@ def test_a_single_case_of_a_class_in_a_fold_leaves_no_interval() -> None:
 
 
 @pytest.mark.parametrize(("n", "rate"), [(5, 0.5), (20, 0.6), (58, 0.52), (117, 61 / 117), (585, 307 / 585)])
-@pytest.mark.parametrize(("alpha", "share"), [(0.05, 0.8), (0.01, 0.9)])
-def test_detectable_accuracy_has_the_power(n: int, rate: float, alpha: float, share: float) -> None:
+@pytest.mark.parametrize(("alpha", "target"), [(0.05, 0.8), (0.01, 0.9)])
+def test_detectable_accuracy_has_the_power(n: int, rate: float, alpha: float, target: float) -> None:
     def found(p: float) -> float:
         rejecting = [k for k in range(n + 1) if hypothesis_tests.binomial_p_value(k, n, rate) <= alpha]
         return sum(math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in rejecting)
 
-    least = power.detectable_accuracy(n, rate, alpha, share)
+    least = power.detectable_accuracy(n, rate, alpha, target)
     if found(1.0) == 0:  # no count of right cases is rare enough
         assert math.isnan(least)
         return
     assert rate < least < 1
-    assert found(least) == pytest.approx(share, abs=1e-9)
-    assert found(least - 1e-6) < share
+    assert found(least) == pytest.approx(target, abs=1e-9)
+    assert found(least - 1e-6) < target
     assert found(rate) <= alpha
 
 
@@ -282,18 +282,18 @@ def test_too_few_cases_detect_no_accuracy(n: int, rate: float) -> None:
 
 
 @pytest.mark.parametrize(("n1", "n0"), [(3, 3), (20, 5), (61, 56), (307, 278)])
-@pytest.mark.parametrize(("alpha", "share"), [(0.05, 0.8), (0.01, 0.9)])
-def test_detectable_auc_has_the_power(n1: int, n0: int, alpha: float, share: float) -> None:
+@pytest.mark.parametrize(("alpha", "target"), [(0.05, 0.8), (0.01, 0.9)])
+def test_detectable_auc_has_the_power(n1: int, n0: int, alpha: float, target: float) -> None:
     def found(area: float) -> float:
         critical = 0.5 + norm.isf(alpha) * math.sqrt((n1 + n0 + 1) / (12 * n1 * n0))
         return float(norm.sf((critical - area) / math.sqrt(intervals.hanley_mcneil_variance(area, n1, n0))))
 
-    least = power.detectable_auc(n1, n0, alpha, share)
+    least = power.detectable_auc(n1, n0, alpha, target)
     if math.isnan(least):
-        assert found(1 - 1e-9) < share
+        assert found(1 - 1e-9) < target
         return
-    assert found(least) == pytest.approx(share, abs=1e-9)
-    assert found(least - 1e-6) < share
+    assert found(least) == pytest.approx(target, abs=1e-9)
+    assert found(least - 1e-6) < target
 
 
 @pytest.mark.parametrize(("n1", "n0"), [(0, 0), (0, 9), (9, 0), (1, 1), (1, 2)])
@@ -302,8 +302,8 @@ def test_too_few_cases_detect_no_auc(n1: int, n0: int) -> None:
 
 
 @pytest.mark.parametrize(("n", "discordant"), [(10, 0.9), (40, 0.3), (117, 0.2), (117, 1.0)])
-@pytest.mark.parametrize(("alpha", "share"), [(0.05, 0.8), (0.01, 0.9)])
-def test_detectable_difference_has_the_power(n: int, discordant: float, alpha: float, share: float) -> None:
+@pytest.mark.parametrize(("alpha", "target"), [(0.05, 0.8), (0.01, 0.9)])
+def test_detectable_difference_has_the_power(n: int, discordant: float, alpha: float, target: float) -> None:
     def found(difference: float) -> float:
         share, total = (1 + difference / discordant) / 2, 0.0
         for m, tails in enumerate(rejected):
@@ -317,12 +317,12 @@ def test_detectable_difference_has_the_power(n: int, discordant: float, alpha: f
         else np.flatnonzero(2 * binom.cdf(np.minimum(np.arange(m + 1), m - np.arange(m + 1)), m, 0.5) <= alpha)
         for m in range(n + 1)
     ]
-    least = power.detectable_difference(n, discordant, alpha, share)
+    least = power.detectable_difference(n, discordant, alpha, target)
     if math.isnan(least):
-        assert found(discordant) <= share
+        assert found(discordant) <= target
         return
     assert 0 < least <= discordant
-    assert found(least) == pytest.approx(share, abs=1e-6)
+    assert found(least) == pytest.approx(target, abs=1e-6)
     assert found(0) <= alpha
 
 

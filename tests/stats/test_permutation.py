@@ -142,7 +142,7 @@ def test_what_labels_cannot_change_is_no_evidence(metric: stats.Metric) -> None:
     assert permutation.selection_p_value(y_true, y_prob, **everyone, strata=np.arange(12)) == 1  # nothing to swap with
 
 
-def testpermuted_labels_move_whole_groups_among_their_like() -> None:
+def test_permuted_labels_move_whole_groups_among_their_like() -> None:
     groups = np.array(["a", "b", "c", "d", "a", "b", "c", "e", "f", "a2", "a2", "g", "h"])
     y_true = np.array([1, 0, 1, 0, 0, 0, 1, 1, 0, 1, 1, 0, 1])
     strata = np.array(["x", "x", "x", "x", "x", "x", "x", "x", "x", "y", "y", "y", "y"])
