@@ -1,4 +1,4 @@
-"""Import this before tensorflow, so that it comes with oneDNN and without its start-up messages.
+"""Import tensorflow with oneDNN and without its start-up messages; import this module before tensorflow.
 
 What the user has set in the environment stays.
 """
@@ -7,14 +7,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from flairprep.core.errors import FlairprepError
+
 # Without oneDNN some 3D convolutions take 50 times as long on CPUs where tensorflow leaves it off.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what goes wrong is raised as an exception as well
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # every failure is raised as an exception as well
 
 
 @contextmanager
 def _no_standard_error() -> Iterator[None]:
-    """Drops what libraries write to file descriptor 2: a few messages come before any log level is read."""
+    """Drop what libraries write to file descriptor 2: a few messages come before any log level is read."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
@@ -25,5 +27,12 @@ def _no_standard_error() -> Iterator[None]:
         os.close(nowhere)
 
 
-with _no_standard_error():
-    import tensorflow  # noqa: F401
+try:
+    with _no_standard_error():
+        import tensorflow  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "tensorflow":  # it is there, but lacks a part
+        raise
+    raise FlairprepError(
+        "tensorflow is not installed: pip install 'flairprep[cpu]', or 'flairprep[gpu]' for an NVIDIA GPU"
+    ) from error
