@@ -95,7 +95,7 @@ def test_a_seed_shuffles_anew_in_every_epoch_and_alike_in_every_run(folder: Path
 
 
 def test_an_unknown_fold_is_refused_with_those_that_there_are(folder: Path) -> None:
-    with pytest.raises(FlairprepError, match=r"no fold 2; it holds the folds 0, 1, 3"):
+    with pytest.raises(FlairprepError, match=r"fold 2;.* 0, 1, 3$"):
         tf_data.dataset(folder, [0, 2])
 
 
@@ -106,7 +106,7 @@ def test_a_damaged_record_is_named_with_its_file(folder: Path, seed: int | None,
     content = bytearray(shard.read_bytes())
     content[60] ^= 1
     shard.write_bytes(content)
-    with pytest.raises(FlairprepError, match=rf"^{shard}: damaged; .*export` brings it back$"):
+    with pytest.raises(FlairprepError, match=rf"^{shard}: .*dvc repro -f export"):
         _read_all(tmp_path / "copy", seed)
     assert len(names(tf_data.dataset(tmp_path / "copy", [0, 3], shuffle_seed=seed))) == 6
 
@@ -117,7 +117,7 @@ def test_a_shard_that_lacks_its_last_cases_is_refused(folder: Path, seed: int | 
     [shard, *_] = sorted((tmp_path / "copy").glob("*fold1*"))
     last = shards.places(shard)[-1]
     shard.write_bytes(shard.read_bytes()[: last.start - shards.HEAD])
-    with pytest.raises(FlairprepError, match=r"copy: fold 1 holds 3 cases, its description says 4; "):
+    with pytest.raises(FlairprepError, match=r"copy: fold 1 .* 3 .* 4; .*dvc repro -f export"):
         tf_data.dataset(tmp_path / "copy", shuffle_seed=seed)
 
 

@@ -35,10 +35,10 @@ def history(**columns: float | np.ndarray) -> pd.DataFrame:
 
 
 NETWORK = model_config.NETWORKS["resnet3d"]
-RECIPE = train_config.TrainConfig(reference_batch_size=4, **train_config.TRAIN_CONFIGS["resnet3d"])
+CONFIG = train_config.TrainConfig(reference_batch_size=4, **train_config.TRAIN_CONFIGS["resnet3d"])
 GIVEN: dict[str, Any] = {
     **{"lr": 1e-4, "epochs": 30, "folds": 5, "val_fold": 0, "test_fold": None},
-    **{"network": NETWORK, "recipe": RECIPE.model_copy(update={"monitor": "val_accuracy"})},
+    **{"network": NETWORK, "config": CONFIG.model_copy(update={"monitor": "val_accuracy"})},
 }
 
 
@@ -141,10 +141,10 @@ def test_a_run_that_is_right_about_all_training_cases_fits_however_large_the_nir
 def test_balanced_weights_have_the_loss_of_a_coin() -> None:
     y_true = (np.arange(N) < 4).astype(int)  # the prior's log loss is 0.33
     y_prob, hardly_moved = np.full((EPOCHS, N), 0.4), history(loss=math.log(2))
-    balanced = RECIPE.model_copy(update={"class_weight": "balanced"})
-    assert diagnose(hardly_moved, y_prob, y_true, recipe=balanced).command == "dvc exp run -S lr=0.0003"
+    balanced = CONFIG.model_copy(update={"class_weight": "balanced"})
+    assert diagnose(hardly_moved, y_prob, y_true, config=balanced).command == "dvc exp run -S lr=0.0003"
     assert diagnose(hardly_moved, y_prob, y_true).command == "dvc exp run -S lr=1e-05"
-    assert diagnose(history(loss=3.0), y_prob, y_true, recipe=balanced).command == "dvc exp run -S lr=1e-05"
+    assert diagnose(history(loss=3.0), y_prob, y_true, config=balanced).command == "dvc exp run -S lr=1e-05"
 
 
 @pytest.mark.parametrize(
@@ -161,8 +161,8 @@ def test_memorising_asks_for_what_the_run_did_not_have(
     filters: tuple[int, ...], augment: str, dropout: float, expected: str
 ) -> None:
     network = replace(NETWORK, filters=filters, dropout=dropout)
-    trained = RECIPE.model_copy(update={"augment": augment})
-    assert diagnose(*CASES["memorising"][:2], network=network, recipe=trained).command == expected
+    trained = CONFIG.model_copy(update={"augment": augment})
+    assert diagnose(*CASES["memorising"][:2], network=network, config=trained).command == expected
 
 
 @pytest.mark.parametrize(
@@ -174,18 +174,18 @@ def test_memorising_asks_for_what_the_run_did_not_have(
     ],
 )
 def test_overconfidence_asks_for_what_the_run_did_not_have(monitor: str, patience: int, settings: str) -> None:
-    trained = RECIPE.model_copy(update={"monitor": monitor, "patience": patience})
-    assert diagnose(*CASES["overconfident"][:2], recipe=trained).command == f"dvc exp run {settings}"
+    trained = CONFIG.model_copy(update={"monitor": monitor, "patience": patience})
+    assert diagnose(*CASES["overconfident"][:2], config=trained).command == f"dvc exp run {settings}"
 
 
 def test_advice_that_changes_nothing_is_skipped() -> None:
-    stops = RECIPE.model_copy(update={"monitor": "val_loss", "patience": 4})
-    assert diagnose(*CASES["overconfident"][:2], recipe=stops).diagnosis == "fine"
+    stops = CONFIG.model_copy(update={"monitor": "val_loss", "patience": 4})
+    assert diagnose(*CASES["overconfident"][:2], config=stops).diagnosis == "fine"
     grouped = replace(NETWORK, norm="group")  # it has no moving averages
     assert diagnose(*CASES["batch-norm lag"][:2], network=grouped).diagnosis == "fine"
 
 
 def test_a_run_that_was_stopped_while_it_improved_needs_patience() -> None:
-    stops = RECIPE.model_copy(update={"patience": 4})
-    assert diagnose(history(val_loss=FALLING), recipe=stops, epochs=60).command == "dvc exp run -S train.patience=8"
-    assert diagnose(history(val_loss=FALLING), recipe=stops, epochs=30).command == "dvc exp run -S epochs=60"
+    stops = CONFIG.model_copy(update={"patience": 4})
+    assert diagnose(history(val_loss=FALLING), config=stops, epochs=60).command == "dvc exp run -S train.patience=8"
+    assert diagnose(history(val_loss=FALLING), config=stops, epochs=30).command == "dvc exp run -S epochs=60"

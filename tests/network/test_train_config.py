@@ -75,8 +75,8 @@ def test_a_given_value_replaces_that_key_alone(network: str, key: str, value: An
     ],
 )
 def test_the_rate_scales_with_the_batch_size(kind: str, batch_size: int, reference: int, expected: float) -> None:
-    recipe = resolve(params(scale_lr=kind, reference_batch_size=reference), "resnet3d")
-    assert scaled_rate(recipe, 1e-4, batch_size) == pytest.approx(expected, rel=1e-12)
+    config = resolve(params(scale_lr=kind, reference_batch_size=reference), "resnet3d")
+    assert scaled_rate(config, 1e-4, batch_size) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
-"""Cases as TFRecord shards, one split a fold, in the layout that TensorFlow Datasets reads too; without tensorflow.
+"""Write cases as TFRecord shards, one split per fold, in the layout of TensorFlow Datasets; without tensorflow.
 
 An example holds image (float16, (z, y, x, 1), as raw little-endian bytes), label (int64) and case_id (UTF-8). Beside
-the shards lie features.json and dataset_info.json, so `tfds.builder_from_directory` needs no code of ours.
+the shards lie features.json and dataset_info.json, so tfds.builder_from_directory reads the folder without flairprep.
 
-Why not tf.io: to import it takes longer than to write a small cohort, in every worker that writes.
+Why not tf.io: importing it takes longer than writing a small cohort, in every worker that writes.
 """
 
 import json
@@ -24,12 +24,12 @@ from flairprep.core.files import write_json
 NAME = "flairprep"
 VERSION = "1.0.0"
 HEAD = 12  # bytes of a record before its example: the length and its checksum
-FRAME = 16  # bytes that a record takes beside its example: the length and two checksums
+FRAME = 16  # bytes of a record beside its example: the length and two checksums
 
 
 @dataclass(frozen=True)
 class Info:
-    """What a folder of shards holds. image_shape: (z, y, x, 1); cases: fold -> number of cases."""
+    """Content of a folder of shards. image_shape: (z, y, x, 1); cases: fold -> number of cases."""
 
     image_shape: tuple[int, int, int, int]
     cases: dict[int, int]
@@ -37,7 +37,7 @@ class Info:
 
 
 class Place(NamedTuple):
-    """The bytes of an example in a shard."""
+    """Position of an example in a shard, in bytes."""
 
     path: Path
     start: int
@@ -45,9 +45,9 @@ class Place(NamedTuple):
 
 
 def record(image: npt.NDArray[np.float16], label: int, case_id: str) -> bytes:
-    """One case as a record of a shard, a serialised tf.train.Example in its frame; image: (z, y, x, 1), label: 0 or 1.
+    """Return one case as a record: a serialised tf.train.Example in its frame; image: (z, y, x, 1), label: 0 or 1.
 
-    The bytes are those that tf.io.TFRecordWriter writes of a tf.train.Example serialised with its keys in order.
+    The bytes equal those of tf.io.TFRecordWriter for a tf.train.Example serialised with its keys in order.
     """
     features = {
         "case_id": _field(1, _field(1, [case_id.encode()])),  # bytes_list
@@ -61,7 +61,7 @@ def record(image: npt.NDArray[np.float16], label: int, case_id: str) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    """`value`, at least 0, as protobuf writes it: 7 bits a byte, the lowest first."""
+    """Encode `value`, at least 0, as protobuf does: 7 bits per byte, the lowest first."""
     digits = []
     while value > 0x7F:
         digits.append(value & 0x7F | 0x80)
@@ -70,57 +70,57 @@ def _varint(value: int) -> bytes:
 
 
 def _field(number: int, parts: list[bytes]) -> list[bytes]:
-    """A length-delimited field of a protobuf message; in parts, so that an image is copied once, at the end."""
+    """Return a length-delimited field of a protobuf message, in parts: an image is copied once, at the end."""
     return [bytes([number << 3 | 2]) + _varint(sum(map(len, parts))), *parts]
 
 
 def _checksum(parts: Sequence[bytes]) -> bytes:
-    """The CRC32C of `parts` in a row, masked as TFRecord does it."""
+    """Return the CRC32C of the joined `parts`, masked as in TFRecord."""
     crc = reduce(google_crc32c.extend, parts, 0)
     return (((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF).to_bytes(4, "little")
 
 
 def places(path: Path) -> list[Place]:
-    """Where each record of a shard has its example, in order; only the frames are read.
+    """Return where each record of a shard has its example, in order; read only the frames.
 
     Raises:
         FlairprepError: the file ends inside a record.
     """
-    found, position, end = [], 0, path.stat().st_size
+    in_order, position, end = [], 0, path.stat().st_size
     with path.open("rb") as file:
         while position < end:
             file.seek(position)
             length = int.from_bytes(file.read(8), "little")
-            found.append(Place(path, position + HEAD, length))
+            in_order.append(Place(path, position + HEAD, length))
             position += FRAME + length
     if position > end:
-        raise FlairprepError(f"{path}: ends inside a record; `dvc checkout` or `dvc repro -f export` brings it back")
-    return found
+        raise FlairprepError(f"{path}: ends inside a record; restore it: dvc checkout, or dvc repro -f export")
+    return in_order
 
 
 def example(place: Place) -> bytes:
-    """The serialised tf.train.Example at `place`.
+    """Read the serialised tf.train.Example at `place`.
 
     Raises:
-        FlairprepError: its checksum is another.
+        FlairprepError: its checksum does not match.
     """
     with place.path.open("rb") as file:
         file.seek(place.start)
-        found, checksum = file.read(place.length), file.read(4)
-    if _checksum([found]) != checksum:
-        raise FlairprepError(f"{place.path}: damaged; `dvc checkout` or `dvc repro -f export` brings it back")
-    return found
+        serialised, checksum = file.read(place.length), file.read(4)
+    if _checksum([serialised]) != checksum:
+        raise FlairprepError(f"{place.path}: damaged; restore it: dvc checkout, or dvc repro -f export")
+    return serialised
 
 
 def shard_names(fold: int, shards: int) -> list[str]:
-    """The names of the files that hold a fold."""
+    """Return the names of the files that hold a fold."""
     return [f"{NAME}-fold{fold}.tfrecord-{index:05d}-of-{shards:05d}" for index in range(shards)]
 
 
 def write_fold(
     directory: Path, fold: int, records: Iterable[Path | None], count: int, per_shard: int
 ) -> dict[str, Any]:
-    """`count` files of one record each (None: left out) as shards of at most `per_shard`; moves what the files hold.
+    """Move `count` files of one record each (None: left out) into shards of at most `per_shard` records.
 
     Returns:
         The entry of dataset_info.json for this split, with the lengths as written.
@@ -145,7 +145,7 @@ def write_fold(
 
 
 def _join(parts: list[Path], whole: Path) -> int:
-    """Moves what `parts` hold into the file `whole` and tells its size; the disk need not have room for both."""
+    """Move the content of `parts` into the file `whole` and return its size; the disk need not have room for both."""
     try:
         with whole.open("wb") as file:
             for part in parts:
@@ -157,7 +157,7 @@ def _join(parts: list[Path], whole: Path) -> int:
 
 
 def write_info(directory: Path, splits: Sequence[dict[str, Any]], image_shape: Sequence[int]) -> None:
-    """features.json and dataset_info.json, as TensorFlow Datasets 4 writes them."""
+    """Write features.json and dataset_info.json as TensorFlow Datasets 4 does."""
     classes = "tensorflow_datasets.core.features"
     dimensions = [str(n) for n in image_shape]
     image = {"shape": {"dimensions": dimensions}, "dtype": "float16", "encoding": "bytes"}
@@ -173,7 +173,7 @@ def write_info(directory: Path, splits: Sequence[dict[str, Any]], image_shape: S
 
 
 def read_info(directory: Path) -> Info:
-    """What the folder `directory` holds, by its two JSON files."""
+    """Read what the folder `directory` holds from its two JSON files."""
     info = json.loads((directory / "dataset_info.json").read_text())
     features = json.loads((directory / "features.json").read_text())["featuresDict"]["features"]
     z, y, x, channels = (int(n) for n in features["image"]["tensor"]["shape"]["dimensions"])

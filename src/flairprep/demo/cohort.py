@@ -1,8 +1,8 @@
-"""A synthetic FLAIR cohort as DICOM, in the layout of the RSNA-MICCAI 2021 (BraTS21) competition on Kaggle.
+"""Make a synthetic FLAIR cohort as DICOM, in the layout of the RSNA-MICCAI 2021 (BraTS21) competition on Kaggle.
 
-No patient's data are in it: the anatomy is the ICBM 2009 grey and white matter atlas that nilearn carries, bent a
-little for each case, with one bright ellipsoid as the tumour. The acquisitions are as untidy as those of a real cohort.
-Positions are in mm in the patient's LPS axes (DICOM, ITK); arrays are (slice, row, column), that is (z, y, x).
+It holds no patient data. The anatomy is nilearn's ICBM 2009 grey and white matter atlas, bent a little for each case,
+with one bright ellipsoid as the tumour. The acquisitions are as untidy as those of a real cohort. Positions are in mm
+in the patient's LPS axes (DICOM, ITK); arrays are (slice, row, column), that is (z, y, x).
 """
 
 import shutil
@@ -22,17 +22,17 @@ from flairprep.runner.map_cases import map_cases
 
 
 def make(out: Path, *, cases: int, signal: float, seed: int, shortcut: float = 0.0, duplicates: int = 0) -> None:
-    """Writes out/train/<case>/FLAIR/Image-<k>.dcm and out/train_labels.csv (BraTS21ID, MGMT_value).
+    """Write out/train/<case>/FLAIR/Image-<k>.dcm and out/train_labels.csv (BraTS21ID, MGMT_value).
 
-    `cases` sound cases are followed by one of each `Fault`. `signal` is how much of a tumour's appearance the label
-    explains: all of it at 1, nothing at 0. `shortcut` and `duplicates` plant what the audit should find, see `plan`.
-    The same arguments give the same bytes, however many workers there are.
+    `cases` sound cases precede one of each `Fault`. `signal` is the share of a tumour's appearance that the label
+    explains: all of it at 1, nothing at 0. `shortcut` and `duplicates` plant faults for the audit, see `plan`. The same
+    arguments give the same bytes with any number of workers.
 
     Raises:
-        FlairprepError: an argument is out of range, there is data in `out` already, or nilearn is not installed.
+        FlairprepError: an argument is out of range, `out` holds data already, or nilearn is not installed.
     """
     if cases < 10:
-        raise FlairprepError(f"cases={cases}: a cohort needs at least 10; ask for 10 or more")
+        raise FlairprepError(f"cases={cases}: must be at least 10")
     if not 0 <= signal <= 1:
         raise FlairprepError(f"signal={signal}: must lie between 0 (the label explains nothing) and 1")
     if seed < 0:
@@ -44,7 +44,7 @@ def make(out: Path, *, cases: int, signal: float, seed: int, shortcut: float = 0
     train, labels = out / "train", out / "train_labels.csv"
     for path in (train, labels):
         if path.exists():
-            raise FlairprepError(f"{path}: exists already and is left as it is; move it away or name another folder")
+            raise FlairprepError(f"{path}: exists already; move it away or name another folder")
     planned = plan(cases, seed, shortcut, duplicates)
     scanned = [case for case in planned if case.fault is not Fault.NO_SCAN]
     atlas = load_atlas()
@@ -58,9 +58,9 @@ def make(out: Path, *, cases: int, signal: float, seed: int, shortcut: float = 0
 
 @contextmanager
 def _atomic_sibling(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path` that becomes `path` when the block ends without an error.
+    """Yield a temporary folder beside `path` that becomes `path` when the block ends without an error.
 
-    Unlike files.whole_folder it works outside a DVC project, and leaves out the sync: a cohort can be made again.
+    Unlike files.atomic_folder it works outside a DVC project, and skips the sync: a cohort can be made again.
     """
     unfinished = path.with_name(f".{path.name}.partial")
     shutil.rmtree(unfinished, ignore_errors=True)

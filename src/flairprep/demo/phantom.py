@@ -1,4 +1,4 @@
-"""A head with a tumour, and its acquisition."""
+"""Draw a head with a tumour, and simulate its acquisition."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class Atlas:
     """The anatomy before it is bent, at 2 mm.
 
     image: two components, the intensity and the distance to the brain's surface in mm (negative inside).
-    sites: (n, 3), where a tumour may sit: deep in the white matter of either hemisphere.
+    sites: (n, 3), possible centres of a tumour: deep in the white matter of either hemisphere.
     surface: (m, 3), points on the brain's surface.
     """
 
@@ -42,7 +42,7 @@ class Atlas:
 
 @dataclass(frozen=True)
 class Head:
-    """One patient: the intensity and depth image of `Atlas` with a tumour, and what maps the patient's space to it."""
+    """One patient: the image of `Atlas` with a tumour, and the transform from the patient's space to the atlas's."""
 
     image: sitk.Image
     to_atlas: sitk.Transform
@@ -51,7 +51,7 @@ class Head:
 
 
 def load_atlas() -> Atlas:
-    """The atlas of nilearn (Fonov et al. 2011, ICBM 152 nonlinear symmetric 2009), as FLAIR intensities.
+    """Load nilearn's atlas (Fonov et al. 2011, ICBM 152 nonlinear symmetric 2009) as FLAIR intensities.
 
     Raises:
         FlairprepError: nilearn is not installed.
@@ -62,8 +62,8 @@ def load_atlas() -> Atlas:
         raise FlairprepError("the demo cohort needs nilearn: pip install 'flairprep[demo]'") from error
     grey, white = datasets.load_mni152_gm_template(resolution=2), datasets.load_mni152_wm_template(resolution=2)
     brain, affine = datasets.load_mni152_brain_mask(resolution=2), grey.affine
-    # nilearn's arrays, (x, y, z), run to the right, front and top (RAS+): turning x and y round gives LPS+. The margin
-    # is for the head around the brain.
+    # nilearn's arrays, (x, y, z), run to the right, front and top (RAS+): reversing x and y gives LPS+. The margin is
+    # for the head around the brain.
     margin = 8
     p_grey, p_white, p_brain = (np.pad(map_.get_fdata(), margin)[::-1, ::-1].T for map_ in (grey, white, brain))
     excess = np.maximum(p_grey + p_white, 1)
@@ -92,10 +92,10 @@ def load_atlas() -> Atlas:
 
 
 def tumour(rng: np.random.Generator, label: int, signal: float) -> tuple[float, float]:
-    """The radius in mm and the brightness over the tissue in a.u. of a tumour.
+    """Draw the radius in mm and the brightness over the tissue in a.u. of a tumour.
 
-    Both go from the one to the other class's as a share u goes from 0 to 1, and u = signal * label + (1 - signal) * v,
-    with v drawn for each: at signal 0 the label does not enter at all.
+    Both go from class 0's to class 1's as a share u goes from 0 to 1, and u = signal * label + (1 - signal) * v, with v
+    drawn for each: at signal 0 the label does not enter.
     """
     share = signal * label + (1 - signal) * rng.uniform(size=2)
     radius, brightness = np.interp(share[0], (0, 1), RADIUS), np.interp(share[1], (0, 1), BRIGHTNESS)
@@ -103,7 +103,7 @@ def tumour(rng: np.random.Generator, label: int, signal: float) -> tuple[float, 
 
 
 def head(atlas: Atlas, case: DemoCase, signal: float) -> Head:
-    """The patient: the atlas with a tumour, turned, stretched and bent."""
+    """Make the patient: the atlas with a tumour, turned, stretched and bent."""
     rng = case.rng(ANATOMY)
     affine = sitk.AffineTransform(3)
     stretch = np.diag(rng.uniform(0.94, 1.06, 3))
@@ -130,15 +130,15 @@ def head(atlas: Atlas, case: DemoCase, signal: float) -> Head:
 
 
 def _from_atlas(to_atlas: sitk.Transform, points: Points) -> Points:
-    """The patient's points, (n, 3), that `to_atlas` maps to `points`: a fixed point, since the bend is slight."""
-    found = points.copy()
+    """Return the patient's points, (n, 3), that `to_atlas` maps to `points`, by fixed point: the bend is slight."""
+    of_patient = points.copy()
     for _ in range(8):
-        found += points - np.array([to_atlas.TransformPoint(point) for point in found.tolist()])
-    return found
+        of_patient += points - np.array([to_atlas.TransformPoint(point) for point in of_patient.tolist()])
+    return of_patient
 
 
 def grid(case: DemoCase, patient: Head) -> sitk.Image:
-    """The acquisition's empty image: its planes hold the whole brain, its slices too."""
+    """Return the acquisition's empty image, which holds the whole brain in all three axes."""
     rng = case.rng(SCANNER)
     row, column = (np.array(cosines, float) for cosines in PLANES[case.plane])
     direction = np.stack([row, column, np.cross(row, column)], axis=1)
@@ -163,7 +163,7 @@ def grid(case: DemoCase, patient: Head) -> sitk.Image:
 
 
 def scan(case: DemoCase, patient: Head, acquisition: sitk.Image) -> Floats:
-    """The intensities, (slice, row, column): tissue, bias field, Rician noise and the scanner's gain."""
+    """Return the intensities, (slice, row, column): tissue, bias field, Rician noise and the scanner's gain."""
     rng = case.rng(NOISE)
     beyond = 999.0  # mm outside the brain, where the atlas ends
     seen = sitk.Resample(patient.image, acquisition, patient.to_atlas, sitk.sitkLinear, beyond)
@@ -182,7 +182,7 @@ def scan(case: DemoCase, patient: Head, acquisition: sitk.Image) -> Floats:
 
 
 def altered(case: DemoCase, volume: Floats, acquisition: sitk.Image) -> Floats:
-    """The volume of a copy from its source's, (slice, row, column): tissue gets 1 % more noise, zeros stay zero."""
+    """Return a copy's volume from its source's, (slice, row, column): tissue gets 1 % more noise, zeros stay zero."""
     if case.copy is None or case.copy is Copy.EXACT:
         return volume
     noise = case.rng(COPY).normal(0, 0.01 * volume.max(), volume.shape)

@@ -11,7 +11,7 @@ MANUFACTURERS = ("SIEMENS", "Philips Medical Systems", "GE MEDICAL SYSTEMS", "TO
 
 
 class Fault(StrEnum):
-    """What is wrong with a case; each fault has one case, after the sound ones and in this order."""
+    """Fault of a case; each has one case, after the sound ones and in this order."""
 
     NONE = "none"
     DARK = "dark"
@@ -22,7 +22,7 @@ class Fault(StrEnum):
 
 
 class Copy(StrEnum):
-    """How a planted duplicate differs from the case that it copies; ids and UIDs are new in each."""
+    """Difference of a planted duplicate from its source; every one has ids and UIDs of its own."""
 
     EXACT = "exact"
     NOISY = "noisy"
@@ -31,7 +31,7 @@ class Copy(StrEnum):
 
 @dataclass(frozen=True)
 class DemoCase:
-    """What is settled for the cohort as a whole, so that even a small one has some of each kind."""
+    """Properties that are drawn for the cohort as a whole, so that even a small one has some of each kind."""
 
     seed: int
     index: int
@@ -43,17 +43,17 @@ class DemoCase:
     rescaled: bool  # each slice has its own rescale slope
     fault: Fault
     copy: Copy | None = None
-    source: int | None = None  # the index of the case that this one is a copy of
+    source: int | None = None  # index of the case that this one copies
 
     @property
     def case_id(self) -> str:
-        """The folder's name and the PatientID."""
+        """Return the folder's name, which is the PatientID too."""
         return f"{self.index:05d}"
 
     def rng(self, purpose: int) -> np.random.Generator:
-        """The case's own generator for one purpose: it depends neither on other cases nor on what else was drawn.
+        """Return the case's own generator for one purpose, independent of other cases and of other draws.
 
-        A copy draws what its source does, but for what it adds itself (COPY).
+        A copy draws what its source does, except for COPY.
         """
         index = self.index if self.source is None or purpose == COPY else self.source
         return np.random.default_rng([self.seed, index]).spawn(purpose + 1)[purpose]
@@ -63,18 +63,18 @@ ANATOMY, SCANNER, NOISE, FILES, COPY = range(5)
 
 
 def plan(cases: int, seed: int, shortcut: float = 0.0, duplicates: int = 0) -> list[DemoCase]:
-    """The sound cases, after them one of each fault, and after these `duplicates` copies of sound cases.
+    """Plan the sound cases, then one of each fault, then `duplicates` copies of sound cases.
 
-    The label is independent of all else, unless there is a `shortcut`: with that probability the manufacturer is the
-    label's own (the first two of MANUFACTURERS), else one of all four, each as often. Every second copy is exact; of
-    the others one has more noise, the next is mirrored too.
+    The label is independent of all else, unless there is a `shortcut`. With that probability the manufacturer is the
+    label's own (the first two of MANUFACTURERS), else one of all four, each as often. Every second copy is exact; the
+    others by turns have more noise, or are mirrored too.
     """
     rng = np.random.default_rng(seed)
     faults, positive = list(Fault)[1:], round(PREVALENCE * cases)
     labels = [*rng.permutation([1] * positive + [0] * (cases - positive)), *np.resize([0, 1], len(faults))]
 
     def shared_out(*pattern: str | bool) -> list[Any]:
-        groups = (cases, len(faults))  # each by itself, so that the sound cases alone have some of each kind
+        groups = (cases, len(faults))  # one by one, so that the sound cases alone have some of each kind
         return [value for size in groups for value in rng.permutation(np.resize(pattern, size)).tolist()]
 
     planes = shared_out("axial", "axial", "axial", "sagittal", "coronal")
@@ -86,7 +86,7 @@ def plan(cases: int, seed: int, shortcut: float = 0.0, duplicates: int = 0) -> l
         labels, planes, manufacturers, volumetric, stripped, rescaled, [Fault.NONE] * cases + faults, strict=True
     )
     planned = [DemoCase(seed, index, int(label), *rest) for index, (label, *rest) in enumerate(columns)]
-    planting = np.random.default_rng([seed, cases])  # of its own: without plants the cohort is what it was
+    planting = np.random.default_rng([seed, cases])  # a separate one: plants change nothing else
     owned = planting.uniform(size=len(planned)) < shortcut
     planned = [
         replace(case, manufacturer=MANUFACTURERS[case.label]) if own else case

@@ -12,6 +12,7 @@ from flairprep.demo.plan import FILES, DemoCase, Fault
 
 
 def write_case(atlas: Atlas, folder: Path, signal: float, case: DemoCase) -> None:
+    """Write folder/CASE_ID/FLAIR/Image-<k>.dcm, with names and instance numbers in no spatial order."""
     patient = head(atlas, case, signal)
     acquisition = grid(case, patient)
     volume = altered(case, scan(case, patient, acquisition), acquisition)
@@ -23,16 +24,16 @@ def write_case(atlas: Atlas, folder: Path, signal: float, case: DemoCase) -> Non
     dataset.PixelRepresentation = int(signed)
     dataset.BitsStored = 16 if signed else 12
     dataset.HighBit = dataset.BitsStored - 1
-    kept = np.arange(len(volume))
+    slice_indices = np.arange(len(volume))
     if case.fault is Fault.MISSING_SLICES:
-        kept = np.delete(kept, slice(len(kept) // 3, len(kept) // 3 + 3))
+        slice_indices = np.delete(slice_indices, slice(len(slice_indices) // 3, len(slice_indices) // 3 + 3))
     if case.fault is Fault.DUPLICATED_SLICE:
-        kept = np.append(kept, len(kept) // 2)
+        slice_indices = np.append(slice_indices, len(slice_indices) // 2)
     first = 1 if rng.uniform() < 0.2 else int(rng.integers(2, 60))
-    names, instances = first + rng.permutation(len(kept)), 1 + rng.permutation(len(kept))
+    names, instances = first + rng.permutation(len(slice_indices)), 1 + rng.permutation(len(slice_indices))
     series = folder / case.case_id / "FLAIR"
     series.mkdir(parents=True)
-    for file, slice_index in enumerate(kept):
+    for file, slice_index in enumerate(slice_indices):
         values = volume[slice_index]
         slope = float(f"{max(values.max(), 1) / 4095:.6f}") if case.rescaled else 1.0
         stored = np.clip(np.rint(values / slope), 0, 4095)
@@ -51,7 +52,7 @@ def _uid(case: DemoCase, kind: str, number: int = 0) -> str:
 
 
 def _series(case: DemoCase, rng: np.random.Generator, acquisition: sitk.Image) -> Dataset:
-    """What the files of one series share."""
+    """Return the elements that the files of one series share."""
     columns, rows, _ = acquisition.GetSize()
     in_plane, _, step = acquisition.GetSpacing()
     meta = FileMetaDataset()

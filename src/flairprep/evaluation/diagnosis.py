@@ -1,11 +1,11 @@
-"""What is wrong with a run, in one word, and the one thing to try next; from history.csv and the predictions."""
+"""Name what is wrong with a run, and the one thing to try next, from history.csv and the predictions."""
 
 import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
-import scipy  # whose parts come when they are first used
+import scipy  # imports its parts when they are first used
 
 from flairprep.evaluation import predictions
 from flairprep.network.model_config import NetworkConfig
@@ -13,22 +13,25 @@ from flairprep.network.train_config import LEAST_PATIENCE, TrainConfig
 
 # Differences of accuracy are told from chance at two standard errors, 1 / sqrt(n) at an accuracy of one half.
 LAG = 0.15  # training mode above inference mode on the training cases: two standard errors of 45 cases
-FITTED = 0.1  # training cases above the NIR: two standard errors of 100 cases; above 0.8, half of what is left to 1
+FITTED = 0.1  # training cases above the NIR: two standard errors of 100 cases; above an NIR of 0.8, half of the rest
 MEMORISED = 0.2  # training cases above validation cases: two standard errors of 25 validation cases
 ROSE = 0.02  # validation accuracy from the first third of the run to the last: means over epochs are steadier
 IMPROVED = 0.01  # nats of validation loss from one fifth of the run to the next: 1.5 % of a coin's 0.69
 TREND = 0.05  # one-sided level of Kendall's test that the validation loss still falls
-FLIPPED = 0.2  # share of the cases that change sides from epoch to epoch; coins flip 0.5
-WORSE = 0.05  # nats of training loss above that of knowing the share of label 1 only
-LEAST_FILTERS = 2  # in every block of the smallest network that is proposed
-DROPOUT = 0.5  # the rate that is proposed (Srivastava et al. 2014)
+FLIPPED = 0.2  # share of the cases that change sides from epoch to epoch; a coin has 0.5
+WORSE = 0.05  # nats of training loss above that of always answering the share of label 1
+LEAST_FILTERS = 2  # in every block of the smallest network to propose
+DROPOUT = 0.5  # the rate to propose (Srivastava et al. 2014)
 STEP, LEAP = 3, 10  # factors of the learning rate: half a decade for what works, a decade for what does not
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One of: batch-norm lag, constant, still improving at the end, not fitting, overconfident, memorising, unstable,
-    fine; why, what to do next, and the command that does it."""
+    """Content of diagnosis.json: the fault or "fine", the reason, the next action, and the command that does it.
+
+    diagnosis: batch-norm lag, constant, still improving at the end, not fitting, overconfident, memorising, unstable
+    or fine.
+    """
 
     diagnosis: str
     reason: str
@@ -36,7 +39,7 @@ class Diagnosis:
     command: str
 
     def as_dict(self) -> dict[str, str]:
-        """The four texts under their names."""
+        """Return the four texts by name."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -54,18 +57,18 @@ def diagnose(
     val_fold: int,
     test_fold: int | None,
     network: NetworkConfig,
-    recipe: TrainConfig,
+    config: TrainConfig,
 ) -> Diagnosis:
-    """The first fault that the run shows, in the order in which they hide one another.
+    """Return the first fault of the run, in the order in which faults hide one another.
 
-    A fault whose remedies the run has already is passed over.
+    A fault whose remedies the run already has is skipped.
 
     Args:
-        history: a row an epoch that ran, as numbers: loss, accuracy (training mode), accuracy_inference (training cases
-            in inference mode), val_loss, val_accuracy.
+        history: one row per epoch that ran, as numbers: loss, accuracy (training mode), accuracy_inference (training
+            cases in inference mode), val_loss, val_accuracy.
         y_true, y_prob: (n_cases,) and (n_epochs, n_cases), the validation cases.
-        lr, epochs, folds, val_fold, test_fold: as params.yaml and split.csv have them, for the commands.
-        network, recipe: what was trained and how, with nothing left open.
+        lr, epochs, folds, val_fold, test_fold: from params.yaml and split.csv, for the commands.
+        network, config: the network and its training, with no null left.
     """
     last = history.tail(predictions.DECLARED_EPOCHS).mean()
     fitted = max(last["accuracy"], last["accuracy_inference"])
@@ -85,7 +88,7 @@ def diagnose(
         )
     if numbers["predicted_positive"] in (0, 1):
         # Balanced weights make both labels count the same, so that the best constant answer is 0.5.
-        constant = math.log(2) if recipe.class_weight == "balanced" else numbers["log_loss_prior"]
+        constant = math.log(2) if config.class_weight == "balanced" else numbers["log_loss_prior"]
         diverged = last["loss"] > constant + WORSE
         return _diagnosis(
             "constant",
@@ -94,12 +97,12 @@ def diagnose(
             f"lr={lr / LEAP:.2g}" if diverged else faster,
         )
     if still_improves(history["val_loss"].to_numpy(float)):
-        stopped = recipe.patience > 0 and len(history) < epochs
+        stopped = config.patience > 0 and len(history) < epochs
         return _diagnosis(
             "still improving at the end",
             f"the validation loss still falls in epoch {len(history)}",
             "more patience" if stopped else "more epochs",
-            f"train.patience={2 * recipe.patience}" if stopped else f"epochs={2 * epochs}",
+            f"train.patience={2 * config.patience}" if stopped else f"epochs={2 * epochs}",
         )
     if fitted < nir + min(FITTED, (1 - nir) / 2):
         return _diagnosis(
@@ -108,7 +111,7 @@ def diagnose(
             "a higher rate; reports/sanity.json says whether the network can fit two cases at all",
             faster,
         )
-    stop = _stop(recipe, epochs)
+    stop = _stop(config, epochs)
     unsure = numbers["log_loss"] > numbers["log_loss_prior"]
     if stop and unsure and accuracy > nir and _rise(history["val_accuracy"]) > ROSE:
         return _diagnosis(
@@ -118,7 +121,7 @@ def diagnose(
             "stop when the validation loss turns",
             *stop,
         )
-    forget = _forget(network, recipe)
+    forget = _forget(network, config)
     if forget and last["accuracy_inference"] - accuracy > MEMORISED:
         return _diagnosis(
             "memorising",
@@ -138,25 +141,25 @@ def diagnose(
     )
 
 
-def _stop(recipe: TrainConfig, epochs: int) -> list[str]:
-    """The settings that stop a run when the validation loss turns; none where the run had them."""
+def _stop(config: TrainConfig, epochs: int) -> list[str]:
+    """Return the settings that stop a run when the validation loss turns; none where the run had them."""
     patience = max(LEAST_PATIENCE, epochs // 6)
-    settings = [] if recipe.monitor == "val_loss" else ["train.monitor=val_loss"]
-    return settings if 0 < recipe.patience <= patience else [*settings, f"train.patience={patience}"]
+    settings = [] if config.monitor == "val_loss" else ["train.monitor=val_loss"]
+    return settings if 0 < config.patience <= patience else [*settings, f"train.patience={patience}"]
 
 
-def _forget(network: NetworkConfig, recipe: TrainConfig) -> tuple[str, str] | None:
-    """The first remedy of memorising that the run did not have: what to do, and the setting; None where it had all."""
+def _forget(network: NetworkConfig, config: TrainConfig) -> tuple[str, str] | None:
+    """Return the first remedy of memorising that the run lacked, action and setting; None where it had all."""
     halved = [filters // 2 for filters in network.filters]
     if min(halved) >= LEAST_FILTERS:
         return "a smaller network", f"model.filters=[{','.join(map(str, halved))}]"
-    if recipe.augment != "flip_shift":
+    if config.augment != "flip_shift":
         return "more variety among the training cases", "train.augment=flip_shift"
     return ("dropout before the output", f"model.dropout={DROPOUT}") if network.dropout < DROPOUT else None
 
 
 def still_improves(val_loss: np.ndarray) -> bool:
-    """Whether the loss falls through the second half of the run (Kendall's test), and visibly so in the last fifth."""
+    """Return whether the loss falls through the run's second half (Kendall's test), and visibly in its last fifth."""
     half, fifth = val_loss[len(val_loss) // 2 :], max(1, len(val_loss) // 5)
     if len(half) < 4:  # the test cannot reach its level
         return False

@@ -1,4 +1,4 @@
-"""A run's predictions: what was declared, how each case fared, and how far the probabilities can be trusted."""
+"""Score a run's predictions: the declared ones, each case over the epochs, calibration, and groups."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from flairprep.stats import bootstrap, hypothesis_tests, intervals, metrics
 
 DECLARED_EPOCHS = 3  # fixed before any run: the mean probability of the last three epochs
 BINS = 20  # of the histogram
-RELIABILITY_BINS = 10  # of the reliability curve: ten cases a bin, about, in a fold of a hundred
-LEAST_OF_A_LABEL = 10  # cases of each label that a group needs for an AUC of its own: fewer make an interval of 0.5
+RELIABILITY_BINS = 10  # of the reliability curve: about ten cases per bin in a fold of a hundred
+LEAST_OF_A_LABEL = 10  # cases of each label in a group for an AUC of its own: with fewer, its interval is 0.5 wide
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Every epoch's probabilities of label 1. case_ids, y_true, groups: (n,); y_prob: (n_epochs, n)."""
+    """Every epoch's probabilities of label 1. case_ids, y_true, groups: (n_cases,); y_prob: (n_epochs, n_cases)."""
 
     case_ids: np.ndarray
     y_true: np.ndarray
@@ -26,15 +26,15 @@ class Predictions:
 
     @property
     def declared(self) -> np.ndarray:
-        """The probabilities that count, (n,): see DECLARED_EPOCHS."""
+        """Return the probabilities that count, (n_cases,): see DECLARED_EPOCHS."""
         return self.y_prob[-DECLARED_EPOCHS:].mean(axis=0)
 
 
 def from_tables(rows: pd.DataFrame, split: pd.DataFrame) -> Predictions:
-    """Predictions of val_predictions.csv or test_predictions.csv with the groups of split.csv, sorted by case_id.
+    """Join val_predictions.csv or test_predictions.csv with the groups of split.csv, sorted by case_id.
 
     Raises:
-        FlairprepError: a label or a probability that cannot be one; it names the case.
+        FlairprepError: a label is not 0 or 1, or a probability not in [0, 1]; it names the case.
     """
     numbers = rows[["epoch", "label", "probability"]].apply(pd.to_numeric, errors="coerce").assign(case=rows["case_id"])
     table = numbers.pivot(index="epoch", columns="case", values="probability")
@@ -46,7 +46,7 @@ def from_tables(rows: pd.DataFrame, split: pd.DataFrame) -> Predictions:
 
 
 def declared(y_true: np.ndarray, y_prob: np.ndarray, groups: np.ndarray | None = None) -> dict[str, Any]:
-    """The numbers of predictions that were fixed before the run; y_prob: (n_cases,).
+    """Score predictions whose choice was fixed before the run; y_true, y_prob: (n_cases,).
 
     groups: (n_cases,); cases of a group share a patient, which intervals and p_nir allow for. None: no two do.
     """
@@ -74,17 +74,18 @@ def declared(y_true: np.ndarray, y_prob: np.ndarray, groups: np.ndarray | None =
 
 
 def shared(groups: np.ndarray) -> bool:
-    """Whether any two cases share a group."""
+    """Return whether any two cases share a group."""
     return len(np.unique(groups)) < len(groups)
 
 
 def interval(
     y_true: np.ndarray, y_prob: np.ndarray, groups: np.ndarray, metric: metrics.PairedMetric
 ) -> tuple[float, float]:
-    """The 95 % interval of an accuracy or an AUC: exact or DeLong's, by drawing patients where some have several cases.
+    """Return the 95 % interval of an accuracy (Clopper-Pearson) or an AUC (DeLong); y_true, y_prob, groups: (n_cases,).
 
-    NaN for an AUC with fewer than two patients of a label. Drawing says nothing where all cases are right, or all
-    pairs, or none: then the exact interval of as many patients, and that of one case of each patient.
+    Where a patient has several cases, patients are bootstrapped. That gives no interval where all cases, or all pairs
+    of them, are right, or none is. It is then the exact one of as many patients, or DeLong's of one case per patient.
+    NaN for an AUC with fewer than two patients of a label.
     """
     n = len(y_true)
     if not shared(groups):
@@ -102,40 +103,41 @@ def interval(
 
 
 def flips(y_prob: np.ndarray) -> np.ndarray:
-    """Whether each case changed sides of 0.5 since the epoch before, (n_epochs - 1, n_cases), bool."""
+    """Return whether each case changed sides of 0.5 since the epoch before, (n_epochs - 1, n_cases), bool."""
     return np.diff(y_prob > 0.5, axis=0)
 
 
-def per_case(found: Predictions) -> pd.DataFrame:
-    """A row a case: its label and declared probability, the share of epochs that had it wrong, how often it flipped.
+def per_case(predictions: Predictions) -> pd.DataFrame:
+    """Return one row per case: label, declared probability, share of epochs that had it wrong, number of flips.
 
-    A case that is wrong in every epoch is where to look for a wrong label first.
+    Look for a wrong label first among cases that are wrong in every epoch.
     """
-    wrong = ((found.y_prob > 0.5) != found.y_true).mean(axis=0)
-    columns = {"case_id": found.case_ids, "label": found.y_true, "probability": found.declared.round(6)}
-    return pd.DataFrame({**columns, "wrong": wrong.round(6), "flips": flips(found.y_prob).sum(axis=0)})
+    wrong = ((predictions.y_prob > 0.5) != predictions.y_true).mean(axis=0)
+    declared = predictions.declared.round(6)
+    columns = {"case_id": predictions.case_ids, "label": predictions.y_true, "probability": declared}
+    return pd.DataFrame({**columns, "wrong": wrong.round(6), "flips": flips(predictions.y_prob).sum(axis=0)})
 
 
-def over_epochs(found: Predictions) -> pd.DataFrame:
-    """What the plot over the epochs shows: epoch, case_id, label, probability, and a note on cases always wrong."""
-    epochs, n = found.y_prob.shape
-    note = np.where(((found.y_prob > 0.5) != found.y_true).all(axis=0), "always wrong", "")
+def over_epochs(predictions: Predictions) -> pd.DataFrame:
+    """Return the rows of the plot over the epochs: epoch, case_id, label, probability, and a note if always wrong."""
+    epochs, n = predictions.y_prob.shape
+    note = np.where(((predictions.y_prob > 0.5) != predictions.y_true).all(axis=0), "always wrong", "")
     return pd.DataFrame(
         {
             "epoch": np.repeat(np.arange(1, epochs + 1), n),
-            "case_id": np.tile(found.case_ids, epochs),
-            "label": np.tile(found.y_true, epochs),
-            "probability": found.y_prob.ravel(),
+            "case_id": np.tile(predictions.case_ids, epochs),
+            "label": np.tile(predictions.y_true, epochs),
+            "probability": predictions.y_prob.ravel(),
             "note": np.tile(note, epochs),
         }
     )
 
 
 def reliability(y_true: np.ndarray, y_prob: np.ndarray) -> pd.DataFrame:
-    """The reliability curve (Murphy and Winkler 1977): a row a bin of probability that holds cases.
+    """Compute the reliability curve (Murphy and Winkler 1977): one row per bin of probability that holds cases.
 
-    cases, mean probability, and the share of label 1 among them with its exact 95 % interval; a calibrated network's
-    share equals its probability.
+    A row has the cases, their mean probability, and the share of label 1 among them with its exact 95 % interval. A
+    calibrated network's share equals its probability.
     """
     bins = np.minimum((np.asarray(y_prob) * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
     rows = []
@@ -146,26 +148,26 @@ def reliability(y_true: np.ndarray, y_prob: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["cases", "probability", "share", "share_low", "share_high"]).round(6)
 
 
-def by_group(found: Predictions, cases: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """AUC of the declared predictions in the groups that the columns `names` of cases.csv make.
+def by_group(predictions: Predictions, cases: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Compute the AUC of the declared predictions in the groups that the columns `names` of cases.csv make.
 
-    Empty where a group has fewer than LEAST_OF_A_LABEL cases of a label. One model scored all of them, so its scores
-    can be compared within a group as they are.
+    NaN where a group has fewer than LEAST_OF_A_LABEL cases of a label. One model scored all of them, so its scores can
+    be compared within a group as they are.
     """
-    table = cases.set_index("case_id").reindex(index=found.case_ids, columns=list(names)).fillna("")
+    table = cases.set_index("case_id").reindex(index=predictions.case_ids, columns=list(names)).fillna("")
     rows = []
     for name in names:
         for value, places in sorted(table.groupby(name).indices.items()):
-            y_true, y_prob = found.y_true[places], found.declared[places]
+            y_true, y_prob = predictions.y_true[places], predictions.declared[places]
             ones, numbers = int(y_true.sum()), (float("nan"),) * 3
             if min(ones, len(y_true) - ones) >= LEAST_OF_A_LABEL:
-                numbers = metrics.auc(y_true, y_prob), *interval(y_true, y_prob, found.groups[places], "auc")
+                numbers = metrics.auc(y_true, y_prob), *interval(y_true, y_prob, predictions.groups[places], "auc")
             rows.append((name, value or "not given", len(y_true) - ones, ones, *numbers))
     return pd.DataFrame(rows, columns=["by", "value", "label_0", "label_1", "auc", "auc_low", "auc_high"]).round(6)
 
 
 def charts(y_true: np.ndarray, y_prob: np.ndarray) -> dict[str, pd.DataFrame]:
-    """What the plots of the declared predictions show: roc, confusion, probability."""
+    """Return the rows of the plots of the declared predictions: roc, confusion, probability."""
     from sklearn.metrics import roc_curve  # takes a second
 
     both = len(np.unique(y_true)) == 2
@@ -185,6 +187,6 @@ def charts(y_true: np.ndarray, y_prob: np.ndarray) -> dict[str, pd.DataFrame]:
     }
 
 
-def strata_of(found: Predictions, strata: Mapping[str, str]) -> np.ndarray | None:
-    """The stratum of each case, (n,), from audit's report; None where the audit found no shortcut."""
-    return np.array([strata.get(case, "") for case in found.case_ids]) if strata else None
+def strata_of(predictions: Predictions, strata: Mapping[str, str]) -> np.ndarray | None:
+    """Return the stratum of each case, (n_cases,), from audit's report; None where the audit found no shortcut."""
+    return np.array([strata.get(case, "") for case in predictions.case_ids]) if strata else None

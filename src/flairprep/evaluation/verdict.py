@@ -1,4 +1,4 @@
-"""The verdict of one run, and its numbers in words."""
+"""Give the verdict of one run, and tell its numbers in words."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from flairprep.stats import power
 
 
 def verdict(numbers: dict[str, Any], alpha: float) -> str:
-    """constant prediction | no evidence | learned (shortcut) | learned."""
+    """Return "constant prediction", "no evidence", "learned (shortcut)" or "learned"."""
     if numbers["predicted_positive"] in (0, 1):
         return "constant prediction"
     if numbers["p_selection"] >= alpha:
@@ -20,16 +20,16 @@ def verdict(numbers: dict[str, Any], alpha: float) -> str:
 
 
 def tested(rows: pd.DataFrame, split: pd.DataFrame) -> dict[str, Any]:
-    """The numbers of the test fold, where there is one: scored once, with the kept weights."""
+    """Score the test fold, where there is one: once, with the kept weights."""
     if rows.empty:
         return {}
-    found = predictions.from_tables(rows, split)
-    numbers = predictions.declared(found.y_true, found.declared, found.groups)
+    test = predictions.from_tables(rows, split)
+    numbers = predictions.declared(test.y_true, test.declared, test.groups)
     return {f"test_{key}": numbers[key] for key in ("accuracy", "auc", "auc_low", "auc_high", "p_nir")}
 
 
 def sentence(metrics: dict[str, Any], alpha: float) -> str:
-    """The verdict and its numbers in words."""
+    """Tell the verdict and its numbers in words; metrics: of metrics.json."""
     m = metrics
     auc = "no AUC (one label only)" if m["auc"] is None else f"AUC {m['auc']:.3f}"
     if m["auc_low"] is not None:  # no interval with a single case of a label

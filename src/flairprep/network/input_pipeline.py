@@ -3,29 +3,34 @@
 import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
 from pathlib import Path
 from typing import Any
+
 import numpy as np
 import tensorflow as tf
-from flairprep.dataset import tf_data
 
+from flairprep.dataset import tf_data
 
 SHIFT = 6  # voxels
 
 
 class Cases:
-    """The cases of some folds, in a fixed order, and a tf.data.Dataset of their images in batches to predict from."""
+    """The cases of some folds in a fixed order: case_ids, labels (n,), and images in batches to predict from.
+
+    images: a tf.data.Dataset of float32 (batch, z, y, x, 1).
+    """
 
     def __init__(self, directory: Path, folds: list[int], batch_size: int) -> None:
         elements = tf_data.dataset(directory, folds)
-        names = list(elements.map(lambda e: (e["case_id"], e["label"])).as_numpy_iterator())
-        self.case_ids = [case_id.decode() for case_id, _ in names]
-        self.labels = np.array([label for _, label in names])
+        rows = list(elements.map(lambda e: (e["case_id"], e["label"])).as_numpy_iterator())
+        self.case_ids = [case_id.decode() for case_id, _ in rows]
+        self.labels = np.array([label for _, label in rows])
         self.images = elements.map(lambda e: tf.cast(e["image"], tf.float32)).batch(batch_size).prefetch(2)
 
 
 def augmented(volume: Any, seed: Any, kind: str) -> Any:
-    """`volume` (z, y, x, 1), mirrored left to right in half of the cases and shifted by up to 6 voxels each way.
+    """Mirror `volume` (z, y, x, 1) left to right in half of the cases, and shift it by up to SHIFT voxels each way.
 
-    What comes in from outside is the value of the corner, the background. seed: (2,) int64.
+    Voxels that come in from outside get the value of the corner, the background. seed: (2,) int64. kind: none, flip,
+    shift or flip_shift.
     """
     voxels = tf.squeeze(volume, -1)  # the channel, of one voxel, makes tensorflow take five times as long
     if "flip" in kind:
@@ -41,16 +46,16 @@ def augmented(volume: Any, seed: Any, kind: str) -> Any:
 def training_batches(
     directory: Path, folds: list[int], augment: str, *, batch_size: int, seed: int, whole: bool = False
 ) -> Any:
-    """Shuffled, augmented batches (image, label); the last one of an epoch may be smaller, or left out if `whole`.
+    """Return shuffled, augmented batches (image, label); an epoch's last one may be smaller, or is dropped if `whole`.
 
-    The images are float16, as exported: the network makes float32 of them, and half as much is copied on the way.
+    The images are float16, as exported: half as much is copied, and the network casts them to float32.
     """
     cases = tf_data.dataset(directory, folds, shuffle_seed=seed)
     seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
     seeds = seeds.map(lambda value: tf.stack([value, tf.constant(seed, tf.int64)]))
 
-    def prepare(element: dict[str, Any], drawn: Any) -> tuple[Any, Any]:
-        return augmented(element["image"], drawn, augment), element["label"]
+    def prepare(case: dict[str, Any], drawn: Any) -> tuple[Any, Any]:
+        return augmented(case["image"], drawn, augment), case["label"]
 
     pairs = tf.data.Dataset.zip((cases, seeds))
     early = tf.data.Options()

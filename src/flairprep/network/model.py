@@ -1,7 +1,8 @@
-"""The networks: a small residual 3D CNN, and the plain one of the question, both stacks of the same kind of block.
+"""Build the networks: a small residual 3D CNN and a plain one, both stacks of the same kind of block.
 
-A block is one or two convolutions, with or without a shortcut around them, and a halving of the map. What a network
-has of its own is written in networks.NETWORKS; section `model` of params.yaml overrides it key by key.
+The plain one is that of keras.io's tutorial "3D image classification from CT scans". A block is one or two
+convolutions, with or without a shortcut around them, and a halving of the map. model_config.NETWORKS holds what is
+a network's own; section `model` of params.yaml overrides it key by key.
 """
 
 import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
@@ -13,13 +14,13 @@ import tensorflow as tf
 from keras import layers
 
 from flairprep.core.errors import FlairprepError
-from flairprep.network.model_config import NETWORKS, NetworkConfig, ModelParams, resolve
+from flairprep.network.model_config import NETWORKS, ModelParams, NetworkConfig, resolve
 
 __all__ = ["NETWORKS", "ModelParams", "NetworkConfig", "build", "resolve", "smallest_edge"]
 
 
 def smallest_edge(network: NetworkConfig) -> int:
-    """The fewest voxels along an axis of the input with which every block still has a map to halve."""
+    """Return the fewest voxels along an axis of the input with which every block has a map to halve."""
     edge = 1
     for _ in network.filters:
         edge = max(2, 2 * edge - 1) if network.strided else 2 * edge + 2 * network.convs
@@ -27,7 +28,7 @@ def smallest_edge(network: NetworkConfig) -> int:
 
 
 def build(params: ModelParams, input_shape: tuple[int, int, int, int], *, prior: float = 0.5) -> keras.Model:
-    """The network of `params`, untrained.
+    """Build the network of `params`, untrained.
 
     Args:
         params: section `model`.
@@ -63,7 +64,7 @@ def build(params: ModelParams, input_shape: tuple[int, int, int, int], *, prior:
 
 
 def _block(x: Any, filters: int, number: int, network: NetworkConfig) -> Any:
-    """Convolutions, the shortcut around them, and the halving: (b, z, y, x, c) to (b, z/2, y/2, x/2, filters)."""
+    """Add convolutions, the shortcut around them and the halving: (b, z, y, x, c) to (b, z/2, y/2, x/2, filters)."""
     shortcut = x
     for index in range(network.convs):
         name = f"conv{number}" + ("ab"[index] if network.convs > 1 else "")
@@ -82,7 +83,7 @@ def _block(x: Any, filters: int, number: int, network: NetworkConfig) -> Any:
 
 
 def _shortcut(x: Any, filters: int, number: int, network: NetworkConfig) -> Any:
-    """`x` in the shape that the block's convolutions give it."""
+    """Bring `x` to the shape that the block's convolutions give it."""
     if network.strided:
         # A strided projection would see one voxel in eight.
         x = layers.AveragePooling3D(2, padding="same", name=f"shrink{number}")(x)
@@ -96,7 +97,7 @@ def _shortcut(x: Any, filters: int, number: int, network: NetworkConfig) -> Any:
 def _conv(
     x: Any, filters: int, name: str, network: NetworkConfig, *, kernel_size: int, strides: int, relu: bool
 ) -> Any:
-    """A convolution, the normalisation right after it, if any, and ReLU, where asked for."""
+    """Add a convolution, the normalisation right after it, if any, and ReLU, where asked for."""
     normalized = network.norm in ("after_conv", "group")
     x = layers.Conv3D(
         filters,
@@ -116,7 +117,7 @@ def _conv(
 
 
 def _batch_norm(x: Any, name: str, network: NetworkConfig) -> Any:
-    """Over the whole batch where several devices share it: else the averages would be those of a part of it."""
+    """Add batch normalisation over the whole batch, also where several devices share it."""
     shared = tf.distribute.get_strategy().num_replicas_in_sync > 1
     return layers.BatchNormalization(momentum=network.norm_momentum, synchronized=shared, name=name)(x)
 

@@ -1,4 +1,4 @@
-"""What stands in section `model` of params.yaml and what a named network has of its own; no tensorflow is needed."""
+"""Read section `model` of params.yaml and fill in what is a named network's own; without tensorflow."""
 
 from dataclasses import dataclass, replace
 from functools import cache
@@ -28,7 +28,7 @@ def _warn_renamed(name: str) -> None:
 
 
 class ModelParams(Section):
-    """Section `model`: null leaves a key as the named network has it."""
+    """Section `model` of params.yaml; null: the named network's own value."""
 
     name: Annotated[Literal["resnet3d", "tutorial_cnn"], BeforeValidator(_current_name)]
     skip: bool | None
@@ -43,12 +43,12 @@ class ModelParams(Section):
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Everything model.build needs: five fields that are the network's own, and those of `ModelParams`."""
+    """Everything that model.build needs: five fields of the network's own, and those of `ModelParams`."""
 
     convs: int  # convolutions in a block
     strided: bool  # its first convolution halves the map, padding same; otherwise padding valid, then max pooling
     halve_input: bool
-    global_max: bool  # the maximum of each map beside its average, which a small lesion hardly moves
+    global_max: bool  # adds the maximum of each map to its average, which a small lesion hardly moves
     start_at_prior: bool  # an untrained network answers the share of positive cases
     skip: bool
     norm: Norm
@@ -93,5 +93,5 @@ NETWORKS: dict[str, NetworkConfig] = {
 
 
 def resolve(params: ModelParams) -> NetworkConfig:
-    """The named network with every value that `params` gives in place of its own."""
+    """Return the named network with every value that `params` gives in place of its own."""
     return replace(NETWORKS[params.name], **params.model_dump(exclude={"name"}, exclude_none=True))

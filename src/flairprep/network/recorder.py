@@ -1,5 +1,6 @@
 """Record every epoch of a training: predictions, losses and accuracies of the cases."""
 
+import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
 import math
 from typing import Any
 
@@ -18,10 +19,10 @@ PREDICTIONS = ["epoch", "case_id", "label", "probability"]
 
 
 class Recorder(keras.callbacks.Callback):
-    """After every epoch: predictions for the validation cases, and accuracy on the training cases in inference mode.
+    """Predict the validation cases after every epoch, and the training cases in inference mode for their accuracy.
 
-    Adds val_loss, val_accuracy, val_auc, accuracy_inference and learning_rate to the epoch's logs, so that callbacks
-    after it can watch them.
+    Add val_loss, val_accuracy, val_auc, accuracy_inference, learning_rate and nir to the epoch's logs, where later
+    callbacks can watch them.
     """
 
     def __init__(self, infer: Inference, training: Cases, validation: Cases, epochs: int) -> None:
@@ -32,7 +33,11 @@ class Recorder(keras.callbacks.Callback):
         self.y_prob: list[np.ndarray] = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Keras's hook."""
+        """Record the epoch; Keras calls it.
+
+        Raises:
+            FlairprepError: the loss or a prediction is not finite.
+        """
         logs = {} if logs is None else logs
         y_true, y_prob = self.validation.labels, predict(self.infer, self.validation)
         in_inference = predict(self.infer, self.training)
@@ -56,6 +61,6 @@ class Recorder(keras.callbacks.Callback):
 
 
 def prediction_rows(cases: Cases, epoch: int, y_prob: np.ndarray) -> pd.DataFrame:
-    """Rows of val_predictions.csv or test_predictions.csv."""
+    """Return rows of val_predictions.csv or test_predictions.csv; y_prob: (n_cases,)."""
     columns = (epoch, cases.case_ids, cases.labels, [f"{p:.6f}" for p in y_prob])
     return pd.DataFrame(dict(zip(PREDICTIONS, columns, strict=True)))

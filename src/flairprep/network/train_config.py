@@ -1,6 +1,6 @@
-"""How a network is trained: section `train` of params.yaml, and what null stands for with each named network.
+"""Read the swept values and section `train` of params.yaml, and fill in each network's own training settings.
 
-Without tensorflow, since evaluate needs to know what chose the epoch.
+Without tensorflow: evaluate needs to know what chose the epoch.
 """
 
 from typing import Annotated, Literal
@@ -10,11 +10,11 @@ from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_va
 from flairprep.core.params import Section
 from flairprep.stats.metrics import Metric
 
-LEAST_PATIENCE = 3  # the epochs that predictions.declared averages: with less, the selected one would be among them
+LEAST_PATIENCE = 3  # the epochs that Predictions.declared averages: with less, the selected one would be among them
 
 
 def _enough(patience: int) -> int:
-    """Refuses a patience that mixes declared and selected numbers."""
+    """Refuse a patience that mixes declared and selected numbers."""
     if 0 < patience < LEAST_PATIENCE:
         raise ValueError(
             f"{patience!r}: must be 0 for never, or at least {LEAST_PATIENCE}: the declared predictions are the mean "
@@ -43,7 +43,7 @@ class SweepParams(Section):
 
 
 class TrainParams(Section):
-    """Section `train` of params.yaml; null means: as the named network has it."""
+    """Section `train` of params.yaml; null: the named network's own value."""
 
     schedule: Literal["constant", "exponential", "cosine"] | None
     scale_lr: Literal["none", "linear", "sqrt"] | None
@@ -87,15 +87,15 @@ TRAIN_CONFIGS = {
 
 
 def resolve(params: TrainParams, network: str) -> TrainConfig:
-    """`params` with each null replaced by what the network called `network` has."""
+    """Return `params` with each null replaced by the value of the network called `network`."""
     given = {key: value for key, value in params.model_dump().items() if value is not None}
     return TrainConfig(**{**TRAIN_CONFIGS[network], **given})
 
 
-def scaled_rate(recipe: TrainConfig, lr: float, batch_size: int) -> float:
-    """The learning rate for `batch_size`: lr at recipe.reference_batch_size, times the ratio or its square root.
+def scaled_rate(config: TrainConfig, lr: float, batch_size: int) -> float:
+    """Return the learning rate for `batch_size`: lr at config.reference_batch_size, times the ratio or its square root.
 
     linear: Goyal et al. 2017; sqrt: Krizhevsky 2014.
     """
-    ratio = batch_size / recipe.reference_batch_size
-    return lr * {"none": 1.0, "linear": ratio, "sqrt": ratio**0.5}[recipe.scale_lr]
+    ratio = batch_size / config.reference_batch_size
+    return lr * {"none": 1.0, "linear": ratio, "sqrt": ratio**0.5}[config.scale_lr]

@@ -1,24 +1,25 @@
-"""What trains a network: batches of the exported cases, augmentation, schedules, inference, and short trials of it."""
+"""Train a network: its optimizer, schedule, devices, inference and fit."""
 
 import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
+
 from flairprep.core import console
 from flairprep.network import model
-from flairprep.network.train_config import TrainConfig
 from flairprep.network.input_pipeline import Cases
+from flairprep.network.train_config import TrainConfig
 
-
-DECAY_STEPS, DECAY_RATE = 100_000, 0.96  # the question's ExponentialDecay
+DECAY_STEPS, DECAY_RATE = 100_000, 0.96  # of the ExponentialDecay in keras.io's tutorial, see model
 Inference = Callable[[Any], Any]  # images, float32 (batch, z, y, x, 1), to probabilities, float32 (batch, 1)
 
 
 def schedule(kind: str, rate: float, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """The learning rate, or its schedule over the run's `steps`; warns of one that never changes the rate."""
+    """Return the learning rate, or its schedule over the run's `steps`; warn of one that never changes the rate."""
     if kind == "exponential":
         if steps <= DECAY_STEPS:
             console.warn(
@@ -30,13 +31,13 @@ def schedule(kind: str, rate: float, steps: int) -> float | keras.optimizers.sch
 
 
 def seeded(seed: int) -> None:
-    """Makes weights, dropout and every sum of this process the same again with the same `seed`."""
+    """Seed weights, dropout and shuffling of this process, and make every sum deterministic."""
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
 
 
 def compiled(section: model.ModelParams, shape: tuple[int, int, int, int], *, prior: float, rate: Any) -> keras.Model:
-    """The network of `section`, untrained, with its loss and Adam at `rate`, a number or a schedule."""
+    """Build the network of `section`, untrained, with its loss and Adam at `rate`, a number or a schedule."""
     network = model.build(section, shape, prior=prior)
     # XLA makes 3D convolutions on a CPU several times slower.
     network.compile(keras.optimizers.Adam(rate), loss="binary_crossentropy", metrics=["accuracy"], jit_compile=False)
@@ -44,27 +45,28 @@ def compiled(section: model.ModelParams, shape: tuple[int, int, int, int], *, pr
 
 
 def inference(network: keras.Model) -> Inference:
-    """`network` in inference mode, on one device: Keras's predict fails where a device gets no case of a batch."""
+    """Return `network` in inference mode, on one device: Keras's predict fails where a device gets no case."""
     signature = [tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)]
     return tf.function(lambda images: network(images, training=False), input_signature=signature)
 
 
 def predict(infer: Inference, cases: Cases) -> np.ndarray:
-    """The probability of label 1 for each case, rounded as the tables hold it."""
+    """Return the probability of label 1 for each case, (n_cases,), rounded as in the tables."""
     answers = [infer(images).numpy()[:, 0] for images in cases.images]
     return np.round(np.concatenate(answers).astype(np.float64), 6)
 
 
 def devices(batch_size: int, cases: int) -> tf.distribute.Strategy:
-    """Mirrored over the GPUs (or the logical CPUs) where there are several: as many as share a batch evenly.
+    """Return a strategy over the GPUs (or the logical CPUs): as many as share a batch evenly.
 
-    Keras fails on uneven shares, so an epoch has whole batches alone then; one device works on less than a batch.
+    Keras fails on uneven shares: with several devices an epoch has whole batches only. With less than a batch of cases
+    one device works alone.
     """
-    found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    count = max(n for n in range(1, len(found) + 1) if batch_size % n == 0)
+    available = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    count = max(n for n in range(1, len(available) + 1) if batch_size % n == 0)
     if count < 2 or cases < batch_size:
         return tf.distribute.get_strategy()
-    return tf.distribute.MirroredStrategy([device.name for device in found[:count]])
+    return tf.distribute.MirroredStrategy([device.name for device in available[:count]])
 
 
 def fit(

@@ -1,4 +1,4 @@
-"""One row of reports/sanity.json."""
+"""Define the outcome of a check: one row of reports/sanity.json."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ Verdict = Literal["pass", "warn", "fail"]
 
 @dataclass(frozen=True)
 class Check:
-    """One row of reports/sanity.json. value, threshold: None where nothing could be measured; text: what to do."""
+    """One row of reports/sanity.json. value, threshold: None where nothing could be measured; text: result, remedy."""
 
     name: str
     verdict: Verdict

@@ -1,7 +1,7 @@
-"""What should hold before training: checks after Karpathy, "A Recipe for Training Neural Networks".
+"""Check a network before training, after Karpathy, "A Recipe for Training Neural Networks" (2019).
 
-Each check is a function of arrays, or of a `training.Trial` and arrays, and gives a `Check`. Those of the tensors see
-every exported case as a `Look`; those of the network train it a few steps on a few cases, always from the same weights.
+`fit` and `range_losses` train it a few steps on a few cases, always from the same weights. Each check is a pure
+function of what they return.
 """
 
 import math
@@ -19,16 +19,17 @@ from flairprep.stats import metrics
 
 Array = npt.NDArray[Any]
 RATE = 1e-3  # of Adam in the short runs
-FITTED = 0.01  # a loss below it: the cases are known by heart
+FITTED = 0.01  # below this loss, cases are known by heart
 FIRST_RATE, GROWTH, RANGE_STEPS = 1e-6, 1.15, 100  # of the range test: from 1e-6 to 1
-RUN = 1000  # steps that the lower end of the usable rates is meant for
+RUN_STEPS = 1000  # of the run that the lower end of the usable rates is meant for
 
 
 @dataclass(frozen=True)
 class ShortRun:
-    """A short run on one batch. y_prob: in training mode, at the first and the last step, (n_cases,) each.
+    """Result of a short run on one batch, losses by step.
 
-    inference: in inference mode after the last step. cut: the budget ended it before it had its `most` steps.
+    y_prob: in training mode, at the first and the last step, (n_cases,) each. inference: in inference mode after the
+    last step, (n_cases,). cut: the budget ended it before it had its `most` steps.
     """
 
     labels: Array
@@ -39,23 +40,23 @@ class ShortRun:
 
     @property
     def note(self) -> str:
-        """How long it was, said where a verdict might be due to that."""
+        """Return how long it was, for texts whose verdict may depend on it."""
         ran = f" after {len(self.losses)} steps"
         return f"{ran}, all that there is time for with a network of this size" if self.cut else ran
 
 
 class Budget:
-    """How many cases may still pass through a network of `multiply_adds` a case.
+    """Number of cases that may still pass through a network of `multiply_adds` per case.
 
-    Counted, not clocked: the same network takes the same steps on every machine. With the backward passes,
-    4e11 of them take about a minute on 2 cores.
+    Counted, not clocked: the same network takes the same steps on every machine. With the backward passes, `total`
+    multiply-adds take about a minute on 2 cores.
     """
 
     def __init__(self, multiply_adds: int, total: float = 4e11) -> None:
         self.left = int(total / multiply_adds)
 
     def afford(self, cases: int) -> bool:
-        """Takes `cases` off what is left, if there are so many."""
+        """Return whether `cases` are left, and take them off."""
         enough = self.left >= cases
         self.left -= cases if enough else 0
         return enough
@@ -64,9 +65,9 @@ class Budget:
 def fit(
     trial: Trial, budget: Budget, images: Array, labels: Array, *, least: int, most: int, goal: float = FITTED / 2
 ) -> ShortRun | None:
-    """`least` to `most` steps from the first weights, until the loss is below `goal` and all are right.
+    """Train `least` to `most` steps from the first weights, until the loss is below `goal` and all cases are right.
 
-    None where the budget allows no step.
+    images: (n_cases, z, y, x, 1); labels: (n_cases,). None where the budget allows no step.
     """
     trial.reset()
     losses: list[float] = []
@@ -84,13 +85,13 @@ def fit(
 
 
 def not_run(name: str) -> Check:
-    """What a network that is too large for this stage gets instead of a verdict."""
+    """Return the warning in place of a check that the budget does not allow."""
     text = "not run: the network is too large for the time of this stage; look at its first epochs instead"
     return Check(name, "warn", None, None, text)
 
 
 def repeatable(losses: tuple[Array, Array], weights: tuple[dict[str, Array], dict[str, Array]]) -> Check:
-    """Two starts from one seed: equal first two losses, equal weights."""
+    """Check that two starts from one seed give equal first two losses and equal weights."""
     first, second = weights
     apart = float(np.abs(losses[0] - losses[1]).max())
     same = apart == 0 and all(np.array_equal(first[key], second[key]) for key in first)
@@ -101,9 +102,9 @@ def repeatable(losses: tuple[Array, Array], weights: tuple[dict[str, Array], dic
 
 
 def initial_loss(y_prob: Array, prior: float, threshold: float = 0.3) -> Check:
-    """The loss before the first step against the entropy of the labels, which is that of always answering the prior.
+    """Check the loss before the first step against the entropy of the labels, the loss of always answering the prior.
 
-    The loss is the expected one for labels drawn with `prior`, so that it does not depend on the cases chosen.
+    The loss is the expected one for labels drawn with `prior`, so that it does not depend on the cases drawn.
     """
     p = np.clip(y_prob.astype(float), metrics.EPSILON, 1 - metrics.EPSILON)
     excess = float(np.mean(xlogy(prior, prior / p) + xlogy(1 - prior, (1 - prior) / (1 - p))))
@@ -115,7 +116,7 @@ def initial_loss(y_prob: Array, prior: float, threshold: float = 0.3) -> Check:
 
 
 def output_bias(bias: float, prior: float, starts_at_prior: bool, threshold: float = 0.1) -> Check:
-    """Whether the bias of the output is the prior's log odds; 0 is only warned of where the network starts so."""
+    """Check that the output's bias is the log odds of the prior; warn only of a 0 that is the network's own start."""
     off = abs(bias - math.log(prior / (1 - prior)))
     verdict: Verdict = "pass" if off <= threshold else "fail"
     if verdict == "fail" and bias == 0 and not starts_at_prior:
@@ -127,14 +128,16 @@ def output_bias(bias: float, prior: float, starts_at_prior: bool, threshold: flo
 
 
 def all_layers(before: dict[str, Array], after: dict[str, Array]) -> Check:
-    """Whether every weight is another one after a run."""
-    still = [path for path in before if np.array_equal(before[path], after[path])]
-    text = f"no change in {', '.join(still[:3])}; unfreeze it, or find why no gradient reaches it"
-    return Check("layers", "fail" if still else "pass", len(still), 0, text if still else "every layer learns")
+    """Check that training changes every weight."""
+    unchanged = [path for path in before if np.array_equal(before[path], after[path])]
+    text = "every layer learns"
+    if unchanged:
+        text = f"no change in {', '.join(unchanged[:3])}; unfreeze it, or find why no gradient reaches it"
+    return Check("layers", "fail" if unchanged else "pass", len(unchanged), 0, text)
 
 
 def coupling(gradient: float) -> Check:
-    """The gradient of one case's output with respect to another's input, in inference mode."""
+    """Check that in inference mode the gradient of one case's output with respect to another's input is 0."""
     text = "in inference mode no case changes the output of another"
     if gradient != 0:
         text = "a case changes the output of another in inference mode; look for an operation over the batch's axis"
@@ -142,7 +145,7 @@ def coupling(gradient: float) -> Check:
 
 
 def loss_falls(run: ShortRun, threshold: float = 0.5) -> Check:
-    """The last loss of a run against its first."""
+    """Check that the last loss of a run is below `threshold` times its first."""
     ratio = run.losses[-1] / max(run.losses[0], FITTED)
     text = f"the loss falls from {run.losses[0]:.3g} to {run.losses[-1]:.3g}{run.note}"
     verdict: Verdict = "pass" if ratio < threshold else "warn" if run.cut else "fail"
@@ -152,7 +155,7 @@ def loss_falls(run: ShortRun, threshold: float = 0.5) -> Check:
 
 
 def overfit(run: ShortRun) -> Check:
-    """One case of each label known by heart, in training mode."""
+    """Check that one case of each label is known by heart, in training mode."""
     loss, right = run.losses[-1], metrics.accuracy(run.labels, run.y_prob[1])
     text = f"one case of each label: loss {loss:.2g}, {right:.0%} right{run.note}"
     verdict: Verdict = "pass" if loss < FITTED and right == 1 else "warn" if run.cut else "fail"
@@ -162,7 +165,7 @@ def overfit(run: ShortRun) -> Check:
 
 
 def overfit_inference(run: ShortRun, own: bool) -> Check:
-    """The same in inference mode, with the averages of batch normalisation. own: they are as the network has them."""
+    """Check the same in inference mode, with the averages of batch normalisation. own: see `suite.to_the_letter`."""
     loss, right = metrics.log_loss(run.labels, run.inference), metrics.accuracy(run.labels, run.inference)
     text = f"the same in inference mode: loss {loss:.2g}, {right:.0%} right"
     verdict: Verdict = "pass" if loss < FITTED and right == 1 else "warn" if own or run.cut else "fail"
@@ -174,7 +177,7 @@ def overfit_inference(run: ShortRun, own: bool) -> Check:
 
 
 def zeroed(seen: Sequence[float], blind: ShortRun, threshold: float = 0.5) -> Check:
-    """The losses of a run against those of the same run with zeros for voxels, after as many steps."""
+    """Check that a run's loss is below `threshold` times that of the same run with zeros for voxels, at equal steps."""
     steps = min(len(seen), len(blind.losses))
     ratio = seen[steps - 1] / max(blind.losses[steps - 1], metrics.EPSILON)
     text = f"the loss is {ratio:.2g} times that without an image after {steps} steps"
@@ -185,7 +188,7 @@ def zeroed(seen: Sequence[float], blind: ShortRun, threshold: float = 0.5) -> Ch
 
 
 def capacity(run: ShortRun) -> Check:
-    """Shuffled labels learned by heart: what a network that is large enough can do."""
+    """Check that shuffled labels are learned by heart: a network that is large enough can."""
     right = metrics.accuracy(run.labels, run.y_prob[1])
     verdict: Verdict = "pass" if right == 1 else "warn" if run.cut else "fail"
     text = f"{right:.0%} of {len(run.labels)} cases with shuffled labels learned by heart{run.note}"
@@ -195,7 +198,7 @@ def capacity(run: ShortRun) -> Check:
 
 
 def batch_norm(run: ShortRun, own: bool, threshold: float = 0.15) -> Check:
-    """Accuracy on the training cases in training mode, less that in inference mode. own: as in `overfit_inference`."""
+    """Check the accuracy on the training cases: inference mode against training mode. own: see `overfit_inference`."""
     gap = metrics.accuracy(run.labels, run.y_prob[1]) - metrics.accuracy(run.labels, run.inference)
     verdict: Verdict = "pass" if gap <= threshold else "warn" if own or run.cut else "fail"
     text = f"accuracy on the training cases is {gap:.2f} lower in inference mode{run.note}"
@@ -207,9 +210,9 @@ def batch_norm(run: ShortRun, own: bool, threshold: float = 0.15) -> Check:
 
 
 def range_losses(trial: Trial, budget: Budget, images: Array, labels: Array, size: int = 4) -> list[float]:
-    """The loss at each step of a run whose rate grows from 1e-6 by 1.15 a step, on batches of `size` cases in turn.
+    """Return the loss per step of a run whose rate grows by GROWTH per step, on batches of `size` cases in turn.
 
-    It ends where the loss is no number. Empty where the budget does not allow all of it.
+    It ends where the loss is not finite. Empty where the budget does not allow all RANGE_STEPS.
     """
     losses: list[float] = []
     if not budget.afford(RANGE_STEPS * size):
@@ -225,13 +228,13 @@ def range_losses(trial: Trial, budget: Budget, images: Array, labels: Array, siz
 
 
 def usable_rates(losses: Sequence[float]) -> tuple[float, float] | None:
-    """The usable rates by a range test (Smith 2017): (low, high), or None where the loss never fell.
+    """Find the usable rates by a range test (Smith 2017): (low, high), or None where the loss never fell.
 
-    The losses are smoothed by an exponential average of weight 0.8, and end where they have risen again by half of what
-    they had fallen: normalised networks come back from far worse, and learn a few cases at any rate. high is the rate
-    with the least loss, beyond which it rises. low is so small that 1000 steps of it move the weights no further than
-    the test had moved them when a quarter of the fall was done: the sum of the test's rates up to there, over 1000,
-    since a step of Adam is as long as its rate.
+    The losses are smoothed by an exponential average of weight 0.8. They end where they have risen again by half of
+    their fall: normalised networks recover from far worse, and learn a few cases at any rate. high: the rate with the
+    least loss, beyond which it rises. low: RUN_STEPS steps of it move the weights as far as the test had moved them
+    after a quarter of the fall. A step of Adam is as long as its rate, so low is the sum of the test's rates up to
+    there over RUN_STEPS.
     """
     smoothed, average = [], 0.0
     for step, loss in enumerate(losses, 1):
@@ -248,11 +251,11 @@ def usable_rates(losses: Sequence[float]) -> tuple[float, float] | None:
         return None
     above = [step for step in range(lowest) if smoothed[step] >= start - 0.25 * (start - smoothed[lowest])]
     rates = FIRST_RATE * GROWTH ** np.arange(lowest + 1)
-    return float(rates[: above[-1] + 1].sum()) / RUN, float(rates[-1])
+    return float(rates[: above[-1] + 1].sum()) / RUN_STEPS, float(rates[-1])
 
 
 def learning_rate(band: tuple[float, float] | None) -> Check:
-    """What the range test found; `usable_rates`."""
+    """Report the band of `usable_rates`."""
     if band is None:
         text = "the loss fell at no rate from 1e-6 to 1; look for a fault before you tune the rate"
         return Check("learning rate", "warn", None, None, text)

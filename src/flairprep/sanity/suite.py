@@ -10,40 +10,41 @@ import pandas as pd
 
 from flairprep.core.errors import FlairprepError
 from flairprep.dataset import tf_data
+from flairprep.dataset.shards import read_info
 from flairprep.network import input_pipeline, model, training
 from flairprep.sanity import network_checks, tensor_checks
 from flairprep.sanity.check import Check
 from flairprep.sanity.tensor_checks import TensorSummary
 from flairprep.sanity.trial import Trial, multiply_adds
 
-PER_LABEL = 40  # cases that the range test goes through
+PER_LABEL = 40  # cases of each label in the range test
 CAPACITY = 8  # cases with shuffled labels
 SURE = 0.2  # loss at which they count as learned: right by a hair, they would be wrong in the other mode
 LETTER = "tutorial_cnn"  # built to the letter, so its own batch normalisation is warned of and fails nothing
 
 
-def looks(directory: Path) -> list[TensorSummary]:
-    """Every exported case, looked at."""
+def summaries(directory: Path) -> list[TensorSummary]:
+    """Summarise every exported case."""
     return [
         tensor_checks.summarise(case["image"], int(case["label"]), case["case_id"].decode(), fold)
-        for fold in tf_data.read_info(directory).cases
+        for fold in read_info(directory).cases
         for case in tf_data.dataset(directory, [fold]).as_numpy_iterator()
     ]
 
 
 def drawn(directory: Path, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images (n, z, y, x, 1) and labels (n,) of as many cases of each label, at most 40; labels in turn: 0, 1, 0, ...
+    """Draw as many cases of each label, at most PER_LABEL: images (n, z, y, x, 1), labels (n,) in turn 0, 1, 0, ...
 
     Raises:
         FlairprepError: all cases have one label.
     """
-    found: dict[int, list[np.ndarray]] = {0: [], 1: []}
+    by_label: dict[int, list[np.ndarray]] = {0: [], 1: []}
     for case in tf_data.dataset(directory, shuffle_seed=seed).as_numpy_iterator():
-        if len(same := found[int(case["label"])]) < PER_LABEL:
+        if len(same := by_label[int(case["label"])]) < PER_LABEL:
             same.append(case["image"])
-        if min(map(len, found.values())) == PER_LABEL:
+        if min(map(len, by_label.values())) == PER_LABEL:
             break
-    pairs = list(zip(found[0], found[1], strict=False))
+    pairs = list(zip(by_label[0], by_label[1], strict=False))
     if not pairs:
         raise FlairprepError(
             f"sanity: all cases in {directory} have one label; see data/split/split.csv and labels in params.yaml"
@@ -52,9 +53,9 @@ def drawn(directory: Path, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def of_tensors(cases: Sequence[TensorSummary], split: pd.DataFrame | None, seed: int) -> list[Check]:
-    """The checks of what enters the network."""
+    """Run the checks of the exported tensors; split: split.csv, None where it is missing."""
     groups = [case.case_id for case in cases]
-    found = [
+    checks = [
         tensor_checks.finite(cases),
         tensor_checks.clipping(cases),
         tensor_checks.used_range(cases),
@@ -63,18 +64,18 @@ def of_tensors(cases: Sequence[TensorSummary], split: pd.DataFrame | None, seed:
         tensor_checks.orientation(cases),
     ]
     if split is not None:
-        found.append(tensor_checks.labels(cases, split))
+        checks.append(tensor_checks.labels(cases, split))
         group_of = dict(zip(split["case_id"], split["group"], strict=True))
         groups = [group_of.get(case_id, case_id) for case_id in groups]
-    return [*found, tensor_checks.border(cases, groups, seed)]
+    return [*checks, tensor_checks.border(cases, groups, seed)]
 
 
 def of_network(
     directory: Path, section: model.ModelParams, prior: float, seed: int
 ) -> tuple[list[Check], tuple[float, float] | None]:
-    """The checks of the network, and the usable rates where they could be found; prior: share of label 1."""
-    shape = tf_data.read_info(directory).image_shape
-    training.seeded(seed)  # the order of tf.data hangs on it too
+    """Run the checks of the network; return them and the usable rates, if any; prior: share of label 1."""
+    shape = read_info(directory).image_shape
+    training.seeded(seed)  # the order of tf.data depends on it too
     images, labels = drawn(directory, seed)
     pair, some, own = slice(2), slice(CAPACITY), to_the_letter(section)
 
@@ -109,25 +110,25 @@ def of_network(
         ("capacity", filled, network_checks.capacity),
         ("batch norm", filled or known, lambda run: network_checks.batch_norm(run, own)),
     ]
-    found = [
+    checks = [
         network_checks.repeatable((first[0], second[0]), (first[1], second[1])),
         network_checks.output_bias(bias, prior, model.resolve(section).start_at_prior),
         network_checks.coupling(coupled),
         *(check(run) if run else network_checks.not_run(name) for name, run, check in of_runs),
         network_checks.learning_rate(band) if losses else network_checks.not_run("learning rate"),
     ]
-    return found, band
+    return checks, band
 
 
 def first_steps(directory: Path, trial: Trial, size: int, seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Two losses and the weights after them, with the batches that train would make of `size` cases a step."""
-    folds = sorted(tf_data.read_info(directory).cases)
+    """Return two losses and the weights after them, with the batches that train would make of `size` cases per step."""
+    folds = sorted(read_info(directory).cases)
     batches = input_pipeline.training_batches(directory, folds, "flip_shift", batch_size=size, seed=seed).take(2)
     losses = [trial.step(images, labels, network_checks.RATE)[0] for images, labels in batches.as_numpy_iterator()]
     return np.array(losses), trial.weights()
 
 
 def to_the_letter(section: model.ModelParams) -> bool:
-    """Whether the batch normalisation is that of the question's own network, whose lag is its own."""
+    """Return whether the batch normalisation is tutorial_cnn's own, and so its lag."""
     given, own = model.resolve(section), model.NETWORKS[LETTER]
     return section.name == LETTER and (given.norm, given.norm_momentum) == (own.norm, own.norm_momentum)

@@ -17,11 +17,11 @@ PERMUTATIONS = 999
 
 @dataclass(frozen=True)
 class TensorSummary:
-    """What there is to know of an exported case.
+    """Measures of an exported case.
 
-    clipped: share of the foreground that has its largest or its smallest value; used: share of the foreground's range
-    that lies between its 1st and 99th percentile; constant_slices: those with one value between others that have more;
-    small: the foreground less its mean, averaged over blocks; outside: all but the foreground, averaged likewise.
+    clipped: share of the foreground at its largest or at its smallest value, the larger of both. used: share of the
+    foreground's range between its 1st and 99th percentile. constant_slices: slices of one value between others with
+    more. small: the foreground less its mean, averaged over blocks; outside: all but the foreground, likewise.
     """
 
     case_id: str
@@ -57,15 +57,14 @@ def summarise(image: Array, label: int, case_id: str, fold: int) -> TensorSummar
         clipped=float(max(np.mean(foreground == most), np.mean(foreground == least))) if most > least else 0.0,
         used=float(high - low) / (most - least) if most > least else 0.0,
         constant_slices=int(np.ptp(varied) + 1 - len(varied)) if varied.size else 0,
-        small=shrunk(
-            np.where(inside, values - foreground.mean(), 0)
-        ),  # without the outline, which is much the same turned
+        # Without the mean, so that the outline, which is much the same when turned, does not count.
+        small=shrunk(np.where(inside, values - foreground.mean(), 0)),
         outside=shrunk(np.where(inside, 0, values)),
     )
 
 
 def shrunk(volume: Array) -> Array:
-    """`volume` averaged over blocks, at most 8 x 16 x 16 of them."""
+    """Average `volume` (z, y, x) over blocks, at most 8 x 16 x 16 of them."""
     for axis, blocks in enumerate(SMALL):
         size = volume.shape[axis]
         starts = np.unique(np.arange(blocks) * size // blocks)
@@ -74,37 +73,39 @@ def shrunk(volume: Array) -> Array:
     return volume
 
 
-def finite(looks: Sequence[TensorSummary]) -> Check:
-    """NaN and infinity, which make every weight NaN in one step."""
-    found = [case.case_id for case in looks if not case.finite]
-    text = f"NaN or infinity in {names(found)}; mend or exclude them" if found else "every voxel is a number"
-    return Check("finite", "fail" if found else "pass", len(found), 0, text)
+def finite(cases: Sequence[TensorSummary]) -> Check:
+    """Check for NaN and infinity, which make every weight NaN in one step."""
+    case_ids = [case.case_id for case in cases if not case.finite]
+    text = f"NaN or infinity in {names(case_ids)}; mend or exclude them" if case_ids else "every voxel is a number"
+    return Check("finite", "fail" if case_ids else "pass", len(case_ids), 0, text)
 
 
-def clipping(looks: Sequence[TensorSummary], threshold: float = 0.02) -> Check:
-    """Voxels that were cut to a limit and lost what told them apart, as FLAIR does with a window made for CT."""
-    shares = np.array([case.clipped for case in looks])
-    found = [case.case_id for case in looks if case.clipped > threshold]
-    verdict: Verdict = "fail" if shares.mean() > threshold else "warn" if found else "pass"
+def clipping(cases: Sequence[TensorSummary], threshold: float = 0.02) -> Check:
+    """Check for voxels cut to a limit, which lose their differences, as FLAIR does in a window made for CT."""
+    shares = np.array([case.clipped for case in cases])
+    clipped = [case.case_id for case in cases if case.clipped > threshold]
+    verdict: Verdict = "fail" if shares.mean() > threshold else "warn" if clipped else "pass"
     text = f"{shares.mean():.2%} of the foreground is at a limit of its values"
-    if found:
-        text += f", {shares.max():.0%} in the worst of {names(found)}; raise normalize.clip or choose another intensity"
+    if clipped:
+        text += (
+            f", {shares.max():.0%} in the worst of {names(clipped)}; raise normalize.clip or choose another intensity"
+        )
     return Check("clipping", verdict, float(shares.mean()), threshold, text)
 
 
-def used_range(looks: Sequence[TensorSummary], threshold: float = 0.1) -> Check:
-    """Whether a few extreme voxels press all others into a corner of the range."""
-    used = float(np.median([case.used for case in looks]))
+def used_range(cases: Sequence[TensorSummary], threshold: float = 0.1) -> Check:
+    """Check whether a few extreme voxels press all others into a corner of the range."""
+    used = float(np.median([case.used for case in cases]))
     text = f"98 % of the foreground lie in {used:.0%} of its range"
     if used < threshold:
         text += "; a few extreme voxels stretch it: lower normalize.clip or choose another normalize.intensity"
     return Check("range", "pass" if used >= threshold else "warn", used, threshold, text)
 
 
-def slices(looks: Sequence[TensorSummary]) -> Check:
-    """Volumes of one value, and slices of one value between others."""
-    blank = [case.case_id for case in looks if case.blank]
-    gaps = [case.case_id for case in looks if case.constant_slices]
+def slices(cases: Sequence[TensorSummary]) -> Check:
+    """Check for volumes of one value, and for slices of one value between others."""
+    blank = [case.case_id for case in cases if case.blank]
+    gaps = [case.case_id for case in cases if case.constant_slices]
     if blank:
         return Check("slices", "fail", len(blank), 0, f"one value everywhere in {names(blank)}; exclude them")
     if gaps:
@@ -113,66 +114,70 @@ def slices(looks: Sequence[TensorSummary]) -> Check:
     return Check("slices", "pass", 0, 0, "no slice of one value between others")
 
 
-def duplicates(looks: Sequence[TensorSummary]) -> Check:
-    """Equal tensors under different ids: a leak in two folds, a contradiction with two labels."""
-    alike: dict[str, list[TensorSummary]] = {}
-    for case in looks:
-        alike.setdefault(case.digest, []).append(case)
-    groups = [cases for cases in alike.values() if len(cases) > 1]
-    bad = [cases for cases in groups if len({(case.fold, case.label) for case in cases}) > 1]
-    found = [case.case_id for cases in bad or groups for case in cases]
+def duplicates(cases: Sequence[TensorSummary]) -> Check:
+    """Check for equal tensors under different ids: a leak in two folds, a contradiction with two labels."""
+    by_digest: dict[str, list[TensorSummary]] = {}
+    for case in cases:
+        by_digest.setdefault(case.digest, []).append(case)
+    groups = [equal for equal in by_digest.values() if len(equal) > 1]
+    bad = [equal for equal in groups if len({(case.fold, case.label) for case in equal}) > 1]
+    case_ids = [case.case_id for equal in bad or groups for case in equal]
     where = "in two folds or with two labels" if bad else "in the same fold with the same label"
-    text = f"equal tensors {where}: {names(found)}; remove all but one" if found else "no two cases are equal"
-    return Check("duplicates", "fail" if bad else "warn" if groups else "pass", len(found), 0, text)
+    text = f"equal tensors {where}: {names(case_ids)}; remove all but one" if groups else "no two cases are equal"
+    return Check("duplicates", "fail" if bad else "warn" if groups else "pass", len(case_ids), 0, text)
 
 
-def orientation(looks: Sequence[TensorSummary], margin: float = 0.05, most: float = 0.1) -> Check:
-    """Cases that resemble the mean of the cohort clearly more when turned: upside down, back to front, or lying.
+def orientation(cases: Sequence[TensorSummary], margin: float = 0.05, most: float = 0.1) -> Check:
+    """Check for cases that resemble the cohort's mean clearly more when turned: upside down, back to front, or lying.
 
-    Turned: every mirroring and exchange of the in-plane axes, up and down too. Left and right of a head are too alike
-    to be told apart by this, so a mirroring along x alone is left out.
+    Turned: every mirroring and exchange of the in-plane axes, up and down too. A mirroring along x alone is left out:
+    this cannot tell the left of a head from its right.
     """
-    volumes = np.array([case.small for case in looks])
+    volumes = np.array([case.small for case in cases])
     mean = volumes.mean(axis=0)
     square = volumes.shape[2] == volumes.shape[3]
     turns = [turn for turn in product((False, square), (1, -1), (1, -1), (1, -1)) if turn[:3] != (False, 1, 1)]
     as_is = np.array([correlation(volume, mean) for volume in volumes])
     best = np.max([[correlation(turned(volume, *turn), mean) for volume in volumes] for turn in set(turns)], axis=0)
-    found = [case.case_id for case, better in zip(looks, best > as_is + margin, strict=True) if better]
-    share = len(found) / len(looks)
-    text = f"turned against the others: {names(found)}; look at them" if found else "all cases lie the same way"
-    return Check("orientation", "fail" if share > most else "warn" if found else "pass", share, most, text)
+    turned_ids = [case.case_id for case, better in zip(cases, best > as_is + margin, strict=True) if better]
+    share = len(turned_ids) / len(cases)
+    text = "all cases lie the same way"
+    if turned_ids:
+        text = f"turned against the others: {names(turned_ids)}; look at them"
+    return Check("orientation", "fail" if share > most else "warn" if turned_ids else "pass", share, most, text)
 
 
 def turned(volume: Array, exchange: bool, up: int, back: int, right: int) -> Array:
-    """`volume` (z, y, x) with y and x exchanged if `exchange`, then mirrored along the axes whose sign is -1."""
+    """Exchange y and x of `volume` (z, y, x) if `exchange`, then mirror it along the axes whose sign is -1."""
     return (volume.transpose(0, 2, 1) if exchange else volume)[::up, ::back, ::right]
 
 
 def correlation(a: Array, b: Array) -> float:
-    """Pearson's; 0 where one of the two is constant."""
+    """Return Pearson's correlation of all voxels; 0 where one of the two is constant."""
     a, b = a.ravel() - a.mean(), b.ravel() - b.mean()
     norm = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / norm if norm else 0.0
 
 
-def labels(looks: Sequence[TensorSummary], split: pd.DataFrame) -> Check:
-    """Whether each exported case has the label and the fold that split.csv gives it."""
+def labels(cases: Sequence[TensorSummary], split: pd.DataFrame) -> Check:
+    """Check that each exported case has the label and the fold that split.csv gives it."""
     columns = (split["case_id"], split["label"].astype(int), split["fold"].astype(int))
     given = {case_id: (label, fold) for case_id, label, fold in zip(*columns, strict=True)}
-    found = [case.case_id for case in looks if given.get(case.case_id) != (case.label, case.fold)]
-    text = f"another label or fold than in split.csv: {names(found)}; run export again" if found else "as in split.csv"
-    return Check("labels", "fail" if found else "pass", len(found), 0, text)
+    differing = [case.case_id for case in cases if given.get(case.case_id) != (case.label, case.fold)]
+    text = "as in split.csv"
+    if differing:
+        text = f"another label or fold than in split.csv: {names(differing)}; run export again"
+    return Check("labels", "fail" if differing else "pass", len(differing), 0, text)
 
 
-def border(looks: Sequence[TensorSummary], groups: Sequence[str], seed: int, threshold: float = 0.01) -> Check:
-    """Whether what lies around the foreground, its outline included, tells the labels apart: it should be chance.
+def border(cases: Sequence[TensorSummary], groups: Sequence[str], seed: int, threshold: float = 0.01) -> Check:
+    """Check that the surroundings of the foreground, its outline included, tell the labels apart by chance only.
 
-    The statistic is the largest absolute correlation of a block with the label; the labels of `groups` (patients) are
-    permuted, which corrects for the number of blocks (Westfall and Young 1993).
+    The statistic is the largest absolute correlation of a block with the label. Permuting the labels of `groups`
+    (patients) corrects for the number of blocks (Westfall and Young 1993).
     """
-    table = pd.DataFrame(np.array([case.outside.ravel() for case in looks]), index=list(groups))
-    table.insert(0, "label", [float(case.label) for case in looks])
+    table = pd.DataFrame(np.array([case.outside.ravel() for case in cases]), index=list(groups))
+    table.insert(0, "label", [float(case.label) for case in cases])
     means = table.groupby(level=0).mean().to_numpy()
     label, blocks = means[:, 0], means[:, 1:]
     blocks = blocks - blocks.mean(axis=0)
@@ -192,6 +197,6 @@ def border(looks: Sequence[TensorSummary], groups: Sequence[str], seed: int, thr
 
 
 def names(case_ids: Sequence[str], shown: int = 5) -> str:
-    """The first few ids, and how many there are."""
+    """Return the first few ids, and how many more there are."""
     more = f" and {len(case_ids) - shown} more" if len(case_ids) > shown else ""
     return f"{'case' if len(case_ids) == 1 else 'cases'} {', '.join(sorted(case_ids)[:shown])}{more}"

@@ -4,16 +4,18 @@ import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
 import math
 from collections.abc import Callable
 from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
+
 from flairprep.network.training import inference, seeded
 
 
 class Trial:
-    """A network in short runs of training, each from the same first weights: `reset`, then `step` by `step`.
+    """Train a network in short runs, each from the same first weights: `reset`, then `step` by `step`.
 
-    build: makes the network, compiled, with the same weights for the same seed.
+    build: returns the compiled network, with the same weights for the same seed.
     """
 
     def __init__(self, build: Callable[[], keras.Model], seed: int) -> None:
@@ -28,27 +30,27 @@ class Trial:
         self._infer = inference(self.network)
 
     def reset(self) -> None:
-        """Back to the first weights, and an optimizer that has seen nothing."""
+        """Restore the first weights and a fresh optimizer."""
         for variable, value in zip(self._variables, self._first, strict=True):
             variable.assign(value)
 
     def step(self, images: np.ndarray, labels: np.ndarray, rate: float) -> tuple[float, np.ndarray]:
-        """One step at `rate` on a batch, (n, z, y, x, 1) and (n,); its loss and probabilities (n,) before the step."""
+        """Take a step at `rate` on a batch, (n, z, y, x, 1) and (n,); return loss and probabilities (n,) before it."""
         self.network.optimizer.learning_rate.assign(rate)
         loss, y_prob = self._step(images.astype(np.float32), labels.astype(np.float32)[:, None])
         return float(loss), y_prob.numpy()[:, 0]
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """The probability of label 1 in inference mode, (n,)."""
+        """Predict the probability of label 1 in inference mode, (n,)."""
         return np.asarray(self._infer(images.astype(np.float32)).numpy()[:, 0])
 
     def weights(self) -> dict[str, np.ndarray]:
-        """What training is meant to change: all weights by their paths, without the averages of normalisation."""
+        """Return all weights that training should change, by path: without averages of normalisation and seeds."""
         learned = [w for layer in self.network.layers for w in layer.weights if "moving_" not in w.path]
         return {w.path: w.numpy() for w in learned if "seed_generator" not in w.path}
 
     def coupling(self, images: np.ndarray) -> float:
-        """The largest gradient of the first case's output with respect to a voxel of another, in inference mode."""
+        """Return the largest gradient of the first case's output with respect to another's voxel, in inference mode."""
         inputs = tf.constant(images, tf.float32)
         with tf.GradientTape() as tape:
             tape.watch(inputs)
@@ -65,6 +67,6 @@ class Trial:
 
 
 def multiply_adds(network: keras.Model) -> int:
-    """Multiplications for one case through the convolutions and dense layers, forward: outputs x weights of each."""
+    """Count one case's multiplications in convolutions and dense layers, forward: outputs x weights of each."""
     kernels = [layer for layer in network.layers if hasattr(layer, "kernel")]
     return sum(math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape) for layer in kernels)

@@ -1,4 +1,4 @@
-"""evaluate: did it learn? Declared and selected numbers, kept apart, the verdict, and what is wrong with the run."""
+"""evaluate: judge whether the network learned: declared and selected numbers, kept apart, verdict and diagnosis."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ class EvaluateParams(params.Section):
 
 
 class CommandParams(params.Section, extra="ignore"):
-    """What the diagnosis needs to write its command."""
+    """Swept values that the diagnosis puts into its command."""
 
     lr: float
     epochs: int
@@ -42,55 +42,55 @@ class CommandParams(params.Section, extra="ignore"):
 
 
 def evaluate(
-    found: Predictions, monitor: metrics.Metric, params: EvaluateParams, strata: np.ndarray | None = None
+    run: Predictions, monitor: metrics.Metric, params: EvaluateParams, strata: np.ndarray | None = None
 ) -> dict[str, Any]:
-    """What reports/metrics.json holds of the validation cases, but the diagnosis.
+    """Return the numbers of the validation cases in reports/metrics.json.
 
-    strata: (n,), of the shortcuts that the audit found; None where it found none.
+    strata: (n_cases,), of the shortcuts that the audit found; None where it found none.
     """
-    fixed = predictions.declared(found.y_true, found.declared, found.groups)
-    best = metrics.best_epoch(found.y_true, found.y_prob, monitor)
+    fixed = predictions.declared(run.y_true, run.declared, run.groups)
+    best = metrics.best_epoch(run.y_true, run.y_prob, monitor)
 
     def chance(strata: np.ndarray | None) -> float:
         options = {"n_permutations": params.permutations, "seed": params.seed}
         return permutation.selection_p_value(
-            found.y_true, found.y_prob, metric=monitor, groups=found.groups, strata=strata, **options
+            run.y_true, run.y_prob, metric=monitor, groups=run.groups, strata=strata, **options
         )
 
     selected = {
-        "best_accuracy": metrics.accuracy(found.y_true, found.y_prob[best]),
+        "best_accuracy": metrics.accuracy(run.y_true, run.y_prob[best]),
         "best_epoch": best + 1,
         "p_selection": chance(None),
         "p_within": None if strata is None else chance(strata),
     }
-    return {"verdict": verdict(fixed | selected, params.alpha), **fixed, **selected, "n": len(found.y_true)}
+    return {"verdict": verdict(fixed | selected, params.alpha), **fixed, **selected, "n": len(run.y_true)}
 
 
 def main() -> None:
-    """Reads data/train, split.csv, ingest's cases.csv and audit.json, writes metrics.json and what the plots show."""
-    section, run = params.load(EvaluateParams, "evaluate"), params.load(CommandParams)
+    """Read data/train, split.csv, ingest's cases.csv and audit.json, write metrics.json and the tables of the plots."""
+    section, swept = params.load(EvaluateParams, "evaluate"), params.load(CommandParams)
     model = params.load(model_config.ModelParams, "model")
     trained = train_config.resolve(params.load(train_config.TrainParams, "train"), model.name)
     split = read_csv(SPLIT)
-    found = predictions.from_tables(read_csv(TRAIN / "val_predictions.csv"), split)
+    validation = predictions.from_tables(read_csv(TRAIN / "val_predictions.csv"), split)
     shortcuts = json.loads(AUDIT.read_text())["strata"] if AUDIT.is_file() else {}
-    measures = evaluate(found, trained.monitor, section, predictions.strata_of(found, shortcuts))
+    measures = evaluate(validation, trained.monitor, section, predictions.strata_of(validation, shortcuts))
     measures |= tested(read_csv(TRAIN / "test_predictions.csv"), split)
     told = diagnosis.diagnose(
         read_csv(TRAIN / "history.csv").astype(float),
-        *(found.y_true, found.y_prob),
-        **run.model_dump(),
+        *(validation.y_true, validation.y_prob),
+        **swept.model_dump(),
         folds=split["fold"].nunique(),
         network=model_config.resolve(model),
-        recipe=trained,
+        config=trained,
     )
     measures = {key: files.number(value) if isinstance(value, float) else value for key, value in measures.items()}
     tables = {
-        **predictions.charts(found.y_true, found.declared),
-        "cases": predictions.per_case(found),
-        "epochs": predictions.over_epochs(found),
-        "reliability": predictions.reliability(found.y_true, found.declared),
-        "groups": predictions.by_group(found, read_csv(CASES, ("case_id", *BY)), BY),
+        **predictions.charts(validation.y_true, validation.declared),
+        "cases": predictions.per_case(validation),
+        "epochs": predictions.over_epochs(validation),
+        "reliability": predictions.reliability(validation.y_true, validation.declared),
+        "groups": predictions.by_group(validation, read_csv(CASES, ("case_id", *BY)), BY),
     }
     with files.atomic_folder(PLOTS) as out:
         for name, table in tables.items():

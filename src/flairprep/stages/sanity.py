@@ -1,4 +1,4 @@
-"""sanity: what would make any result of training worthless, looked for on the tensors and the network it will use."""
+"""sanity: check the exported tensors and the network for faults that would make any result of training worthless."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -27,7 +27,7 @@ class SanityParams(params.Section):
 
 
 def report(checks: Sequence[Check], band: tuple[float, float] | None) -> dict[str, Any]:
-    """What reports/sanity.json holds."""
+    """Return the content of reports/sanity.json; band: the usable rates."""
     numbers = ("value", "threshold")
     rows = [asdict(check) for check in checks]
     for row in rows:
@@ -37,13 +37,13 @@ def report(checks: Sequence[Check], band: tuple[float, float] | None) -> dict[st
 
 
 def main() -> None:
-    """Reads data/export (and split.csv, where it is), writes reports/sanity.json and data/sanity/gate."""
-    from flairprep.dataset import tf_data  # tensorflow, which `flairprep check` can do without
+    """Read data/export (and split.csv, if there), write reports/sanity.json and data/sanity/gate."""
+    from flairprep.dataset import tf_data  # imports tensorflow, which `flairprep check` does without
     from flairprep.sanity import suite
 
     section, network = params.load(SanityParams, "sanity"), params.load(ModelParams, "model")
     with tf_data.faults(EXPORT):
-        cases = suite.looks(EXPORT)
+        cases = suite.summaries(EXPORT)
         split = read_csv(SPLIT, ("case_id", "label", "group", "fold")) if SPLIT.exists() else None
         prior = float(np.mean([case.label for case in cases]))
         of_model, band = suite.of_network(EXPORT, network, prior, section.seed)
