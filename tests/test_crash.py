@@ -228,6 +228,7 @@ def test_a_killed_worker_costs_its_case_a_row_and_the_others_nothing(
     console.run(ingest.main, "ingest")
     rows = tables.read_csv(Path("data/ingest/cases.csv")).set_index("case_id")
     assert rows.loc["00003", ["status", "code"]].tolist() == ["failed", Code.CRASHED]
+    assert "SIGKILL" in rows.loc["00003", "message"]
     found, expected = contents(Path("data/ingest/volumes")), undisturbed["data/ingest"]
     assert found == {
         name.removeprefix("volumes/"): value

@@ -506,6 +506,7 @@ def test_a_lost_case_is_not_kept_and_a_failed_one_is(
         ingest.main()
     rows = tables.read_csv(Path("data/ingest/cases.csv")).set_index("case_id")
     assert rows.loc[[GOOD[3], FEW], "code"].tolist() == [Code.CRASHED, Code.TOO_FEW_SLICES]
+    assert "SIGKILL" in rows.loc[GOOD[3], "message"]
     assert run()["ingest"] == 1
     assert outs() == expected
 

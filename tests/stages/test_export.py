@@ -95,6 +95,7 @@ def test_a_case_whose_process_dies_is_a_row_and_leaves_no_record(
     export.main()
     rows = read_csv(project / "data/export/cases.csv").set_index("case_id")
     assert rows.loc["00005", ["status", "code"]].tolist() == ["failed", "CRASHED"]
+    assert "SIGKILL" in rows.loc["00005", "message"]
     found = [element["case_id"].decode() for element in tf_data.dataset(project / "data/export").as_numpy_iterator()]
     assert found == ["00003", "00008", "00009"]
     assert all(path.is_file() for path in (project / "data/export").iterdir())
@@ -106,7 +107,7 @@ REAL = export.export_case
 def writes_half_of_five(case: tuple[str, int], *, out: Path) -> Outcome:
     outcome = REAL(case, out=out)
     if case[0] == "00005":
-        path = out / export.file_name(case)
+        path = out / f"{case[0]}.tfrecord"
         path.write_bytes(path.read_bytes()[:20])
         os.kill(os.getpid(), signal.SIGKILL)
     return outcome
