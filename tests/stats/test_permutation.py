@@ -1,86 +1,45 @@
-"""The choice of an epoch against slow replays, full enumeration, Fisher's test and a slow step-down minP."""
+"""Permutation tests against slow replays, full enumeration, Fisher's test and a slow step-down minP."""
 
 import itertools
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 from scipy.stats import binom
+from simulated import simulated_run, slow_selected
 
 from flairprep.stats import hypothesis_tests, metrics, permutation
-from flairprep.stats import metrics as stats
 
-METRICS: tuple[stats.Metric, ...] = ("val_accuracy", "val_loss", "val_auc")
-
-
-def runs(seed: int, epochs: int, n: int, signal: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and probabilities of epochs, rounded so that ties occur."""
-    rng = np.random.default_rng(seed)
-    y_true = rng.permutation(np.arange(n) % 2)
-    logits = rng.normal(signal * (2 * y_true - 1), 1, (epochs, n))
-    return y_true, np.round(1 / (1 + np.exp(-logits)), 1)
+METRICS: tuple[metrics.Metric, ...] = ("val_accuracy", "val_loss", "val_auc")
 
 
-# The selected epoch
+def sweep(seed: int, n: int, signals: tuple[float, ...] = (0.0, 0.3, 0.0, 0.6)) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Labels, and runs of 3, 4, ... epochs on the same cases."""
+    y_true = simulated_run(seed, 1, n)[0]
+    rng = np.random.default_rng(seed + 1)
+    logits = [rng.normal(signal * (2 * y_true - 1), 1, (3 + run, n)) for run, signal in enumerate(signals)]
+    return y_true, [np.round(1 / (1 + np.exp(-each)), 1) for each in logits]
 
 
-def slow_scores(y_true: np.ndarray, y_prob: np.ndarray, metric: str) -> list[float]:
-    """What the metric maximises, epoch by epoch, case by case; rounded, so that ties are ties."""
-    return [round(SLOW[metric](y_true.tolist(), row.tolist()), 10) for row in y_prob]
-
-
-def slow_accuracy(y_true: list[float], y_prob: list[float]) -> float:
-    return sum((p > 0.5) == (y == 1) for y, p in zip(y_true, y_prob, strict=True)) / len(y_true)
-
-
-def slow_log_likelihood(y_true: list[float], y_prob: list[float]) -> float:
-    kept = [min(max(p, 1e-7), 1 - 1e-7) for p in y_prob]
-    return sum(math.log(p if y == 1 else 1 - p) for y, p in zip(y_true, kept, strict=True)) / len(kept)
-
-
-def slow_auc(y_true: list[float], y_prob: list[float]) -> float:
-    cases = list(zip(y_true, y_prob, strict=True))
-    pairs = [(p > q) + 0.5 * (p == q) for (y, p), (z, q) in itertools.product(cases, cases) if (y, z) == (1, 0)]
-    return sum(pairs) / len(pairs) if pairs else 0.0
-
-
-SLOW: dict[str, Callable[[list[float], list[float]], float]] = {
-    "val_accuracy": slow_accuracy,
-    "val_loss": slow_log_likelihood,
-    "val_auc": slow_auc,
-}
-
-
-def slow_selected(y_true: np.ndarray, y_prob: np.ndarray, metric: str) -> float:
-    scores = slow_scores(y_true, y_prob, metric)
-    return slow_accuracy(y_true.tolist(), y_prob[scores.index(max(scores))].tolist())
-
-
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("seed", range(10))
-def test_best_epoch_is_the_first_of_the_best(metric: stats.Metric, seed: int) -> None:
-    y_true, y_prob = runs(seed, epochs=12, n=20)
-    y_prob = np.concatenate([y_prob, y_prob[::-1]])  # every epoch has an equal one
-    scores = slow_scores(y_true, y_prob, metric)
-    assert metrics.best_epoch(y_true, y_prob, metric) == scores.index(max(scores))
-
-
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize(("epochs", "n"), [(42, 120), (47, 8), (58, 92), (35, 41), (7, 117), (1, 1)])
-def test_best_of_equal_epochs_is_the_first_whatever_the_shape(metric: stats.Metric, epochs: int, n: int) -> None:
-    rng = np.random.default_rng(0)  # several, since the order of a dot product's sums depends on shape and place
-    for _ in range(20):
-        y_true, row = rng.integers(0, 2, n), rng.uniform(size=n)
-        assert metrics.best_epoch(y_true, np.tile(row, (epochs, 1)), metric) == 0
+def slow_step_down(reached: list[list[float]]) -> list[float]:
+    """Westfall and Young's minP, step by step; reached: of each run the value observed, then those permuted."""
+    columns, rows = range(len(reached[0])), range(len(reached))
+    p = [[sum(other >= row[b] - 1e-9 for other in row) / len(row) for b in columns] for row in reached]
+    order = sorted(rows, key=lambda row: p[row][0])
+    adjusted, least = [0.0] * len(p), 0.0
+    for place, row in enumerate(order):
+        rarest = [min(p[other][b] for other in order[place:]) for b in columns]
+        least = max(least, sum(value <= p[row][0] + 1e-12 for value in rarest) / len(rarest))
+        adjusted[row] = least
+    return adjusted
 
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("signal", [0.0, 0.5])
 def test_selection_p_value_equals_a_slow_replay(
-    metric: stats.Metric, signal: float, monkeypatch: pytest.MonkeyPatch
+    metric: metrics.Metric, signal: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    y_true, y_prob = runs(3, epochs=6, n=24, signal=signal)
+    y_true, y_prob = simulated_run(3, epochs=6, n=24, signal=signal)
     groups = np.repeat(np.arange(18), [2] * 6 + [1] * 12)
     strata = np.where(np.arange(24) % 4 < 2, "axial", "coronal")
     dealt: list[np.ndarray] = []
@@ -97,8 +56,8 @@ def test_selection_p_value_equals_a_slow_replay(
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("seed", range(3))
-def test_selection_p_value_nears_the_share_of_all_permutations(metric: stats.Metric, seed: int) -> None:
-    y_true, y_prob = runs(seed, epochs=4, n=8, signal=0.6)
+def test_selection_p_value_nears_the_share_of_all_permutations(metric: metrics.Metric, seed: int) -> None:
+    y_true, y_prob = simulated_run(seed, epochs=4, n=8, signal=0.6)
     observed = slow_selected(y_true, y_prob, metric)
     everything = [np.isin(np.arange(8), ones).astype(int) for ones in itertools.combinations(range(8), y_true.sum())]
     exact = np.mean([slow_selected(labels, y_prob, metric) >= observed - 1e-9 for labels in everything])
@@ -118,7 +77,7 @@ def test_every_permutation_is_drawn_and_p_is_never_0(n_permutations: int) -> Non
 
 
 def test_one_epoch_is_the_plain_permutation_test() -> None:
-    y_true, y_prob = runs(1, epochs=1, n=30, signal=0.3)
+    y_true, y_prob = simulated_run(1, epochs=1, n=30, signal=0.3)
     predicted = int((y_prob[0] > 0.5).sum())
     both = int(((y_prob[0] > 0.5) & (y_true == 1)).sum())
     # With the margins given, the accuracy rises with the cases of 1 predicted as 1: Fisher's exact test.
@@ -132,8 +91,8 @@ def test_one_epoch_is_the_plain_permutation_test() -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_what_labels_cannot_change_is_no_evidence(metric: stats.Metric) -> None:
-    y_true, y_prob = runs(0, epochs=5, n=12)
+def test_what_labels_cannot_change_is_no_evidence(metric: metrics.Metric) -> None:
+    y_true, y_prob = simulated_run(0, epochs=5, n=12)
     same = np.full_like(y_prob, 0.7)
     everyone = {"metric": metric, "groups": np.arange(12), "n_permutations": 99}
     assert permutation.selection_p_value(np.zeros(12), y_prob, **everyone) == 1  # one label only
@@ -165,7 +124,7 @@ def test_permutations_are_uniform_and_seeded() -> None:
     y_true = np.array([1.0, 0, 0, 0])
     dealt = permutation.permuted_labels(y_true, np.arange(4), None, 8000, np.random.default_rng(0))
     assert dealt.mean(axis=1) == pytest.approx([0.25] * 4, abs=4 * math.sqrt(0.25 * 0.75 / 8000))
-    y_true, y_prob = runs(0, epochs=5, n=30)
+    y_true, y_prob = simulated_run(0, epochs=5, n=30)
     p = [
         permutation.selection_p_value(
             y_true, y_prob, metric="val_loss", groups=np.arange(30), n_permutations=500, seed=seed
@@ -183,7 +142,7 @@ def test_replayed_selection_holds_its_level_where_a_test_of_the_best_epoch_does_
     for trial in range(trials):
         y_true = rng.permutation(np.arange(n) % 2)
         y_prob = rng.uniform(size=(epochs, n))  # no signal in any epoch
-        best = stats.accuracy(y_true, y_prob[metrics.best_epoch(y_true, y_prob, "val_accuracy")])
+        best = metrics.accuracy(y_true, y_prob[metrics.best_epoch(y_true, y_prob, "val_accuracy")])
         naive += hypothesis_tests.binomial_p_value(round(best * n), n, 0.5) < 0.05
         p = permutation.selection_p_value(
             y_true, y_prob, metric="val_accuracy", groups=np.arange(n), n_permutations=199, seed=trial
@@ -193,48 +152,24 @@ def test_replayed_selection_holds_its_level_where_a_test_of_the_best_epoch_does_
     assert naive > 0.4 * trials
 
 
-# Several runs
-
-
-def sweep(seed: int, n: int, signals: tuple[float, ...] = (0.0, 0.3, 0.0, 0.6)) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Labels, and runs of 3, 4, ... epochs on the same cases."""
-    y_true = runs(seed, 1, n)[0]
-    rng = np.random.default_rng(seed + 1)
-    logits = [rng.normal(signal * (2 * y_true - 1), 1, (3 + run, n)) for run, signal in enumerate(signals)]
-    return y_true, [np.round(1 / (1 + np.exp(-each)), 1) for each in logits]
-
-
-def slow_step_down(reached: list[list[float]]) -> list[float]:
-    """Westfall and Young's minP, step by step; reached: of each run the value observed, then those permuted."""
-    columns, rows = range(len(reached[0])), range(len(reached))
-    p = [[sum(other >= row[b] - 1e-9 for other in row) / len(row) for b in columns] for row in reached]
-    order = sorted(rows, key=lambda row: p[row][0])
-    adjusted, least = [0.0] * len(p), 0.0
-    for place, row in enumerate(order):
-        rarest = [min(p[other][b] for other in order[place:]) for b in columns]
-        least = max(least, sum(value <= p[row][0] + 1e-12 for value in rarest) / len(rarest))
-        adjusted[row] = least
-    return adjusted
-
-
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("strata", [None, np.arange(20) % 2])
 def test_joint_p_values_equal_a_slow_replay(
     seed: int, strata: np.ndarray | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     y_true, y_probs = sweep(seed, n=20)
-    metrics: list[stats.Metric] = ["val_loss", "val_accuracy", "val_auc", "val_loss"]
+    monitors: list[metrics.Metric] = ["val_loss", "val_accuracy", "val_auc", "val_loss"]
     dealt: list[np.ndarray] = []
     deal = permutation.permuted_labels
     monkeypatch.setattr(permutation, "permuted_labels", lambda *given: dealt.append(deal(*given)) or dealt[-1])
     p = permutation.joint_selection_p_values(
-        y_true, y_probs, metrics=metrics, groups=np.arange(20) // 2, strata=strata, n_permutations=150, seed=seed
+        y_true, y_probs, metrics=monitors, groups=np.arange(20) // 2, strata=strata, n_permutations=150, seed=seed
     )
     labelings = [y_true, *np.concatenate(dealt, axis=1).T]
     assert len(labelings) == 151
     reached = [
         [slow_selected(labels, y_prob, metric) for labels in labelings]
-        for y_prob, metric in zip(y_probs, metrics, strict=True)
+        for y_prob, metric in zip(y_probs, monitors, strict=True)
     ]
     assert p == pytest.approx(slow_step_down(reached), abs=1e-12)
 
@@ -252,8 +187,8 @@ def test_joint_p_values_near_those_of_all_permutations(seed: int) -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_one_run_has_its_own_p_value_and_its_copies_change_nothing(metric: stats.Metric) -> None:
-    y_true, y_prob = runs(2, epochs=5, n=30, signal=0.25)
+def test_one_run_has_its_own_p_value_and_its_copies_change_nothing(metric: metrics.Metric) -> None:
+    y_true, y_prob = simulated_run(2, epochs=5, n=30, signal=0.25)
     common = {"groups": np.arange(30) // 2, "n_permutations": 400, "seed": 3}
     alone = permutation.selection_p_value(y_true, y_prob, metric=metric, **common)
     for copies in (1, 2, 7):
@@ -263,18 +198,18 @@ def test_one_run_has_its_own_p_value_and_its_copies_change_nothing(metric: stats
 
 def test_more_runs_cost_more_and_their_order_does_not_matter() -> None:
     y_true, y_probs = sweep(0, n=40, signals=(0.0, 0.25, 0.1, 0.3))
-    metrics: list[stats.Metric] = ["val_accuracy", "val_loss", "val_auc", "val_accuracy"]
+    monitors: list[metrics.Metric] = ["val_accuracy", "val_loss", "val_auc", "val_accuracy"]
     common = {"groups": np.arange(40), "n_permutations": 600}
-    p = permutation.joint_selection_p_values(y_true, y_probs, metrics=metrics, **common)
+    p = permutation.joint_selection_p_values(y_true, y_probs, metrics=monitors, **common)
     alone = [
         permutation.selection_p_value(y_true, y_prob, metric=metric, **common)
-        for y_prob, metric in zip(y_probs, metrics, strict=True)
+        for y_prob, metric in zip(y_probs, monitors, strict=True)
     ]
     assert (p >= alone).all()
     assert (np.diff(p[np.argsort(alone)]) >= 0).all()
     assert (p > alone).any()
     assert (p[[2, 0, 3, 1]] == permutation.joint_selection_p_values(
-        y_true, [y_probs[run] for run in (2, 0, 3, 1)], metrics=[metrics[run] for run in (2, 0, 3, 1)], **common
+        y_true, [y_probs[run] for run in (2, 0, 3, 1)], metrics=[monitors[run] for run in (2, 0, 3, 1)], **common
     )).all()  # fmt: skip
 
 
@@ -288,7 +223,7 @@ def test_independent_tests_get_nearly_sidaks_p_values() -> None:
 
 
 def test_a_run_that_learned_does_not_hide_behind_others() -> None:
-    y_true, y_prob = runs(0, epochs=4, n=60)
+    y_true, y_prob = simulated_run(0, epochs=4, n=60)
     sure = np.tile(0.2 + 0.6 * y_true, (2, 1))
     p = permutation.joint_selection_p_values(
         y_true, [y_prob, sure, sure[:1]], metrics=["val_loss"] * 3, groups=np.arange(60), n_permutations=199

@@ -127,7 +127,7 @@ def difference(rows: pd.DataFrame, metric: metrics.PairedMetric, folds: int, see
         [np.mean([of_network(unit) for _, unit in of_unit.groupby("repeat")]) for _, of_unit in rows.groupby(UNIT)]
     )
     again = None
-    if len(values) >= hypothesis_tests.LEAST_DIFFERENCES and np.isfinite(values).all():
+    if len(values) >= hypothesis_tests.MIN_DIFFERENCES and np.isfinite(values).all():
         numbers = hypothesis_tests.nadeau_bengio(values, test_share=1 / folds)
         again, p = dict(zip(("estimate", "low", "high", "p"), numbers, strict=True)), max(p, numbers[3])
     return {"estimate": estimate, "low": low, "high": high, "p": p, "nadeau_bengio": again}

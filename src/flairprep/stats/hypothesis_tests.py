@@ -1,16 +1,16 @@
 """Exact and corrected hypothesis tests."""
 
 import numpy as np
-import scipy  # whose parts come when they are first used
+import scipy  # its submodules load on first use
 
 from flairprep.core.errors import FlairprepError
 from flairprep.stats.metrics import Array
 
-LEAST_DIFFERENCES = 10  # below, their variance is known too badly for the test of Nadeau and Bengio
+MIN_DIFFERENCES = 10  # fewer estimate their variance too badly for Nadeau and Bengio's test
 
 
 def binomial_p_value(correct: int, n: int, rate: float) -> float:
-    """P(X >= correct) for X ~ Binomial(n, rate): the exact one-sided test of an accuracy against `rate`.
+    """Return P(X >= correct) for X ~ Binomial(n, rate), the exact one-sided test of an accuracy against `rate`.
 
     caret's confusionMatrix calls it "P-Value [Acc > NIR]".
     """
@@ -18,25 +18,28 @@ def binomial_p_value(correct: int, n: int, rate: float) -> float:
 
 
 def grouped_p_value(correct: int, groups: Array, rate: float) -> float:
-    """`binomial_p_value` where cases of a group share a patient: P(as many right) if a group is right or wrong as one.
+    """Return P(at least `correct` right) where the cases of a group, a patient, are right or wrong together.
 
-    Exact where the cases of a group stand and fall together. Any other way in which they depend on one another spreads
-    the number of right cases less (Frechet and Hoeffding's bound), so that the test is too careful then, never too bold
-    at the levels in use. Groups of one case give `binomial_p_value`.
+    Exact if the cases of a group agree. Any other dependence within groups spreads the count of right cases less
+    (Frechet and Hoeffding's bound). The test is then conservative at the levels in use. Groups of one case give
+    `binomial_p_value`.
 
     Args:
+        correct: number of right cases.
         groups: (n_cases,).
+        rate: probability that a case is right under the null hypothesis.
     """
-    likely = np.ones(1)  # P(so many right) among the groups so far
+    distribution = np.ones(1)  # P(number right) over the groups so far
     for size in np.unique(groups, return_counts=True)[1].tolist():
-        none = np.zeros(size)
-        likely = (1 - rate) * np.append(likely, none) + rate * np.append(none, likely)
-    return min(1.0, float(likely[correct:].sum()))
+        padding = np.zeros(size)
+        distribution = (1 - rate) * np.append(distribution, padding) + rate * np.append(padding, distribution)
+    return min(1.0, float(distribution[correct:].sum()))
 
 
 def mcnemar_p_value(correct_a: Array, correct_b: Array) -> float:
-    """Exact two-sided McNemar test of two settings on the same cases: of the cases that only one of them gets right,
-    is either's share not one half? 1 where there are none.
+    """Test whether two settings have the same accuracy on the same cases: exact two-sided McNemar (1947).
+
+    Under the null hypothesis each setting gets half of the discordant cases right. Without any, p is 1.
 
     Args:
         correct_a, correct_b: (n_cases,), bool.
@@ -47,9 +50,10 @@ def mcnemar_p_value(correct_a: Array, correct_b: Array) -> float:
 
 
 def holm(p_values: Array) -> Array:
-    """Adjusted p-values in the order given: the k-th smallest of m times m - k + 1, never falling, at most 1 (1979).
+    """Return Holm's (1979) adjusted p-values, in the order given.
 
-    Not statsmodels' multipletests, which spends a tenth of a second on collecting garbage.
+    The k-th smallest of m is multiplied by m - k + 1, made monotone, and capped at 1. statsmodels' multipletests gives
+    the same but spends a tenth of a second on garbage collection.
     """
     p_values = np.asarray(p_values, float)
     order = p_values.argsort(kind="stable")
@@ -61,27 +65,28 @@ def holm(p_values: Array) -> Array:
 def nadeau_bengio(
     differences: Array, *, test_share: float, confidence: float = 0.95
 ) -> tuple[float, float, float, float]:
-    """Mean of the differences of repeated splits: (mean, low, high, two-sided p); Nadeau and Bengio 2003.
+    """Test whether the mean difference over repeated splits is 0: (mean, low, high, two-sided p).
 
-    The training sets overlap, so the variance of the mean is variance * (1 / J + n_test / n_train), with J - 1 degrees
-    of freedom.
+    Training sets overlap, so the variance of the mean is variance * (1 / J + n_test / n_train), with J - 1 degrees of
+    freedom (Nadeau and Bengio 2003).
 
     Args:
-        differences: (J,), one per split seed and fold; seeds of training are averaged before.
+        differences: (J,), one per split seed and fold, averaged over training seeds.
         test_share: share of the cases in a test (validation) fold, 1 / folds.
+        confidence: level of the interval.
 
     Raises:
         FlairprepError: fewer than 10 differences.
     """
     differences = np.asarray(differences, float)
     n = len(differences)
-    if n < LEAST_DIFFERENCES:
+    if n < MIN_DIFFERENCES:
         raise FlairprepError(
-            f"{n} differences, one per split seed and fold, are too few for a variance: it takes {LEAST_DIFFERENCES}; "
-            "run more split seeds"
+            f"{n} differences, one per split seed and fold, are too few to estimate a variance; {MIN_DIFFERENCES} are "
+            "needed: run more split seeds"
         )
     mean = float(differences.mean())
     error = float(np.sqrt(differences.var(ddof=1) * (1 / n + test_share / (1 - test_share))))
-    half = error * float(scipy.stats.t.ppf((1 + confidence) / 2, n - 1))
+    half_width = error * float(scipy.stats.t.ppf((1 + confidence) / 2, n - 1))
     p = 2 * float(scipy.stats.t.sf(abs(mean) / error, n - 1)) if error > 0 else float(mean == 0)
-    return mean, mean - half, mean + half, p
+    return mean, mean - half_width, mean + half_width, p

@@ -1,12 +1,14 @@
-"""The choice of an epoch, and what that choice is worth: permutation tests that replay it."""
+"""Permutation tests that replay the selection of an epoch."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import scipy  # whose parts come when they are first used
+import scipy  # its submodules load on first use
 
 from flairprep.stats.metrics import Array, Metric, accuracies, epoch_scores
+
+CHUNK = 1000  # permutations in memory at a time
 
 
 def selection_p_value(
@@ -19,22 +21,22 @@ def selection_p_value(
     n_permutations: int = 10_000,
     seed: int = 0,
 ) -> float:
-    """How often chance does as well as the selected epoch: a permutation test that replays the selection.
+    """Test whether chance reaches the selected epoch's accuracy: a permutation test that replays the selection.
 
-    The labels of whole groups are permuted (among groups of equal size, within `strata`); each time `metric` chooses
-    an epoch again, and its accuracy at 0.5 is compared with the observed one. p = (1 + b) / (1 + B), ties counted
-    against the observed (Phipson and Smyth 2010).
+    Each permutation deals the labels of whole groups out anew, among groups of equal size within `strata`. `metric`
+    then selects an epoch again, whose accuracy at 0.5 is compared with the observed one. p = (1 + b) / (1 + B), with
+    ties counted against the observed (Phipson and Smyth 2010).
 
     Args:
         y_true: (n_cases,), 0 or 1.
         y_prob: (n_epochs, n_cases), every epoch that ran.
-        metric: what chooses the epoch.
+        metric: selects the epoch.
         groups: (n_cases,); cases of a group share a patient.
         strata: (n_cases,); labels never leave their stratum. None: one stratum.
-        n_permutations, seed: of the permutations.
+        n_permutations, seed: number and seed of the permutations.
     """
-    reached = replayed_accuracies(y_true, [y_prob], [metric], groups, strata, n_permutations, seed)
-    return float(step_down_min_p(reached)[0])
+    selected = replayed_accuracies(y_true, [y_prob], [metric], groups, strata, n_permutations, seed)
+    return float(step_down_min_p(selected)[0])
 
 
 def joint_selection_p_values(
@@ -47,15 +49,15 @@ def joint_selection_p_values(
     n_permutations: int = 10_000,
     seed: int = 0,
 ) -> Array:
-    """`selection_p_value` of several runs on the same cases, corrected for there being several.
+    """Return `selection_p_value` of several runs on the same cases, corrected for their number.
 
-    Each permutation is dealt to all runs, which keeps how they depend on one another, and every run replays its own
-    selection. `step_down_min_p` then controls the chance of one false "learned" among them, whichever have learned.
+    All runs share each permutation, which keeps their dependence, and each run replays its own selection.
+    `step_down_min_p` then controls the family-wise error rate, whichever runs have learned.
 
     Args:
         y_true: (n_cases,), 0 or 1.
-        y_probs: of each run (n_epochs, n_cases); runs may differ in epochs, never in cases.
-        metrics: of each run, what chooses its epoch.
+        y_probs: (n_epochs, n_cases) per run; runs may differ in epochs, never in cases.
+        metrics: one per run, selects its epoch.
         groups, strata, n_permutations, seed: as for `selection_p_value`.
 
     Returns:
@@ -73,62 +75,65 @@ def replayed_accuracies(
     n_permutations: int,
     seed: int,
 ) -> Array:
-    """The selected epoch's accuracy of each run, (n_runs, 1 + n_permutations): with the true labels, then permuted."""
+    """Return the selected epoch's accuracy per run, observed and then permuted: (n_runs, 1 + n_permutations)."""
     y_true, y_probs = np.asarray(y_true, float), [np.asarray(y_prob, float) for y_prob in y_probs]
     rng = np.random.default_rng(seed)
-    reached = [_selected_accuracies(y_true[:, None], y_probs, metrics)]
-    for start in range(0, n_permutations, 1000):  # what is in memory at a time
-        permuted = permuted_labels(y_true, groups, strata, min(1000, n_permutations - start), rng)
-        reached.append(_selected_accuracies(permuted, y_probs, metrics))
-    return np.concatenate(reached, axis=1).round(9)  # equal accuracies stay equal
+    selected = [_selected_accuracies(y_true[:, None], y_probs, metrics)]
+    for start in range(0, n_permutations, CHUNK):
+        permuted = permuted_labels(y_true, groups, strata, min(CHUNK, n_permutations - start), rng)
+        selected.append(_selected_accuracies(permuted, y_probs, metrics))
+    return np.concatenate(selected, axis=1).round(9)  # equal accuracies stay equal
 
 
-def step_down_min_p(reached: Array) -> Array:
-    """Family-wise p-values of tests whose statistics were permuted together: step-down minP.
+def step_down_min_p(statistics: Array) -> Array:
+    """Return family-wise p-values of tests whose statistics were permuted together: step-down minP.
 
-    The p-value of each entry is the share of its row that is at least as large. With the rows in the order of their
-    observed p, each gets the share of the columns in which it or a later row has a p-value as small as its observed
-    one, and no less than the row before (Westfall and Young 1993, algorithm 2.8; p-values and their minima from one
-    set of permutations: Ge, Dudoit and Speed 2003). As the observed column counts, no p is below 1 / (1 + B).
+    The raw p-value of an entry is the share of its row that is at least as large. Rows are taken in the order of their
+    observed raw p. Each row's adjusted p is the share of columns where the smallest raw p of this and all later rows
+    is at most the observed one, made monotone (Westfall and Young 1993, algorithm 2.8). One set of permutations gives
+    both the p-values and their minima (Ge, Dudoit and Speed 2003). The observed column counts, so p >= 1 / (1 + B).
 
     Args:
-        reached: (n_tests, 1 + B), large where the test finds something; the first column is the observed one.
+        statistics: (n_tests, 1 + B), large values speak against the null hypothesis; the first column is observed.
 
     Returns:
         (n_tests,), in the order given.
     """
-    p = scipy.stats.rankdata(-reached, method="max", axis=1)  # times 1 + B, so that ties are ties
-    order = p[:, 0].argsort(kind="stable")
-    smallest = np.minimum.accumulate(p[order][::-1])[::-1]  # among this row and the later ones
+    counts = scipy.stats.rankdata(-statistics, method="max", axis=1)  # p times 1 + B, so that ties are ties
+    order = counts[:, 0].argsort(kind="stable")
+    smallest = np.minimum.accumulate(counts[order][::-1])[::-1]  # over this row and the later ones
     adjusted = np.empty(len(order))
-    adjusted[order] = np.maximum.accumulate((smallest <= p[order, :1]).mean(axis=1))
+    adjusted[order] = np.maximum.accumulate((smallest <= counts[order, :1]).mean(axis=1))
     return adjusted
 
 
 def permuted_labels(y_true: Array, groups: Array, strata: Array | None, count: int, rng: np.random.Generator) -> Array:
-    """(n_cases, count): the labels of groups dealt out anew among the groups of the same size and stratum.
+    """Return `count` permutations of the labels over groups of equal size and stratum: (n_cases, count).
 
-    y_true, groups, strata: (n_cases,).
+    Args:
+        y_true, groups, strata: (n_cases,).
+        count: number of permutations.
+        rng: source of the permutations.
     """
     members: dict[Any, list[int]] = {}
-    for index, group in enumerate(groups):
-        members.setdefault(group, []).append(index)
-    alike: dict[Any, list[list[int]]] = {}
+    for case, group in enumerate(groups):
+        members.setdefault(group, []).append(case)
+    exchangeable: dict[Any, list[list[int]]] = {}
     for cases in members.values():
         stratum = None if strata is None else tuple(strata[case] for case in cases)
-        alike.setdefault((len(cases), stratum), []).append(cases)
+        exchangeable.setdefault((len(cases), stratum), []).append(cases)
     permuted = np.repeat(y_true[:, None], count, axis=1)
-    for blocks in alike.values():
-        cases_of = np.array(blocks)  # (n_groups, size)
+    for blocks in exchangeable.values():
+        cases_by_group = np.array(blocks)  # (n_groups, size)
         order = rng.permuted(np.tile(np.arange(len(blocks)), (count, 1)), axis=1)  # (count, n_groups)
-        permuted[cases_of.ravel()] = y_true[cases_of[order]].reshape(count, -1).T
+        permuted[cases_by_group.ravel()] = y_true[cases_by_group[order]].reshape(count, -1).T
     return permuted
 
 
 def _selected_accuracies(labels: Array, y_probs: Sequence[Array], metrics: Sequence[Metric]) -> Array:
-    """(n_runs, n_labelings): the accuracy at the epoch that each run's metric chooses."""
-    chosen = [
+    """Return the accuracy at the epoch that each run's metric selects: (n_runs, n_labelings)."""
+    selected = [
         accuracies(labels, y_prob)[epoch_scores(labels, y_prob, metric).argmax(axis=0), np.arange(labels.shape[1])]
         for y_prob, metric in zip(y_probs, metrics, strict=True)
     ]
-    return np.array(chosen)
+    return np.array(selected)

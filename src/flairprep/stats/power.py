@@ -1,17 +1,17 @@
-"""What a number of cases can show: smallest detectable accuracies, AUCs and differences."""
+"""Smallest accuracies, AUCs and differences that a number of cases can detect."""
 
 import numpy as np
-import scipy  # whose parts come when they are first used
+import scipy  # its submodules load on first use
 
 from flairprep.stats.intervals import hanley_mcneil_variance
 
 
 def detectable_accuracy(n: int, rate: float, alpha: float = 0.05, power: float = 0.8) -> float:
-    """The smallest true accuracy at which the exact one-sided test against `rate` rejects with `power`; NaN if none.
+    """Return the smallest true accuracy that the exact one-sided test against `rate` detects with `power`, or NaN.
 
     The test rejects from the smallest k with P(X >= k | rate) <= alpha; the accuracy p solves P(X >= k | p) = power.
-    From scipy.special, as in `detectable_auc`: to import scipy.stats takes longer than all else that balance does.
     """
+    # scipy.special: importing scipy.stats would take longer than all else that balance does
     rejects = scipy.special.bdtrc(np.arange(-1, n), n, rate) <= alpha  # P(X >= k) for k = 0 to n
     if not rejects.any():
         return float("nan")
@@ -20,37 +20,39 @@ def detectable_accuracy(n: int, rate: float, alpha: float = 0.05, power: float =
 
 
 def detectable_auc(n1: int, n0: int, alpha: float = 0.05, power: float = 0.8) -> float:
-    """The smallest true AUC that a one-sided test against 0.5 finds with `power`; NaN if none below 1.
+    """Return the smallest true AUC that a one-sided test against 0.5 detects with `power`; NaN if none below 1.
 
     Solves A - 0.5 = z_alpha * sd(0.5) + z_power * sd(A) with Hanley and McNeil's variance (Obuchowski 1997).
     """
 
     def excess(area: float) -> float:
-        null = scipy.special.ndtri(1 - alpha) * np.sqrt(hanley_mcneil_variance(0.5, n1, n0))
-        return area - 0.5 - null - scipy.special.ndtri(power) * np.sqrt(hanley_mcneil_variance(area, n1, n0))
+        critical = scipy.special.ndtri(1 - alpha) * np.sqrt(hanley_mcneil_variance(0.5, n1, n0))
+        return area - 0.5 - critical - scipy.special.ndtri(power) * np.sqrt(hanley_mcneil_variance(area, n1, n0))
 
     return float(scipy.optimize.brentq(excess, 0.5, 1)) if n1 and n0 and excess(1.0) > 0 else float("nan")
 
 
 def detectable_difference(n: int, discordant: float, alpha: float = 0.05, power: float = 0.8) -> float:
-    """The smallest true difference of two accuracies on the same n cases that exact McNemar finds with `power`.
+    """Return the smallest true difference of two accuracies on the same n cases that exact McNemar detects.
 
-    M ~ Binomial(n, discordant) cases are right under one setting only, X ~ Binomial(M, (1 + difference / discordant) /
-    2) of them under the better; the test rejects where 2 * P(Binomial(M, 1/2) <= min(X, M - X)) <= alpha.
+    M ~ Binomial(n, discordant) cases are right under one setting only. X ~ Binomial(M, (1 + difference / discordant) /
+    2) of them are right under the better one. The test rejects where 2 * P(Binomial(M, 1/2) <= min(X, M - X)) <= alpha.
 
     Args:
-        discordant: share of the cases that exactly one of the settings gets right, above 0; no difference exceeds it.
+        n: number of cases.
+        discordant: share of the cases that exactly one setting gets right, above 0; no difference exceeds it.
+        alpha, power: level and power of the test.
 
     Returns:
-        The difference; NaN where even `discordant` itself would not be found.
+        The difference; NaN where even a difference of `discordant` has less power.
     """
     m = np.arange(n + 1)
-    k = scipy.stats.binom.ppf(alpha / 2, m, 0.5)
-    k = np.where(scipy.stats.binom.cdf(k, m, 0.5) > alpha / 2, k - 1, k)  # the largest that is rare enough, -1 if none
+    critical = scipy.stats.binom.ppf(alpha / 2, m, 0.5)  # the largest count whose tail is at most alpha / 2, else -1
+    critical = np.where(scipy.stats.binom.cdf(critical, m, 0.5) > alpha / 2, critical - 1, critical)
 
     def excess(difference: float) -> float:
         share = (1 + difference / discordant) / 2
-        found = scipy.stats.binom.cdf(k, m, share) + scipy.stats.binom.sf(m - k - 1, m, share)
-        return float(scipy.stats.binom.pmf(m, n, discordant) @ found) - power
+        rejected = scipy.stats.binom.cdf(critical, m, share) + scipy.stats.binom.sf(m - critical - 1, m, share)
+        return float(scipy.stats.binom.pmf(m, n, discordant) @ rejected) - power
 
     return float(scipy.optimize.brentq(excess, 0, discordant)) if excess(discordant) > 0 else float("nan")
