@@ -210,8 +210,8 @@ def test_tf_data_reads_every_case_to_the_bit(folder: Path) -> None:
     for fold, cases in cohort().items():
         paths = [str(path) for path in shards.read_info(folder).shards[fold]]
         read = [tf.io.parse_single_example(record, spec) for record in tf.data.TFRecordDataset(paths)]
-        found = [(x["image"].numpy(), int(x["label"]), x["case_id"].numpy().decode()) for x in read]
-        assert found == [(values.tobytes(), label, case_id) for values, label, case_id in cases]
+        as_read = [(x["image"].numpy(), int(x["label"]), x["case_id"].numpy().decode()) for x in read]
+        assert as_read == [(values.tobytes(), label, case_id) for values, label, case_id in cases]
 
 
 def test_tensorflow_datasets_reads_the_folder_without_our_code(folder: Path) -> None:
@@ -225,12 +225,12 @@ def test_tensorflow_datasets_reads_the_folder_without_our_code(folder: Path) -> 
     assert set(features) == {"image", "label", "case_id"}
     for fold, cases in cohort().items():
         assert splits[f"fold{fold}"].num_bytes == sum(len(example(*case)) for case in cases)
-        found = {x["case_id"].decode(): x for x in tfds.as_numpy(builder.as_dataset(split=f"fold{fold}"))}
-        assert sorted(found) == [case_id for _, _, case_id in cases]
+        by_id = {x["case_id"].decode(): x for x in tfds.as_numpy(builder.as_dataset(split=f"fold{fold}"))}
+        assert sorted(by_id) == [case_id for _, _, case_id in cases]
         for values, label, case_id in cases:
-            assert found[case_id]["image"].dtype == np.float16
-            assert found[case_id]["image"].tobytes() == values.tobytes()
-            assert found[case_id]["label"] == label
+            assert by_id[case_id]["image"].dtype == np.float16
+            assert by_id[case_id]["image"].tobytes() == values.tobytes()
+            assert by_id[case_id]["label"] == label
 
 
 def test_shards_are_written_and_described_without_tensorflow(folder: Path, tmp_path: Path) -> None:

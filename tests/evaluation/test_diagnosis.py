@@ -1,4 +1,4 @@
-"""Each fault planted alone is found, and what to do next is a command that dvc takes."""
+"""diagnosis: each fault planted alone is named, and the next step is a command that dvc takes."""
 
 import math
 import shlex
@@ -73,10 +73,10 @@ CASES: dict[str, tuple[pd.DataFrame | None, np.ndarray | None, str]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_a_planted_fault_is_found(name: str) -> None:
     table, y_prob, command = CASES[name]
-    found = diagnose(table, y_prob)
-    assert (found.diagnosis, found.command) == (name, command)
-    assert found.reason
-    assert str(found) == f"diagnosis: {name}: {found.reason}\n  next: {found.action}: {command}"
+    outcome = diagnose(table, y_prob)
+    assert (outcome.diagnosis, outcome.command) == (name, command)
+    assert outcome.reason
+    assert str(outcome) == f"diagnosis: {name}: {outcome.reason}\n  next: {outcome.action}: {command}"
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -95,8 +95,8 @@ def test_a_constant_answer_after_a_diverged_training_asks_for_a_lower_rate() -> 
 
 
 def test_lagging_averages_explain_a_constant_answer() -> None:
-    found = diagnose(history(accuracy=0.98, accuracy_inference=0.5), np.zeros((EPOCHS, N)))
-    assert found.diagnosis == "batch-norm lag"
+    outcome = diagnose(history(accuracy=0.98, accuracy_inference=0.5), np.zeros((EPOCHS, N)))
+    assert outcome.diagnosis == "batch-norm lag"
 
 
 def test_overconfidence_needs_an_accuracy_that_rises() -> None:
@@ -112,21 +112,21 @@ def test_a_short_run_has_a_diagnosis_too(epochs: int) -> None:
 
 def test_a_fold_of_one_label_has_a_diagnosis() -> None:
     ones = np.ones(N, int)
-    found = diagnose(y_true=ones)
-    assert found.diagnosis == "not fitting"  # nothing beats an NIR of 1
+    outcome = diagnose(y_true=ones)
+    assert outcome.diagnosis == "not fitting"  # nothing beats an NIR of 1
 
 
 def test_noise_around_a_level_does_not_improve() -> None:
     rng = np.random.default_rng(0)
-    found = [diagnosis.still_improves(0.69 + 0.03 * rng.standard_normal(60)) for _ in range(400)]
-    assert np.mean(found) < 0.08  # Kendall's test is at 0.05
+    improves = [diagnosis.still_improves(0.69 + 0.03 * rng.standard_normal(60)) for _ in range(400)]
+    assert np.mean(improves) < 0.08  # Kendall's test is at 0.05
     assert diagnosis.still_improves(FALLING + 0.01 * rng.standard_normal(EPOCHS))
     assert not diagnosis.still_improves(np.linspace(0.601, 0.6, 60)), "falls, but not visibly"
 
 
 def test_the_other_folds_leave_out_the_test_fold_and_the_one_just_run() -> None:
-    found = diagnose(val_fold=2, test_fold=4)
-    assert found.command == "dvc exp run --queue -S val_fold=0,1,3 && dvc queue start"
+    outcome = diagnose(val_fold=2, test_fold=4)
+    assert outcome.command == "dvc exp run --queue -S val_fold=0,1,3 && dvc queue start"
 
 
 def test_a_run_that_is_right_about_all_training_cases_fits_however_large_the_nir() -> None:

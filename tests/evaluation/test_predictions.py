@@ -23,46 +23,46 @@ def noise(n: int = 200, epochs: int = 4) -> Predictions:
     return made(list(rng.permutation(np.arange(n) % 2)), rng.uniform(size=(epochs, n)).tolist())
 
 
-def long(found: Predictions) -> pd.DataFrame:
+def long(run: Predictions) -> pd.DataFrame:
     """The table as train writes it and read_csv reads it: text, in any order."""
-    table = predictions.over_epochs(found).drop(columns="note").astype(str)
+    table = predictions.over_epochs(run).drop(columns="note").astype(str)
     return table.sample(frac=1, random_state=0)
 
 
-def split_of(found: Predictions) -> pd.DataFrame:
-    return pd.DataFrame({"case_id": found.case_ids, "group": found.groups}).iloc[::-1]
+def split_of(run: Predictions) -> pd.DataFrame:
+    return pd.DataFrame({"case_id": run.case_ids, "group": run.groups}).iloc[::-1]
 
 
 def test_a_table_in_any_order_gives_epochs_by_cases_sorted_by_case_id() -> None:
-    found = noise(20)
-    again = predictions.from_tables(long(found), split_of(found))
-    assert again.case_ids.tolist() == found.case_ids.tolist()
-    assert again.groups.tolist() == found.groups.tolist()
-    assert again.y_true.tolist() == found.y_true.tolist()
-    np.testing.assert_array_equal(again.y_prob, found.y_prob)
-    np.testing.assert_allclose(again.declared, found.y_prob[1:].mean(axis=0))
+    run = noise(20)
+    again = predictions.from_tables(long(run), split_of(run))
+    assert again.case_ids.tolist() == run.case_ids.tolist()
+    assert again.groups.tolist() == run.groups.tolist()
+    assert again.y_true.tolist() == run.y_true.tolist()
+    np.testing.assert_array_equal(again.y_prob, run.y_prob)
+    np.testing.assert_allclose(again.declared, run.y_prob[1:].mean(axis=0))
 
 
 @pytest.mark.parametrize(
     ("column", "value"), [("probability", ""), ("probability", "1.2"), ("probability", "x"), ("label", "2")]
 )
 def test_what_no_prediction_can_be_is_an_error_that_names_the_case(column: str, value: str) -> None:
-    found = noise(6)
-    rows = long(found)
+    run = noise(6)
+    rows = long(run)
     rows.loc[rows["case_id"] == "00003", column] = value
     with pytest.raises(FlairprepError, match="00003"):
-        predictions.from_tables(rows, split_of(found))
+        predictions.from_tables(rows, split_of(run))
 
 
 def test_without_shared_patients_groups_change_no_number() -> None:
-    found = noise(40)
-    plain = predictions.declared(found.y_true, found.declared)
-    assert predictions.declared(found.y_true, found.declared, found.groups) == plain
+    run = noise(40)
+    plain = predictions.declared(run.y_true, run.declared)
+    assert predictions.declared(run.y_true, run.declared, run.groups) == plain
 
 
 def test_two_equal_scans_of_each_patient_tell_no_more_than_one() -> None:
-    found = noise(60)
-    y_true, y_prob, groups = (np.repeat(values, 2) for values in (found.y_true, found.declared, found.groups))
+    run = noise(60)
+    y_true, y_prob, groups = (np.repeat(values, 2) for values in (run.y_true, run.declared, run.groups))
     y_prob = np.clip(y_prob + 0.25 * (y_true - 0.5), 0, 1)
     once, twice = (predictions.declared(y_true[::step], y_prob[::step], groups[::step]) for step in (2, 1))
     assert twice["p_nir"] == pytest.approx(once["p_nir"])
@@ -78,26 +78,26 @@ def test_two_equal_scans_of_each_patient_tell_no_more_than_one() -> None:
 def test_perfect_scans_of_a_few_patients_have_the_intervals_of_so_many_patients() -> None:
     y_true, groups = np.repeat([0, 1, 0, 1, 0, 1], 3), np.repeat(np.arange(6), 3)
     y_prob = 0.2 + 0.6 * y_true
-    found = predictions.declared(y_true, y_prob, groups)
-    assert (found["accuracy_low"], found["accuracy_high"]) == intervals.clopper_pearson(6, 6)
-    assert (found["auc_low"], found["auc_high"]) == intervals.auc_interval(y_true[::3], y_prob[::3])
-    assert found["p_nir"] == pytest.approx(0.5**6)
+    numbers = predictions.declared(y_true, y_prob, groups)
+    assert (numbers["accuracy_low"], numbers["accuracy_high"]) == intervals.clopper_pearson(6, 6)
+    assert (numbers["auc_low"], numbers["auc_high"]) == intervals.auc_interval(y_true[::3], y_prob[::3])
+    assert numbers["p_nir"] == pytest.approx(0.5**6)
 
 
 def test_a_label_of_a_single_patient_leaves_the_auc_without_an_interval() -> None:
     y_true, groups = np.array([1, 1, 1, 0, 0, 0]), np.array([0, 0, 0, 1, 2, 3])
-    found = predictions.declared(y_true, np.array([0.9, 0.2, 0.6, 0.5, 0.1, 0.3]), groups)
-    assert found["auc"] == pytest.approx(7 / 9)
-    assert np.isnan([found["auc_low"], found["auc_high"]]).all()
+    numbers = predictions.declared(y_true, np.array([0.9, 0.2, 0.6, 0.5, 0.1, 0.3]), groups)
+    assert numbers["auc"] == pytest.approx(7 / 9)
+    assert np.isnan([numbers["auc_low"], numbers["auc_high"]]).all()
 
 
 def test_a_case_that_is_always_wrong_stands_out() -> None:
-    found = made([1, 1, 0, 0], [[0.9, 0.1, 0.2, 0.9], [0.9, 0.2, 0.9, 0.1], [0.9, 0.3, 0.2, 0.9], [0.9, 0.4, 0.2, 0.2]])
-    rows = predictions.per_case(found).set_index("case_id")
+    run = made([1, 1, 0, 0], [[0.9, 0.1, 0.2, 0.9], [0.9, 0.2, 0.9, 0.1], [0.9, 0.3, 0.2, 0.9], [0.9, 0.4, 0.2, 0.2]])
+    rows = predictions.per_case(run).set_index("case_id")
     assert rows["wrong"].tolist() == [0, 1, 0.25, 0.5]
     assert rows["flips"].tolist() == [0, 0, 2, 3]
     assert rows["probability"].tolist() == pytest.approx([0.9, 0.3, 1.3 / 3, 0.4], abs=1e-6)
-    epochs = predictions.over_epochs(found)
+    epochs = predictions.over_epochs(run)
     assert set(epochs.loc[epochs["note"] == "always wrong", "case_id"]) == {"00001"}
     assert len(epochs) == 16
 
@@ -109,10 +109,10 @@ def test_a_probability_of_exactly_one_half_is_a_prediction_of_0() -> None:
 
 
 def test_the_reliability_curve_is_that_of_scikit_learn() -> None:
-    found = noise(500)
-    y_prob = found.y_prob[0] ** 2
-    rows = predictions.reliability(found.y_true, y_prob)
-    share, probability = calibration_curve(found.y_true, y_prob, n_bins=10)
+    run = noise(500)
+    y_prob = run.y_prob[0] ** 2
+    rows = predictions.reliability(run.y_true, y_prob)
+    share, probability = calibration_curve(run.y_true, y_prob, n_bins=10)
     np.testing.assert_allclose(rows["share"], share, atol=1e-6)
     np.testing.assert_allclose(rows["probability"], probability, atol=1e-6)
     assert rows["cases"].sum() == 500
@@ -127,30 +127,30 @@ def test_probabilities_of_0_and_1_have_a_bin() -> None:
 
 
 def test_auc_by_group_where_each_label_has_ten_cases() -> None:
-    found = noise(60)
-    order = np.argsort(found.y_true, kind="stable")  # 30 of each label
+    run = noise(60)
+    order = np.argsort(run.y_true, kind="stable")  # 30 of each label
     vendor = np.full(60, "")
     vendor[order[[*range(10), *range(30, 40)]]] = "a"  # 10 and 10
     vendor[order[[*range(10, 19), *range(40, 60)]]] = "b"  # 9 and 20
-    cases = pd.DataFrame({"case_id": found.case_ids, "manufacturer": vendor}).iloc[::-1]
-    rows = predictions.by_group(found, cases, ["manufacturer"]).set_index("value")
+    cases = pd.DataFrame({"case_id": run.case_ids, "manufacturer": vendor}).iloc[::-1]
+    rows = predictions.by_group(run, cases, ["manufacturer"]).set_index("value")
     assert rows[["label_0", "label_1"]].to_numpy().tolist() == [[11, 0], [10, 10], [9, 20]]
     assert rows.index.tolist() == ["not given", "a", "b"]
     inside = vendor == "a"
-    assert rows.loc["a", "auc"] == pytest.approx(roc_auc_score(found.y_true[inside], found.declared[inside]), abs=1e-6)
+    assert rows.loc["a", "auc"] == pytest.approx(roc_auc_score(run.y_true[inside], run.declared[inside]), abs=1e-6)
     assert rows.loc["a", "auc_low"] < rows.loc["a", "auc"] < rows.loc["a", "auc_high"]
     assert rows.loc[["b", "not given"], ["auc", "auc_low", "auc_high"]].isna().all(axis=None)
 
 
 def test_cases_that_ingest_does_not_list_are_in_no_group() -> None:
-    found = noise(4)
-    rows = predictions.by_group(found, pd.DataFrame({"case_id": ["00001"], "sex": ["F"]}), ["sex"])
+    run = noise(4)
+    rows = predictions.by_group(run, pd.DataFrame({"case_id": ["00001"], "sex": ["F"]}), ["sex"])
     assert rows["value"].tolist() == ["not given", "F"]
 
 
 def test_strata_are_those_of_the_audit_and_none_without_a_shortcut() -> None:
-    found = noise(4)
-    assert predictions.strata_of(found, {}) is None
-    strata = predictions.strata_of(found, {"00001": "a", "99999": "b"})
+    run = noise(4)
+    assert predictions.strata_of(run, {}) is None
+    strata = predictions.strata_of(run, {"00001": "a", "99999": "b"})
     assert strata is not None
     assert strata.tolist() == ["", "a", "", ""]

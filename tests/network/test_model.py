@@ -315,7 +315,7 @@ def test_group_counts_divide_the_channels(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "edge"), [("resnet3d", 18), ("tutorial_cnn", 46)])
 def test_too_small_an_input_is_refused_and_the_smallest_allowed_is_built(name: str, edge: int) -> None:
-    with pytest.raises(FlairprepError, match=rf"^model\.filters: .*at least {edge} .*\({edge - 1}, 64, 64, 1\).*fewer"):
+    with pytest.raises(FlairprepError, match=rf"^model\.filters: .* {edge} .*\({edge - 1}, 64, 64, 1\)"):
         model.build(params(name), (edge - 1, 64, 64, 1))
     network = model.build(params(name), (edge, 64, 64, 1))
     assert network.get_layer("global_pool").input.shape[1] == 1
@@ -360,12 +360,12 @@ def test_a_former_name_is_understood_with_one_warning(capsys: pytest.CaptureFixt
 
 
 def test_an_unknown_key_is_refused_with_the_likely_one() -> None:
-    with pytest.raises(FlairprepError, match=r"unknown key 'model\.drop_out'; did you mean 'dropout'\?"):
+    with pytest.raises(FlairprepError, match=r"'model\.drop_out'.*'dropout'"):
         params("resnet3d", drop_out=0.3)
 
 
 def test_a_missing_key_is_refused() -> None:
-    with pytest.raises(FlairprepError, match=r"the key 'model\.skip' is missing"):
+    with pytest.raises(FlairprepError, match=r"'model\.skip'"):
         validate(model.ModelParams, {key: value for key, value in UNCHANGED.items() if key != "skip"}, "model")
 
 

@@ -92,9 +92,9 @@ def planted(seed: int = 0, epochs: int = 6, n: int = 40) -> tuple[np.ndarray, np
 @pytest.mark.parametrize("make", [noise, planted])
 def test_every_number_equals_a_direct_computation(make: Any, epochs: int) -> None:
     y_true, y_prob = make(1, epochs)
-    found = run(y_true, y_prob, train={"monitor": "val_accuracy"})
-    assert set(found) == KEYS
-    assert next(iter(found)) == "verdict"  # so that it is the first column of dvc exp show
+    measures = run(y_true, y_prob, train={"monitor": "val_accuracy"})
+    assert set(measures) == KEYS
+    assert next(iter(measures)) == "verdict"  # so that it is the first column of dvc exp show
     mean = y_prob[max(0, epochs - 3) :].mean(axis=0)
     n, correct, nir = len(y_true), int(((mean > 0.5) == y_true).sum()), 1 - y_true.mean()
     accuracies = [sk.accuracy_score(y_true, row > 0.5) for row in y_prob]
@@ -114,9 +114,9 @@ def test_every_number_equals_a_direct_computation(make: Any, epochs: int) -> Non
         "best_epoch": accuracies.index(max(accuracies)) + 1,
         "n": n,
     }
-    assert {key: found[key] for key in expected} == pytest.approx(expected, abs=1e-6)
-    assert found["auc_low"] < found["auc"] < found["auc_high"]
-    assert (found["p_selection"] * 200) % 1 == pytest.approx(0, abs=1e-3)  # (1 + b) / (1 + 199)
+    assert {key: measures[key] for key in expected} == pytest.approx(expected, abs=1e-6)
+    assert measures["auc_low"] < measures["auc"] < measures["auc_high"]
+    assert (measures["p_selection"] * 200) % 1 == pytest.approx(0, abs=1e-3)  # (1 + b) / (1 + 199)
 
 
 def test_selected_and_declared_numbers_are_kept_apart() -> None:
@@ -156,49 +156,49 @@ def test_alpha_is_the_line_between_the_two_verdicts() -> None:
 def test_constant_prediction_wins_over_a_significant_p(side: int) -> None:
     y_true, y_prob = planted()
     y_prob = np.concatenate([y_prob, 0.4 * y_prob[-3:] + 0.6 * side])  # the last three epochs lie on one side
-    found = run(y_true, y_prob, train={"monitor": "val_accuracy"})
-    assert found["verdict"] == "constant prediction"
-    assert found["p_selection"] < 0.05
-    assert found["predicted_positive"] == side
-    assert found["accuracy"] == pytest.approx(y_true.mean() if side else 1 - y_true.mean())
-    assert found["auc"] > 0.8  # the order is still there
+    measures = run(y_true, y_prob, train={"monitor": "val_accuracy"})
+    assert measures["verdict"] == "constant prediction"
+    assert measures["p_selection"] < 0.05
+    assert measures["predicted_positive"] == side
+    assert measures["accuracy"] == pytest.approx(y_true.mean() if side else 1 - y_true.mean())
+    assert measures["auc"] > 0.8  # the order is still there
     notes = pd.read_csv("reports/evaluate/probability.csv")["note"].unique().tolist()
     assert notes == [f"constant prediction: all {side}"]
 
 
 def test_the_same_probability_for_every_case() -> None:
-    found = run(np.arange(20) % 2, np.full((4, 20), 0.5))  # exactly 0.5 predicts 0
-    assert (found["verdict"], found["predicted_positive"]) == ("constant prediction", 0)
-    assert (found["auc"], found["p_selection"], found["accuracy"]) == (0.5, 1, 0.5)
+    measures = run(np.arange(20) % 2, np.full((4, 20), 0.5))  # exactly 0.5 predicts 0
+    assert (measures["verdict"], measures["predicted_positive"]) == ("constant prediction", 0)
+    assert (measures["auc"], measures["p_selection"], measures["accuracy"]) == (0.5, 1, 0.5)
 
 
 @pytest.mark.parametrize("label", [0, 1])
 @pytest.mark.parametrize("monitor", ["val_loss", "val_accuracy"])
 def test_a_fold_of_one_label_has_no_auc(label: int, monitor: str, capsys: pytest.CaptureFixture[str]) -> None:
     _, y_prob = noise(0)
-    found = run(np.full(40, label), y_prob, train={"monitor": monitor})
-    assert set(found) == KEYS
-    assert found["auc"] is found["auc_low"] is found["auc_high"] is None
-    assert (found["nir"], found["p_selection"], found["verdict"]) == (1, 1, "no evidence")
-    assert found["log_loss_prior"] == pytest.approx(0, abs=1e-6)
+    measures = run(np.full(40, label), y_prob, train={"monitor": monitor})
+    assert set(measures) == KEYS
+    assert measures["auc"] is measures["auc_low"] is measures["auc_high"] is None
+    assert (measures["nir"], measures["p_selection"], measures["verdict"]) == (1, 1, "no evidence")
+    assert measures["log_loss_prior"] == pytest.approx(0, abs=1e-6)
     assert "no AUC (one label only)" in capsys.readouterr().out
     assert pd.read_csv("reports/evaluate/roc.csv").empty
 
 
 def test_one_case_of_a_label_has_an_auc_without_an_interval(capsys: pytest.CaptureFixture[str]) -> None:
-    found = run(np.repeat([0, 1], (9, 1)), noise(0, n=10)[1])
-    assert 0 <= found["auc"] <= 1
-    assert found["auc_low"] is found["auc_high"] is None
-    assert f"AUC {found['auc']:.3f}\n" in capsys.readouterr().out
+    measures = run(np.repeat([0, 1], (9, 1)), noise(0, n=10)[1])
+    assert 0 <= measures["auc"] <= 1
+    assert measures["auc_low"] is measures["auc_high"] is None
+    assert f"AUC {measures['auc']:.3f}\n" in capsys.readouterr().out
 
 
 def test_scans_of_a_patient_are_one_piece_of_evidence() -> None:
     y_true = np.repeat([0, 1], 8)
     y_prob = np.tile(0.2 + 0.6 * y_true, (3, 1))
     assert run(y_true, y_prob)["verdict"] == "learned"
-    found = run(y_true, y_prob, groups=["a"] * 8 + ["b"] * 8)  # two patients: one of two permutations is as good
-    assert found["p_selection"] == pytest.approx(0.5, abs=0.15)
-    assert found["verdict"] == "no evidence"
+    measures = run(y_true, y_prob, groups=["a"] * 8 + ["b"] * 8)  # two patients: one of two permutations is as good
+    assert measures["p_selection"] == pytest.approx(0.5, abs=0.15)
+    assert measures["verdict"] == "no evidence"
 
 
 def test_scans_of_a_patient_widen_the_intervals_of_both_folds() -> None:
@@ -233,20 +233,20 @@ def test_the_test_fold_adds_its_own_numbers_and_changes_no_other() -> None:
     y_true, y_prob = planted()
     alone = run(y_true, y_prob)
     test_true, test_prob = noise(4, epochs=1, n=30)
-    found = run(y_true, y_prob, test=long(test_true, test_prob))
-    assert set(found) == KEYS | TEST_KEYS
-    assert {key: found[key] for key in KEYS} == alone
+    measures = run(y_true, y_prob, test=long(test_true, test_prob))
+    assert set(measures) == KEYS | TEST_KEYS
+    assert {key: measures[key] for key in KEYS} == alone
     correct = int(((test_prob[0] > 0.5) == test_true).sum())
     p = binomtest(correct, 30, max(test_true.mean(), 1 - test_true.mean()), alternative="greater").pvalue
-    assert found["test_accuracy"] == pytest.approx(correct / 30, abs=1e-6)
-    assert found["test_auc"] == pytest.approx(sk.roc_auc_score(test_true, test_prob[0]), abs=1e-6)
-    assert found["test_p_nir"] == pytest.approx(p, abs=1e-6)
-    assert found["test_auc_low"] < found["test_auc"] < found["test_auc_high"]
+    assert measures["test_accuracy"] == pytest.approx(correct / 30, abs=1e-6)
+    assert measures["test_auc"] == pytest.approx(sk.roc_auc_score(test_true, test_prob[0]), abs=1e-6)
+    assert measures["test_p_nir"] == pytest.approx(p, abs=1e-6)
+    assert measures["test_auc_low"] < measures["test_auc"] < measures["test_auc_high"]
 
 
 def test_tables_of_the_plots_and_equal_bytes_on_a_second_run() -> None:
     y_true, y_prob = planted()
-    found = run(y_true, y_prob)
+    measures = run(y_true, y_prob)
     first = contents(Path("reports"))
     tables = ("roc", "confusion", "probability", "cases", "epochs", "reliability", "groups")
     assert set(first) == {"metrics.json", "evaluate/diagnosis.json", *(f"evaluate/{name}.csv" for name in tables)}
@@ -256,7 +256,7 @@ def test_tables_of_the_plots_and_equal_bytes_on_a_second_run() -> None:
     points = roc.to_numpy()
     assert points[0].tolist() == [0, 0]
     assert points[-1].tolist() == [1, 1]
-    assert np.trapezoid(points[:, 1], points[:, 0]) == pytest.approx(found["auc"], abs=1e-4)
+    assert np.trapezoid(points[:, 1], points[:, 0]) == pytest.approx(measures["auc"], abs=1e-4)
     mean = y_prob[-3:].mean(axis=0)
     assert sk.confusion_matrix(confusion["actual"], confusion["predicted"]).tolist() == (
         sk.confusion_matrix(y_true, mean > 0.5).tolist()
@@ -272,10 +272,10 @@ def test_tables_of_the_plots_and_equal_bytes_on_a_second_run() -> None:
 
 def test_probabilities_of_0_and_1_are_counted_and_cost_a_finite_loss() -> None:
     y_true = np.arange(10) % 2
-    found = run(y_true, np.tile(1.0 - y_true, (3, 1)))  # sure, and wrong in every case
-    assert found["log_loss"] == pytest.approx(-np.log(1e-7), rel=1e-5)
-    assert (found["auc"], found["auc_low"], found["accuracy"], found["p_nir"]) == (0, 0, 0, 1)
-    assert 0 < found["auc_high"] < 1
+    measures = run(y_true, np.tile(1.0 - y_true, (3, 1)))  # sure, and wrong in every case
+    assert measures["log_loss"] == pytest.approx(-np.log(1e-7), rel=1e-5)
+    assert (measures["auc"], measures["auc_low"], measures["accuracy"], measures["p_nir"]) == (0, 0, 0, 1)
+    assert 0 < measures["auc_high"] < 1
     assert pd.read_csv("reports/evaluate/probability.csv")["cases"].sum() == 10
 
 
@@ -295,17 +295,17 @@ def test_a_network_that_reads_the_manufacturer_only_has_learned_a_shortcut(capsy
     y_prob = (0.2 + 0.6 * vendor + 0.05 * rng.uniform(size=(6, 80))).round(6)
     strata = by_case(y_true, [f"manufacturer={v}" for v in vendor])
     assert run(y_true, y_prob)["verdict"] == "learned"
-    found = run(y_true, y_prob, strata=strata)
-    assert (found["verdict"], found["p_selection"]) == ("learned (shortcut)", 1 / 200)
-    assert found["p_within"] >= 0.05
-    assert f"p {found['p_within']:.3g} among cases that the shortcuts" in capsys.readouterr().out
+    measures = run(y_true, y_prob, strata=strata)
+    assert (measures["verdict"], measures["p_selection"]) == ("learned (shortcut)", 1 / 200)
+    assert measures["p_within"] >= 0.05
+    assert f"p {measures['p_within']:.3g} among cases that the shortcuts" in capsys.readouterr().out
 
 
 def test_what_is_learned_within_the_strata_is_learned() -> None:
     y_true, y_prob = planted()
     strata = by_case(y_true, ["a", "b"] * 20)
-    found = run(y_true, y_prob, strata=strata)
-    assert (found["verdict"], found["p_within"]) == ("learned", 1 / 200)
+    measures = run(y_true, y_prob, strata=strata)
+    assert (measures["verdict"], measures["p_within"]) == ("learned", 1 / 200)
     assert run(*noise(0), strata=strata)["verdict"] == "no evidence"
 
 
@@ -324,8 +324,8 @@ def test_the_diagnosis_is_a_column_and_its_command_a_file(capsys: pytest.Capture
     assert said == diagnosis.diagnose(history(6), y_true, y_prob, lr=1e-4, epochs=30, folds=3, **given).as_dict()
     assert said["command"] == "dvc exp run --queue -S val_fold=1,2 && dvc queue start"
     assert said["command"] in capsys.readouterr().out
-    found = run(y_true, 0.5 * y_prob, lr=1e-3)  # all on the side of 0
-    assert found["diagnosis"] == "constant"
+    measures = run(y_true, 0.5 * y_prob, lr=1e-3)  # all on the side of 0
+    assert measures["diagnosis"] == "constant"
     assert get_json("reports/evaluate/diagnosis.json")["command"] == "dvc exp run -S lr=0.003"
     run(y_true, y_prob, test_fold=2)
     assert get_json("reports/evaluate/diagnosis.json")["command"].startswith("dvc exp run --queue -S val_fold=1 &&")

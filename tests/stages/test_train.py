@@ -68,11 +68,11 @@ def kept_epoch(predictions: pd.DataFrame, monitor: str) -> int:
 def probabilities(export: Path, model: Path, folds: list[int]) -> dict[str, float]:
     """What the saved model says of each case, one at a time."""
     network = keras.models.load_model(model)
-    found = {}
+    answers = {}
     for element in tf_data.dataset(export, folds).as_numpy_iterator():
         answer = network(element["image"][np.newaxis].astype(np.float32), training=False)
-        found[element["case_id"].decode()] = float(answer[0, 0])
-    return found
+        answers[element["case_id"].decode()] = float(answer[0, 0])
+    return answers
 
 
 @pytest.fixture
@@ -165,12 +165,12 @@ def test_patience_ends_a_run_that_does_not_get_better(project: Path, capsys: pyt
     assert table(out / "val_predictions.csv")["epoch"].nunique() == 4
     said = capsys.readouterr()
     assert "4 epochs, the weights of epoch 1 kept (best val_accuracy)" in said.out
-    assert "the rate stays constant" in said.err
+    assert "train.schedule" in said.err
 
 
 def test_a_loss_that_is_not_a_number_ends_the_run_and_names_lr(project: Path) -> None:
     write_params(project, **merged({"lr": 1e30}))
-    with pytest.raises(FlairprepError, match=r"train: the loss is not a number in epoch \d+; lower lr"):
+    with pytest.raises(FlairprepError, match=r"epoch \d+; .*\blr\b.*params\.yaml"):
         train.main()
     assert not (project / "data/train").exists()
 
@@ -283,7 +283,7 @@ def test_the_network_starts_at_the_share_of_the_training_cases(reaching: Callabl
 
 @pytest.fixture
 def band(project: Path) -> Path:
-    """What sanity's range test found."""
+    """What sanity's range test gave."""
     path = project / "reports/sanity.json"
     path.parent.mkdir()
     path.write_text('{"checks": [], "learning_rate": {"low": 1e-05, "high": 0.01}}')
@@ -292,7 +292,7 @@ def band(project: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("lr", "warned"),
-    [(9e-6, "is below the usable"), (1e-5, ""), (1e-3, ""), (1e-2, ""), (0.011, "is above the usable")],
+    [(9e-6, "9e-06 is below"), (1e-5, ""), (1e-3, ""), (1e-2, ""), (0.011, "0.011 is above")],
 )
 def test_a_rate_outside_the_usable_ones_is_warned_of(
     reaching: Callable[..., Any], band: Path, capsys: pytest.CaptureFixture[str], lr: float, warned: str
@@ -300,23 +300,23 @@ def test_a_rate_outside_the_usable_ones_is_warned_of(
     reaching(lr=lr)
     said = capsys.readouterr().err
     assert warned in said
-    assert ("usable" in said) == bool(warned)
+    assert ("reports/sanity.json" in said) == bool(warned)
 
 
-@pytest.mark.parametrize("found", [None, '{"checks": [], "learning_rate": null}'])
+@pytest.mark.parametrize("report", [None, '{"checks": [], "learning_rate": null}'])
 def test_without_usable_rates_nothing_is_warned_of(
-    reaching: Callable[..., Any], band: Path, capsys: pytest.CaptureFixture[str], found: str | None
+    reaching: Callable[..., Any], band: Path, capsys: pytest.CaptureFixture[str], report: str | None
 ) -> None:
-    band.unlink() if found is None else band.write_text(found)
+    band.unlink() if report is None else band.write_text(report)
     reaching(lr=1e9)
-    assert "usable" not in capsys.readouterr().err
+    assert "reports/sanity.json" not in capsys.readouterr().err
 
 
 def test_the_scaled_rate_is_what_has_to_be_usable(
     reaching: Callable[..., Any], band: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reaching(lr=8e-3, batch_size=8, train={"scale_lr": "linear", "reference_batch_size": 4})
-    assert "the rate 0.016 is above the usable" in capsys.readouterr().err
+    assert "0.016 is above" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_a_rate_that_is_meant_for_other_batches_is_warned_of(
     reaching: Callable[..., Any], capsys: pytest.CaptureFixture[str], batch_size: int, scale_lr: str, warned: bool
 ) -> None:
     reaching(batch_size=batch_size, train={"scale_lr": scale_lr, "reference_batch_size": 4})
-    assert ("is meant for batches of 4" in capsys.readouterr().err) == warned
+    assert ("train.scale_lr" in capsys.readouterr().err) == warned
 
 
 @pytest.mark.parametrize(("schedule", "warned"), [("exponential", True), ("cosine", False), ("constant", False)])
@@ -334,7 +334,7 @@ def test_a_schedule_that_never_fires_is_warned_of(
     reaching: Callable[..., Any], capsys: pytest.CaptureFixture[str], schedule: str, warned: bool
 ) -> None:
     reaching(train={"schedule": schedule})
-    assert ("the rate stays constant" in capsys.readouterr().err) == warned
+    assert ("train.schedule" in capsys.readouterr().err) == warned
 
 
 # What is refused
@@ -343,16 +343,16 @@ def test_a_schedule_that_never_fires_is_warned_of(
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"val_fold": 1, "test_fold": 1}, r"params\.yaml: val_fold and test_fold are both 1"),
-        ({"val_fold": 3}, r"params\.yaml: val_fold: 3: the data set has the folds 0 to 2"),
-        ({"test_fold": 9}, r"params\.yaml: test_fold: 9: the data set has the folds 0 to 2"),
+        ({"val_fold": 1, "test_fold": 1}, r"params\.yaml: val_fold.* test_fold.* 1"),
+        ({"val_fold": 3}, r"params\.yaml: val_fold: 3: .* 0 to 2"),
+        ({"test_fold": 9}, r"params\.yaml: test_fold: 9: .* 0 to 2"),
         ({"val_fold": -1}, r"params\.yaml: val_fold: -1: "),
         ({"lr": 0}, r"params\.yaml: lr: 0: "),
         ({"lr": "fast"}, r"params\.yaml: lr: 'fast': "),
         ({"epochs": 0}, r"params\.yaml: epochs: 0: "),
         ({"batch_size": 2.5}, r"params\.yaml: batch_size: 2\.5: "),
         ({"seed": 2**32}, r"params\.yaml: seed: 4294967296: "),
-        ({"model": {"filters": [4, 8, 16, 32]}}, r"model\.filters: .*give fewer filters"),
+        ({"model": {"filters": [4, 8, 16, 32]}}, r"model\.filters: \[4, 8, 16, 32\]: "),
     ],
 )
 def test_a_wrong_value_is_refused_by_key_and_value(project: Path, changed: dict[str, Any], message: str) -> None:
@@ -365,12 +365,12 @@ def test_a_wrong_value_is_refused_by_key_and_value(project: Path, changed: dict[
 @pytest.mark.parametrize(
     ("labels", "changed", "message"),
     [
-        ({0: "01", 1: "10"}, {"test_fold": 1}, r"test_fold: 1: no fold is left to train on"),
-        ({0: "01", 1: "11"}, {}, r"all training cases have one label"),
+        ({0: "01", 1: "10"}, {"test_fold": 1}, r"params\.yaml: test_fold: 1: .*split\.folds"),
+        ({0: "01", 1: "11"}, {}, r"training cases .*data/split/split\.csv"),
         (
             {0: "00", 1: "10"},
             {"train": {"monitor": "val_auc"}},
-            r"train\.monitor: 'val_auc': .*one label; use val_loss",
+            r"train\.monitor: 'val_auc': .*val_loss",
         ),
     ],
 )

@@ -19,7 +19,7 @@ def verdict(numbers: dict[str, Any], alpha: float) -> str:
     return "learned" if numbers["p_within"] is None or numbers["p_within"] < alpha else "learned (shortcut)"
 
 
-def tested(rows: pd.DataFrame, split: pd.DataFrame) -> dict[str, Any]:
+def of_test_fold(rows: pd.DataFrame, split: pd.DataFrame) -> dict[str, Any]:
     """Score the test fold, where there is one: once, with the kept weights."""
     if rows.empty:
         return {}

@@ -11,7 +11,7 @@ from flairprep.core import console, files, params
 from flairprep.core.tables import read_csv, write_csv
 from flairprep.evaluation import diagnosis, predictions
 from flairprep.evaluation.predictions import Predictions
-from flairprep.evaluation.verdict import sentence, tested, verdict
+from flairprep.evaluation.verdict import of_test_fold, sentence, verdict
 from flairprep.network import model_config, train_config
 from flairprep.stats import metrics, permutation
 
@@ -75,7 +75,7 @@ def main() -> None:
     validation = predictions.from_tables(read_csv(TRAIN / "val_predictions.csv"), split)
     shortcuts = json.loads(AUDIT.read_text())["strata"] if AUDIT.is_file() else {}
     measures = evaluate(validation, trained.monitor, section, predictions.strata_of(validation, shortcuts))
-    measures |= tested(read_csv(TRAIN / "test_predictions.csv"), split)
+    measures |= of_test_fold(read_csv(TRAIN / "test_predictions.csv"), split)
     told = diagnosis.diagnose(
         read_csv(TRAIN / "history.csv").astype(float),
         *(validation.y_true, validation.y_prob),
