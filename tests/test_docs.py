@@ -268,12 +268,12 @@ def test_the_verdicts_are_those_of_the_code() -> None:
 
 
 def test_the_diagnoses_and_the_checks_are_those_of_the_code() -> None:
-    for module, called, first in (
-        ("evaluation/diagnosis", {"_diagnosis", "Diagnosis"}, "diagnosis"),
-        ("sanity/network_checks", {"Check"}, "check"),
+    for modules, called, first in (
+        ("evaluation/diagnosis.py", {"_diagnosis", "Diagnosis"}, "diagnosis"),
+        ("sanity/*_checks.py", {"Check"}, "check"),
     ):
-        tree = ast.parse((ROOT / f"src/flairprep/{module}.py").read_text())
-        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) in called]
+        trees = [ast.parse(path.read_text()) for path in (ROOT / "src/flairprep").glob(modules)]
+        calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) in called]
         names = {node.args[0].value for node in calls if isinstance(node.args[0], ast.Constant)}
         assert set(first_columns(DOCS["metrics"], first)) == names
 
