@@ -1,4 +1,4 @@
-"""What is measured on a volume: what it follows, and what it must not follow, a lesion."""
+"""Features follow the scanner and hardly a lesion."""
 
 import numpy as np
 import pytest
@@ -19,16 +19,16 @@ def head(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def both(values: np.ndarray, tissue: np.ndarray) -> dict[str, float]:
-    usual = features.ordinary(values, tissue)
-    return features.geometry(tissue, usual) | features.intensity_statistics(usual)
+    reference = features.find_reference(values, tissue)
+    return features.geometry_features(tissue, reference) | features.intensity_features(reference)
 
 
-def test_an_offset_and_a_factor_change_nothing_but_the_level() -> None:
+def test_an_offset_and_a_factor_change_only_median_and_spread() -> None:
     values, tissue = head()
     assert both(values * 3 + 50, tissue) == pytest.approx(both(values, tissue), abs=5e-3)  # float32
-    plain, scaled = (features.level(features.ordinary(v, tissue)) for v in (values, values * 3 + 50))
-    assert scaled["spread"] == pytest.approx(3 * plain["spread"], rel=1e-5)
-    assert scaled["median"] == pytest.approx(3 * plain["median"] + 50, rel=1e-5)
+    plain, scaled = (features.find_reference(v, tissue) for v in (values, values * 3 + 50))
+    assert scaled.spread == pytest.approx(3 * plain.spread, rel=1e-5)
+    assert scaled.median == pytest.approx(3 * plain.median + 50, rel=1e-5)
 
 
 @pytest.mark.parametrize("side", [20, 43])
@@ -50,31 +50,31 @@ def test_extent_and_padding_are_those_of_the_tissue() -> None:
     tissue = np.zeros((10, 20, 40), bool)
     tissue[2:8, 5:20, 4:36] = True
     values = np.random.default_rng(0).normal(size=tissue.shape)
-    found = features.geometry(tissue, features.ordinary(values, tissue))
-    assert (found["extent_z"], found["extent_y"], found["extent_x"]) == (0.6, 0.75, 0.8)
-    assert (found["padding_z"], found["padding_y"], found["padding_x"]) == (0.2, 0.25, 0.1)
-    assert found["filled"] == 1
+    geometry = features.geometry_features(tissue, features.find_reference(values, tissue))
+    assert (geometry["extent_z"], geometry["extent_y"], geometry["extent_x"]) == (0.6, 0.75, 0.8)
+    assert (geometry["padding_z"], geometry["padding_y"], geometry["padding_x"]) == (0.2, 0.25, 0.1)
+    assert geometry["filled"] == 1
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_blur_tells_along_which_axis_a_volume_was_interpolated(axis: int) -> None:
     values, tissue = head()
-    found, sharp = both(gaussian_filter1d(values, 1.0, axis=axis), tissue), both(values, tissue)
-    ratios = [found[f"blur_{name}"] / sharp[f"blur_{name}"] for name in features.AXES]
+    blurred, sharp = both(gaussian_filter1d(values, 1.0, axis=axis), tissue), both(values, tissue)
+    ratios = [blurred[f"blur_{name}"] / sharp[f"blur_{name}"] for name in features.AXES]
     assert np.argmin(ratios) == axis
     assert ratios[axis] < 0.8
 
 
 def test_statistics_are_those_of_scipy_on_the_voxels_that_count() -> None:
     values, tissue = head()
-    usual = features.ordinary(values, tissue)
-    found, kept = features.intensity_statistics(usual), usual.scores[usual.mask].astype(float)
-    assert len(found) == 19
-    assert found["skewness"] == pytest.approx(skew(kept), abs=1e-3)
-    assert found["kurtosis"] == pytest.approx(kurtosis(kept), abs=1e-3)
-    assert found["percentile_10"] == pytest.approx(np.percentile(kept, 10), abs=1e-3)
-    assert found["distinct"] == pytest.approx(len(set(kept)) / len(kept), abs=1e-6)
-    assert np.median(kept) == pytest.approx(0, abs=1e-3)
+    reference = features.find_reference(values, tissue)
+    statistics, scores = features.intensity_features(reference), reference.scores[reference.mask].astype(float)
+    assert len(statistics) == 19
+    assert statistics["skewness"] == pytest.approx(skew(scores), abs=1e-3)
+    assert statistics["kurtosis"] == pytest.approx(kurtosis(scores), abs=1e-3)
+    assert statistics["percentile_10"] == pytest.approx(np.percentile(scores, 10), abs=1e-3)
+    assert statistics["distinct"] == pytest.approx(len(set(scores)) / len(scores), abs=1e-6)
+    assert np.median(scores) == pytest.approx(0, abs=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 2, 2), (1, 8, 8), (8, 16, 16)])
@@ -82,5 +82,5 @@ def test_statistics_are_those_of_scipy_on_the_voxels_that_count() -> None:
 def test_small_and_constant_volumes_give_numbers(shape: tuple[int, ...], constant: bool) -> None:
     values = np.zeros(shape) if constant else np.random.default_rng(0).normal(size=shape)
     with np.errstate(all="raise"):
-        found = both(values, np.ones(shape, bool))
-    assert np.isfinite(list(found.values())).all()
+        measured = both(values, np.ones(shape, bool))
+    assert np.isfinite(list(measured.values())).all()

@@ -1,14 +1,13 @@
-"""Leaks between folds: shared identities by enumeration, near-duplicates against numpy's own correlation."""
+"""Near-duplicates against numpy's own correlation."""
 
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from flairprep.audit import leakage, near_duplicates
+from flairprep.audit import near_duplicates
 
 SHAPE = (28, 40, 40)
 
@@ -30,28 +29,6 @@ def lacking_a_corner(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def prints(heads: list[tuple[np.ndarray, np.ndarray]]) -> near_duplicates.Fingerprints:
     return np.stack([np.stack(near_duplicates.fingerprint(*one)) for one in heads]).__getitem__
-
-
-def table(values: list[str], folds: list[int]) -> pd.DataFrame:
-    ids = [f"{index:05d}" for index in range(len(values))]
-    return pd.DataFrame({"case_id": ids, "fold": folds, "patient": values})
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_a_shared_patient_is_a_leak_across_folds_only(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    rows = table(rng.integers(0, 12, 15).astype(str).tolist(), rng.integers(0, 3, 15).tolist())
-    expected = set()
-    for a, b in combinations(rows.itertuples(), 2):
-        if a.patient == b.patient and a.fold != b.fold:
-            expected |= {a.case_id, b.case_id}
-    found = leakage.shared(rows, "patient")
-    assert (found.verdict, found.cases) == ("leak" if expected else "clean", tuple(sorted(expected)))
-
-
-def test_one_value_in_all_cases_says_nothing() -> None:
-    found = leakage.shared(table(["00000"] * 4, [0, 0, 1, 1]), "patient")
-    assert (found.verdict, found.cases) == ("not testable", ())
 
 
 def test_a_fingerprint_is_the_mean_over_the_tissue_of_each_cell() -> None:
@@ -94,22 +71,22 @@ def test_correlations_equal_those_of_numpy_pair_by_pair(
     means, shares = fingerprints(np.s_[:]).swapaxes(0, 1)
     masks = shares > 0.5
     common = np.where(masks.any(axis=0), (means * masks).sum(axis=0) / np.maximum(masks.sum(axis=0), 1), 0)
-    ways = [axes for count in range(4) for axes in combinations((0, 1, 2), count)]
-    regressors = np.stack([np.ones(common.size), *(np.flip(common, axes).ravel() for axes in ways)], axis=1)
-    rest = np.zeros_like(means)
+    flips = [axes for count in range(4) for axes in combinations((0, 1, 2), count)]
+    regressors = np.stack([np.ones(common.size), *(np.flip(common, axes).ravel() for axes in flips)], axis=1)
+    residuals = np.zeros_like(means)
     for index, mask in enumerate(masks):
         inside = regressors[mask.ravel()]
         fit = np.linalg.lstsq(inside, means[index][mask], rcond=None)[0]
-        rest[index][mask] = means[index][mask] - inside @ fit
-    found = np.full((5, 5), np.nan)
-    for row, column, correlation in near_duplicates.alike(fingerprints, 5, tmp_path):
-        found[row : row + len(correlation), column : column + correlation.shape[1]] = correlation
+        residuals[index][mask] = means[index][mask] - inside @ fit
+    correlations = np.full((5, 5), np.nan)
+    for row, column, correlation in near_duplicates.correlations(fingerprints, 5, tmp_path):
+        correlations[row : row + len(correlation), column : column + correlation.shape[1]] = correlation
     for i, j in combinations(range(5), 2):
         expected = -1.0
-        for axes in ways:
+        for axes in flips:
             both = masks[i] & np.flip(masks[j], axes)
-            expected = max(expected, np.corrcoef(rest[i][both], np.flip(rest[j], axes)[both])[0, 1])
-        assert found[i, j] == pytest.approx(expected, abs=2e-3)
+            expected = max(expected, np.corrcoef(residuals[i][both], np.flip(residuals[j], axes)[both])[0, 1])
+        assert correlations[i, j] == pytest.approx(expected, abs=2e-3)
 
 
 @pytest.mark.parametrize("block", [4, 256])
@@ -120,11 +97,11 @@ def test_every_pair_of_two_folds_counts_once_whatever_the_blocks(
     heads = [head(seed) for seed in range(12)]
     heads += [heads[1], heads[1], heads[6]]
     ids, folds = [f"{index:05d}" for index in range(15)], np.array([0, 1, 2] * 4 + [0, 1, 2])
-    found = near_duplicates.near(ids, folds, prints(heads), tmp_path)
-    assert found.text.startswith("3 pairs of scans in different folds are almost equal: ")  # 1 and 13 are in one fold
+    finding = near_duplicates.find_near_duplicates(ids, folds, prints(heads), tmp_path)
+    assert finding.text.startswith("3 pairs ")  # 1 and 13 are in one fold
     for pair in ("00001 and 00012", "00012 and 00013", "00006 and 00014"):
-        assert pair in found.text
-    assert found.cases == ("00001", "00006", "00012", "00013", "00014")
+        assert pair in finding.text
+    assert finding.cases == ("00001", "00006", "00012", "00013", "00014")
 
 
 @pytest.mark.parametrize(
@@ -136,12 +113,14 @@ def test_a_copy_is_found_whatever_way_it_is_turned(turned: tuple[int, ...], nois
     values = values * 1.7 + 20 + noise * np.random.default_rng(9).normal(size=SHAPE).astype(np.float32)
     heads.append((np.flip(values, turned), np.flip(tissue, turned)))
     ids, folds = [f"{index:05d}" for index in range(15)], np.arange(15) % 2
-    found = near_duplicates.near(ids, folds, prints(heads), tmp_path)
-    assert (found.verdict, found.cases) == ("leak", ("00003", "00014"))
-    assert found.effect is not None
-    assert found.effect > 0.98
-    assert "00003 and 00014" in found.text
-    same_fold = near_duplicates.near(ids, np.where(np.arange(15) == 14, folds[3], folds), prints(heads), tmp_path)
+    finding = near_duplicates.find_near_duplicates(ids, folds, prints(heads), tmp_path)
+    assert (finding.verdict, finding.cases) == ("leak", ("00003", "00014"))
+    assert finding.effect is not None
+    assert finding.effect > 0.98
+    assert "00003 and 00014" in finding.text
+    same_fold = near_duplicates.find_near_duplicates(
+        ids, np.where(np.arange(15) == 14, folds[3], folds), prints(heads), tmp_path
+    )
     assert (same_fold.verdict, same_fold.cases) == ("clean", ())
 
 
@@ -150,23 +129,27 @@ def test_different_heads_are_no_copies_even_where_two_of_them_lie_upside_down(tm
     raw = np.corrcoef(*(values[tissue] for values, tissue in heads[:2]))[0, 1]
     assert raw > 0.4  # a head is a head
     heads[2:4] = [(np.flip(values, (0, 1)), np.flip(tissue, (0, 1))) for values, tissue in heads[2:4]]
-    found = near_duplicates.near([str(index) for index in range(14)], np.arange(14) % 2, prints(heads), tmp_path)
-    assert found.verdict == "clean"
-    assert found.effect is not None
-    assert found.effect < 0.5
+    finding = near_duplicates.find_near_duplicates(
+        [str(index) for index in range(14)], np.arange(14) % 2, prints(heads), tmp_path
+    )
+    assert finding.verdict == "clean"
+    assert finding.effect is not None
+    assert finding.effect < 0.5
 
 
 def test_a_few_cases_do_not_show_what_all_have_in_common(tmp_path: Path) -> None:
-    heads = [head(seed) for seed in range(near_duplicates.FEWEST - 1)]
-    found = near_duplicates.near(
+    heads = [head(seed) for seed in range(near_duplicates.MIN_CASES - 1)]
+    finding = near_duplicates.find_near_duplicates(
         [str(index) for index in range(len(heads))], np.arange(len(heads)) % 2, prints(heads), tmp_path
     )
-    assert (found.verdict, found.effect) == ("not testable", None)
+    assert (finding.verdict, finding.effect) == ("not testable", None)
 
 
 def test_equal_volumes_without_any_pattern_do_not_divide_by_zero(tmp_path: Path) -> None:
     tissue = np.ones(SHAPE, bool)
     heads = [(np.ones(SHAPE), tissue)] * 12
     with np.errstate(all="raise"):
-        found = near_duplicates.near([str(index) for index in range(12)], np.arange(12) % 2, prints(heads), tmp_path)
-    assert found.verdict == "clean"
+        finding = near_duplicates.find_near_duplicates(
+            [str(index) for index in range(12)], np.arange(12) % 2, prints(heads), tmp_path
+        )
+    assert finding.verdict == "clean"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import sklearn.metrics
-from simulated import sample
+from simulated_predictions import sample
 
 from flairprep.stats import bootstrap, intervals, metrics
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 from scipy.stats import norm
-from simulated import sample
+from simulated_predictions import sample
 from statsmodels.stats.proportion import proportion_confint
 
 from flairprep.stats import intervals, metrics

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import sklearn.metrics
-from simulated import sample, simulated_run, slow_scores
+from simulated_predictions import sample, simulated_run, slow_scores
 
 from flairprep.core.errors import FlairprepError
 from flairprep.stats import metrics

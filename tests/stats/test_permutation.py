@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 from scipy.stats import binom
-from simulated import simulated_run, slow_selected
+from simulated_predictions import simulated_run, slow_selected
 
 from flairprep.stats import hypothesis_tests, metrics, permutation
 

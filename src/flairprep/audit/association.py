@@ -1,4 +1,4 @@
-"""Measure how much of the label a column, or a classifier of columns, gives away."""
+"""Measure how well a column, or a classifier on columns, predicts the label."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -9,127 +9,148 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import scipy  # whose parts come when they are first used
+import scipy  # its submodules load on first use
 
 from flairprep.stats.permutation import permuted_labels
 
 Array = npt.NDArray[Any]
 Columns = dict[str, Array]
 NUMBER = re.compile(r"([+-]?\d+\.?\d*(?:e[+-]?\d+)?)(?:-\d+|\+)?", re.ASCII | re.IGNORECASE)  # 1.5, or 60-69, 90+
-TOGETHER = 500  # labelings that are worked on at a time
-LARGEST = 1e100  # beyond, the squares that a variance sums are no numbers
+CHUNK = 500  # labelings in work at a time
+MAX_MAGNITUDE = 1e100  # the squares of larger numbers, which a variance sums, overflow
 
 
 class Test(NamedTuple):
-    """measure: cramers_v (0 to 1), or auc (that label 1 has the larger value; 0.5 says nothing).
+    """Result of a permutation test.
 
-    least: the smallest p that it could have, see `least_p`. cases: how many it tested.
+    measure: cramers_v (0 to 1), or auc (P(label 1 has the larger value); 0.5 is no association).
+    min_p: smallest p that the test could have, see `min_attainable_p`.
+    cases: number of cases tested.
     """
 
     measure: str
     effect: float
     p: float
-    least: float
+    min_p: float
     cases: int
 
 
-def labelings(labels: Array, groups: Array, count: int, seed: int, within: Array | None = None) -> Array:
-    """(n_cases, 1 + count), int8: the labels, and permutations over groups of equal size that agree in `within`."""
-    rng, small = np.random.default_rng(seed), labels.astype(np.int8)
-    counts = [min(TOGETHER, count - start) for start in range(0, count, TOGETHER)]
-    return np.column_stack([small, *(permuted_labels(small, groups, within, some, rng) for some in counts)])
+def draw_labelings(labels: Array, groups: Array, count: int, seed: int, within: Array | None = None) -> Array:
+    """Return the labels and `count` permutations of them: (n_cases, 1 + count), int8.
 
-
-def for_each(labelings: Array, statistic: Callable[[Array], Array]) -> Array:
-    """(1 + B,): the statistic of each labeling, of TOGETHER at a time, as numbers of eight bytes."""
-    parts = [labelings[:, start : start + TOGETHER] for start in range(0, labelings.shape[1], TOGETHER)]
-    return np.concatenate([statistic(part.astype(float)) for part in parts])
-
-
-def column(values: Sequence[str]) -> Array:
-    """Text as numbers where each given value is one, or a band of ages, which counts as its lower end; else as text.
-
-    What is too large to calculate with is no number.
+    Labels of whole groups move, among groups of equal size that agree in `within`.
     """
-    found = [float(match[1]) if (match := NUMBER.fullmatch(value)) else np.nan for value in values]
-    numbers = [abs(number) < LARGEST for number in found]
-    if any(value and not is_one for value, is_one in zip(values, numbers, strict=True)) or not any(numbers):
+    rng, labels = np.random.default_rng(seed), labels.astype(np.int8)
+    counts = [min(CHUNK, count - start) for start in range(0, count, CHUNK)]
+    return np.column_stack([labels, *(permuted_labels(labels, groups, within, size, rng) for size in counts)])
+
+
+def map_labelings(labelings: Array, statistic: Callable[[Array], Array]) -> Array:
+    """Return the statistic of each labeling, (1 + B,); `statistic` gets CHUNK of them at a time, as float64."""
+    chunks = [labelings[:, start : start + CHUNK] for start in range(0, labelings.shape[1], CHUNK)]
+    return np.concatenate([statistic(chunk.astype(float)) for chunk in chunks])
+
+
+def parse_column(values: Sequence[str]) -> Array:
+    """Return text as numbers (empty: NaN) if each value is a number or an age band, else as text.
+
+    A band counts as its lower end. A number beyond MAX_MAGNITUDE is text.
+    """
+    numbers = [float(match[1]) if (match := NUMBER.fullmatch(value)) else np.nan for value in values]
+    usable = [abs(number) < MAX_MAGNITUDE for number in numbers]
+    if any(value and not is_usable for value, is_usable in zip(values, usable, strict=True)) or not any(usable):
         return np.array(values, str)
-    return np.array(found)
+    return np.array(numbers)
 
 
-def columns(table: pd.DataFrame) -> Columns:
-    """The columns of a table of text, and beside one of numbers with gaps another: whether a number is given at all."""
-    found: Columns = {}
+def parse_columns(table: pd.DataFrame) -> Columns:
+    """Return the columns of a table of text; a numeric column with gaps gets a "NAME given" column of yes and no."""
+    columns: Columns = {}
     for name in table.columns:
-        found[name] = column(table[name].tolist())
-        if found[name].dtype.kind == "f" and (gaps := np.isnan(found[name])).any():
-            found[f"{name} given"] = np.where(gaps, "no", "yes")
-    return found
+        values = columns[name] = parse_column(table[name].tolist())
+        if values.dtype.kind == "f" and (gaps := np.isnan(values)).any():
+            columns[f"{name} given"] = np.where(gaps, "no", "yes")
+    return columns
 
 
-def constant(values: Array) -> bool:
-    """Whether all values are one, gaps among numbers aside."""
+def is_constant(values: Array) -> bool:
+    """Return whether all values are equal, not counting gaps among numbers."""
     return len(set(values[~np.isnan(values)] if values.dtype.kind == "f" else values)) < 2
 
 
 def association(values: Array, labelings: Array) -> Test:
-    """A column that is not constant against the label, two-sided: AUC of the numbers, Cramer's V of the categories.
+    """Test a column that is not constant against the label, two-sided: numbers by AUC, categories by Cramer's V.
 
-    Cramer's V with two labels is sqrt(chi^2 / n). Of two categories, and without groups, its permutation test is
-    Fisher's exact test but for the Monte Carlo error.
+    With two labels Cramer's V (1946) is sqrt(chi^2 / n). With two categories, and without groups, the permutation test
+    is Fisher's exact test up to Monte Carlo error.
+
+    Args:
+        values: (n_cases,), float (NaN: not given) or text.
+        labelings: (n_cases, 1 + B).
     """
     if values.dtype.kind == "f":
         given = ~np.isnan(values)
-        scores, nowhere = values[given, None], np.zeros(given.sum())
-        areas = for_each(labelings[given], lambda some: fold_auc(scores, some, nowhere))
-        least = least_p(labelings[given], two_sided=True)
-        return Test("auc", float(areas[0]), p_value(np.abs(areas - 0.5)), least, int(given.sum()))
-    rows = (np.unique(values)[:, None] == values).astype(float)  # (n_categories, n_cases)
-    n, ones = len(values), labelings[:, 0].sum()
-    expected = rows.sum(axis=1)[:, None] * (ones / n)
-    v = for_each(labelings, lambda some: np.sqrt(((rows @ some - expected) ** 2 / expected).sum(axis=0) / (n - ones)))
-    return Test("cramers_v", float(v[0]), p_value(v), least_p(labelings, two_sided=True), n)
+        scores, one_fold = values[given, None], np.zeros(given.sum())
+        areas = map_labelings(labelings[given], lambda chunk: fold_auc(scores, chunk, one_fold))
+        min_p = min_attainable_p(labelings[given], two_sided=True)
+        return Test("auc", float(areas[0]), p_value(np.abs(areas - 0.5)), min_p, int(given.sum()))
+    indicators = (np.unique(values)[:, None] == values).astype(float)  # (n_categories, n_cases)
+    n, n1 = len(values), labelings[:, 0].sum()
+    expected = indicators.sum(axis=1)[:, None] * (n1 / n)
+
+    def cramers_v(chunk: Array) -> Array:
+        return np.sqrt(((indicators @ chunk - expected) ** 2 / expected).sum(axis=0) / (n - n1))
+
+    v = map_labelings(labelings, cramers_v)
+    return Test("cramers_v", float(v[0]), p_value(v), min_attainable_p(labelings, two_sided=True), n)
 
 
 def p_value(statistics: Array) -> float:
-    """The share of (1 + B,) statistics that reach the first of them, the observed one."""
+    """Return the share of the statistics (1 + B,) that reach the observed one, the first."""
     return float(np.mean(statistics >= statistics[0] - 1e-9))
 
 
-def least_p(labelings: Array, *, two_sided: bool) -> float:
-    """The p of what gives every label away: only the labels themselves, and two-sided their opposite, do as well.
+def min_attainable_p(labelings: Array, *, two_sided: bool) -> float:
+    """Return the p of a perfect predictor: the share of labelings that equal the labels, or two-sided their opposite.
 
-    Not small where there are few permutations, or few ways to deal the labels out; 1 where the cases have one label.
+    It is large where permutations, or ways to permute the labels, are few. It is 1 where the cases have one label.
     """
     labels = labelings[:, :1]
-    as_good = (labelings == labels).all(axis=0)
+    as_extreme = (labelings == labels).all(axis=0)
     if two_sided:
-        as_good |= (labelings != labels).all(axis=0)
-    return float(as_good.mean()) if len(np.unique(labels)) == 2 else 1.0
+        as_extreme |= (labelings != labels).all(axis=0)
+    return float(as_extreme.mean()) if len(np.unique(labels)) == 2 else 1.0
 
 
-def features(columns: Columns) -> Array:
-    """(n_cases, n_features): numbers as they are (NaN: none), a 0-1 feature for each category of text."""
-    found: list[Array] = []
+def encode(columns: Columns) -> Array:
+    """Return the columns as features (n_cases, n_features): numbers as they are (NaN: not given), text one-hot."""
+    features: list[Array] = []
     for values in columns.values():
-        found += [values] if values.dtype.kind == "f" else [(values == one).astype(float) for one in np.unique(values)]
-    return np.stack(found, axis=1)
+        if values.dtype.kind == "f":
+            features.append(values)
+        else:
+            features += [(values == category).astype(float) for category in np.unique(values)]
+    return np.stack(features, axis=1)
 
 
-def prepare() -> None:
-    """Begins to import what `examine` needs, which takes a second: the volumes can be looked at meanwhile."""
+def import_in_background() -> None:
+    """Start importing scikit-learn, which takes a second, while the caller reads the volumes."""
     Thread(target=import_module, args=["sklearn.linear_model"], daemon=True).start()
 
 
-def out_of_fold(features: Array, folds: Array, labelings: Array) -> Array:
-    """Scores of cases that the classifier was not fitted on, as `labelings` (n_cases, m), refitted for every labeling.
+def out_of_fold_scores(features: Array, folds: Array, labelings: Array) -> Array:
+    """Return the scores of cases by a classifier fitted on the other folds, per labeling: (n_cases, m).
 
-    A ridge classifier: least squares on the labels, with the number of features as the penalty. Its fit is linear in
-    the labels, so all labelings of a fold are one system of equations with many right sides, where a forest or a
-    logistic regression would take hours. What it imputes and scales by comes from the training folds alone.
+    Ridge regression on the labels, with the number of features as the penalty (Hoerl and Kennard 1970). The fit is
+    linear in the labels, so one system of equations per fold solves all labelings. A forest or a logistic regression
+    would take hours. Imputation and scaling use the training folds alone.
+
+    Args:
+        features: (n_cases, n_features), NaN: not given.
+        folds: (n_cases,).
+        labelings: (n_cases, m).
     """
-    from sklearn.impute import SimpleImputer  # see `prepare`
+    from sklearn.impute import SimpleImputer  # see `import_in_background`
     from sklearn.linear_model import Ridge
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -147,11 +168,17 @@ def out_of_fold(features: Array, folds: Array, labelings: Array) -> Array:
 
 
 def fold_auc(scores: Array, labelings: Array, folds: Array) -> Array:
-    """AUC from the pairs within folds, (1 + B,), 0.5 where there is none; scores: (n_cases, 1) or (n_cases, 1 + B)."""
-    above, pairs = np.zeros(labelings.shape[1]), np.zeros(labelings.shape[1])
+    """Return the AUC from pairs of cases within folds, per labeling (m,); 0.5 where there is no pair.
+
+    Args:
+        scores: (n_cases, 1) or (n_cases, m).
+        labelings: (n_cases, m).
+        folds: (n_cases,).
+    """
+    wins, pairs = np.zeros(labelings.shape[1]), np.zeros(labelings.shape[1])
     for fold in np.unique(folds):
-        here = folds == fold
-        ones = labelings[here].sum(axis=0)
-        above += (scipy.stats.rankdata(scores[here], axis=0) * labelings[here]).sum(axis=0) - ones * (ones + 1) / 2
-        pairs += ones * (here.sum() - ones)
-    return np.divide(above, pairs, out=np.full(len(above), 0.5), where=pairs > 0)
+        inside = folds == fold
+        n1 = labelings[inside].sum(axis=0)
+        wins += (scipy.stats.rankdata(scores[inside], axis=0) * labelings[inside]).sum(axis=0) - n1 * (n1 + 1) / 2
+        pairs += n1 * (inside.sum() - n1)
+    return np.divide(wins, pairs, out=np.full(len(wins), 0.5), where=pairs > 0)

@@ -1,4 +1,4 @@
-"""What the audit says of one thing that it looked at."""
+"""One item of the audit's report."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,7 +13,7 @@ Verdict = Literal["clean", "shortcut", "leak", "not testable"]
 class Finding:
     """One item of reports/audit.json.
 
-    effect: of the size that `measure` names. p: by itself; p_holm: among all that were tested. cases: those concerned.
+    effect: the size that `measure` names. p: raw; p_holm: corrected for all tests. cases: those concerned.
     """
 
     name: str
@@ -27,7 +27,7 @@ class Finding:
     cases: tuple[str, ...] = ()
 
     def as_item(self) -> dict[str, Any]:
-        """For JSON: numbers of 6 digits, null for what was not measured."""
+        """Return the finding as JSON holds it: numbers of 6 digits, null for what was not measured."""
         numbers = {key: getattr(self, key) for key in ("p", "p_holm", "effect")}
         return {
             "name": self.name,
@@ -40,8 +40,8 @@ class Finding:
         }
 
 
-def summarise(report: dict[str, Any]) -> None:
-    """The counts, and every leak and shortcut in words."""
+def print_summary(report: dict[str, Any]) -> None:
+    """Print the counts and baselines of reports/audit.json, and warn of every leak and shortcut."""
     items = report["items"]
     verdicts = [item["verdict"] for item in items]
     console.say(
@@ -51,5 +51,5 @@ def summarise(report: dict[str, Any]) -> None:
     for item in items:
         if item["verdict"] in ("leak", "shortcut"):
             console.warn(f"audit: {item['verdict']}: {item['name']}: {item['text']}")
-    for bar in report["bars"]:
-        console.say(f"  {bar['name']} alone reach an AUC of {bar['auc']:.3f} (p {bar['p']:.3g})")
+    for baseline in report["bars"]:
+        console.say(f"  baseline, {baseline['name']} alone: AUC {baseline['auc']:.3f} (p {baseline['p']:.3g})")

@@ -1,8 +1,8 @@
-"""Can the label be read from what is no biology: header fields, blur, padding, the shape of the histogram?
+"""Test whether the label can be predicted from what is not biology: header fields, blur, padding, the histogram.
 
-Every test compares with labels permuted over whole groups (patients): p = (1 + b) / (1 + B), ties counted against the
-observed (Phipson and Smyth 2010). `labelings` is (n_cases, 1 + B) everywhere: the labels themselves, then permuted. A
-column is (n_cases,): of float where it holds numbers (NaN: none), else of text.
+Every test permutes labels over whole groups (patients): p = (1 + b) / (1 + B), ties counted against the observed
+(Phipson and Smyth 2010). `labelings` is (n_cases, 1 + B) everywhere: the labels, then their permutations. A column is
+(n_cases,): float where it holds numbers (NaN: not given), else text.
 """
 
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ from flairprep.audit.association import (
     Columns,
     Test,
     association,
-    constant,
-    features,
+    draw_labelings,
+    encode,
     fold_auc,
-    for_each,
-    labelings,
-    least_p,
-    out_of_fold,
+    is_constant,
+    map_labelings,
+    min_attainable_p,
+    out_of_fold_scores,
     p_value,
 )
 from flairprep.audit.finding import Finding, Verdict
-from flairprep.audit.strata import combine, strata, thirds, told
+from flairprep.audit.strata import combine, is_predicted, stratify, tertiles
 from flairprep.core import console
 from flairprep.core.errors import FlairprepError
 from flairprep.core.files import number
@@ -38,7 +38,7 @@ MEASURES = {"cramers_v": "Cramer's V", "auc": "AUC"}
 
 
 class Cohort(NamedTuple):
-    """What is known of the cases beside what may give their labels away; each (n_cases,)."""
+    """Ids, labels, groups and folds of the cases, each (n_cases,)."""
 
     case_ids: Array
     labels: Array
@@ -48,21 +48,22 @@ class Cohort(NamedTuple):
 
 @dataclass(frozen=True)
 class Candidate:
-    """What may be a shortcut. test is None where it can not be tested, for the reason `why`.
+    """A possible shortcut: one column, or a classifier on all columns of a source.
 
-    source: the name of the classifier, or of the one that has this field among its columns. strata: see `combine`.
+    source: name of the classifier, for a column of the one that uses it. test: None where it cannot be tested, for the
+    `reason`. strata: one per case, see `strata.combine`.
     """
 
     name: str
     source: str
-    is_field: bool
+    is_column: bool
     test: Test | None = None
     strata: tuple[str, ...] = ()
-    why: str = ""
+    reason: str = ""
 
     @property
     def strength(self) -> float:
-        """0 where it says nothing of the label, 1 where it says all."""
+        """Return 0 for no association with the label, 1 for a perfect one."""
         if self.test is None:
             return 0.0
         return self.test.effect if self.test.measure == "cramers_v" else abs(2 * self.test.effect - 1)
@@ -71,121 +72,138 @@ class Candidate:
 def examine(
     cohort: Cohort,
     sources: dict[str, Columns],
-    alone: Sequence[str],
-    left_out: Sequence[str],
+    single: Sequence[str],
+    leave_out: Sequence[str],
     *,
     alpha: float,
     permutations: int,
     seed: int,
 ) -> tuple[list[Finding], list[dict[str, Any]], dict[str, str]]:
-    """Columns one by one and each source of columns through a classifier against the label: one Holm family.
+    """Test single columns, and a classifier per source of columns, against the label, as one Holm family.
 
-    A classifier is judged on the cohort's folds, and beside them with each value of a column left out in turn: what it
-    reads off the manufacturer does not carry over to another one. Labels are permuted within the folds it is judged on.
+    A classifier is scored over the cohort's folds, and again leaving out each value of a column in turn: what it learns
+    from the manufacturer does not carry over to another one. Labels are permuted within the folds of the score.
 
     Args:
-        sources: of each classifier the columns.
-        alone: the columns that are tested one by one too.
-        left_out: the columns whose values are left out.
+        cohort: the cases.
+        sources: columns per classifier.
+        single: columns that are tested by themselves too.
+        leave_out: columns whose values are left out in turn.
+        alpha: level of the family of tests.
+        permutations, seed: number and seed of the permutations.
 
     Returns:
-        The findings; of each classifier the AUC in the cohort's folds, what a network has to beat; and the stratum of
-        each case by the shortcuts found, {} where there is none. A classifier adds to these only where it was found and
-        none of its columns was.
+        The findings. Per classifier its AUC in the cohort's folds, a baseline that a network has to beat. Per case its
+        stratum by the shortcuts found, {} without any; a classifier adds strata only if none of its columns does.
+
+    Raises:
+        FlairprepError: all cases have one label.
     """
     if len(np.unique(cohort.labels)) < 2:
-        raise FlairprepError("audit: all cases that went through have one label; both are needed")
-    fields = {name: values for columns in sources.values() for name, values in columns.items()}
-    everywhere = labelings(cohort.labels, cohort.groups, permutations, seed)
+        raise FlairprepError("audit: all usable cases have one label; both labels are needed")
+    all_columns = {name: values for columns in sources.values() for name, values in columns.items()}
+    unrestricted = draw_labelings(cohort.labels, cohort.groups, permutations, seed)
     candidates = [
-        _field(name, source, fields[name], cohort, everywhere)
+        _test_column(name, source, all_columns[name], cohort, unrestricted)
         for source, columns in sources.items()
         for name in columns
-        if name in alone
+        if name in single
     ]
-    bars: list[dict[str, Any]] = []
-    for by in ("", *left_out):
-        folds = _held_together(fields[by], cohort.groups) if by else cohort.folds
-        within = labelings(cohort.labels, cohort.groups, permutations, seed, folds)
+    baselines: list[dict[str, Any]] = []
+    for column in ("", *leave_out):
+        folds = _folds_by_value(all_columns[column], cohort.groups) if column else cohort.folds
+        within_folds = draw_labelings(cohort.labels, cohort.groups, permutations, seed, folds)
         for source, columns in sources.items():
-            candidate, bar = _classifier(source, by, features(columns), folds, within)
+            candidate, baseline = _test_classifier(source, column, encode(columns), folds, within_folds)
             candidates.append(candidate)
-            bars += [] if by or bar is None else [bar]
-    findings, strata = _judged(candidates, cohort, alpha, permutations)
-    return findings, bars, strata
+            baselines += [] if column or baseline is None else [baseline]
+    findings, strata = _judge(candidates, cohort, alpha, permutations)
+    return findings, baselines, strata
 
 
-def _field(name: str, source: str, values: Array, cohort: Cohort, everywhere: Array) -> Candidate:
-    if constant(values):
-        return Candidate(name, source, True, why="empty, or the same in all cases")
-    smallest = 2 * len(np.unique(cohort.folds))
-    return Candidate(name, source, True, association(values, everywhere), strata(values, smallest))
+def _test_column(name: str, source: str, values: Array, cohort: Cohort, labelings: Array) -> Candidate:
+    if is_constant(values):
+        return Candidate(name, source, True, reason="empty, or the same in all cases")
+    min_cases = 2 * len(np.unique(cohort.folds))
+    return Candidate(name, source, True, association(values, labelings), stratify(values, min_cases))
 
 
-def _held_together(values: Array, groups: Array) -> Array:
-    """`values` as folds: cases of a group get their first case's value."""
+def _folds_by_value(values: Array, groups: Array) -> Array:
+    """Return `values` as folds; all cases of a group get its first case's value."""
     return pd.Series(values).astype(str).groupby(groups).transform("first").to_numpy()
 
 
-def _classifier(
-    source: str, by: str, features: Array, folds: Array, within: Array
+def _test_classifier(
+    source: str, left_out: str, features: Array, folds: Array, labelings: Array
 ) -> tuple[Candidate, dict[str, Any] | None]:
-    name = f"{source}, {by} left out" if by else source
-    both = [fold for fold in np.unique(folds) if 0 < within[folds == fold, 0].mean() < 1]
-    if len(both) < 2:
-        return Candidate(name, source, False, why="both labels are in fewer than two of the parts"), None
-    scores = out_of_fold(features, folds, within[:, :1])[:, 0]
-    areas = for_each(within, lambda some: fold_auc(out_of_fold(features, folds, some), some, folds))
-    paired = np.isin(folds, both)  # no other fold has a pair
-    test = Test("auc", float(areas[0]), p_value(areas), least_p(within[paired], two_sided=False), int(paired.sum()))
-    area, low, high = intervals.pooled_auc([(within[folds == fold, 0], scores[folds == fold]) for fold in both])
-    bar = {"name": source, "auc": number(area), "auc_low": number(low), "auc_high": number(high), "p": number(test.p)}
-    return Candidate(name, source, False, test, thirds(scores, folds)), bar
+    """Test a classifier on `features`; the second value is its baseline, None where it cannot be tested."""
+    name = f"{source}, {left_out} left out" if left_out else source
+    paired_folds = [fold for fold in np.unique(folds) if 0 < labelings[folds == fold, 0].mean() < 1]
+    if len(paired_folds) < 2:
+        return Candidate(name, source, False, reason="both labels are in fewer than two of the parts"), None
+    scores = out_of_fold_scores(features, folds, labelings[:, :1])[:, 0]
+    areas = map_labelings(labelings, lambda chunk: fold_auc(out_of_fold_scores(features, folds, chunk), chunk, folds))
+    paired = np.isin(folds, paired_folds)  # no other fold has a pair
+    min_p = min_attainable_p(labelings[paired], two_sided=False)
+    test = Test("auc", float(areas[0]), p_value(areas), min_p, int(paired.sum()))
+    area, low, high = intervals.pooled_auc(
+        [(labelings[folds == fold, 0], scores[folds == fold]) for fold in paired_folds]
+    )
+    baseline = {"auc": number(area), "auc_low": number(low), "auc_high": number(high), "p": number(test.p)}
+    return Candidate(name, source, False, test, tertiles(scores, folds)), {"name": source, **baseline}
 
 
-def _judged(
+def _judge(
     candidates: list[Candidate], cohort: Cohort, alpha: float, permutations: int
 ) -> tuple[list[Finding], dict[str, str]]:
-    """The findings, with p corrected for all that was tested, and the strata of the shortcuts among them.
+    """Return the findings, with p corrected over all tests, and the strata of the shortcuts among them.
 
-    Not testable is what could not have been found whatever the cases say: where even the smallest p that its test can
-    have is no smaller than alpha once corrected.
+    A candidate is not testable if even the smallest p that its test can have is not below alpha after correction.
     """
-    tested = {one.name: one.test for one in candidates if one.test is not None}
-    adjusted = hypothesis_tests.holm(np.array([test.p for test in tested.values()]))
-    p_holm = dict(zip(tested, adjusted.tolist(), strict=True))
-    found = [one for one in candidates if p_holm.get(one.name, 1.0) < alpha]
-    found.sort(key=lambda one: (not one.is_field, one.name != one.source, p_holm[one.name], -one.strength))
-    named: dict[str, Candidate] = {}
-    for one in found:
-        if one.is_field or one.source not in {other.source for other in named.values()}:
-            named[one.name] = one
-    combined, used = combine({name: one.strata for name, one in named.items()}, cohort.labels, cohort.folds)
+    tests = {candidate.name: candidate.test for candidate in candidates if candidate.test is not None}
+    adjusted = hypothesis_tests.holm(np.array([test.p for test in tests.values()]))
+    p_holm = dict(zip(tests, adjusted.tolist(), strict=True))
+    shortcuts = [candidate for candidate in candidates if p_holm.get(candidate.name, 1.0) < alpha]
+    shortcuts.sort(key=lambda s: (not s.is_column, s.name != s.source, p_holm[s.name], -s.strength))
+    stratifying: dict[str, Candidate] = {}
+    for shortcut in shortcuts:
+        if shortcut.is_column or shortcut.source not in {other.source for other in stratifying.values()}:
+            stratifying[shortcut.name] = shortcut
+    strata_by_name = {name: shortcut.strata for name, shortcut in stratifying.items()}
+    strata, crossed = combine(strata_by_name, cohort.labels, cohort.folds)
     findings = []
-    for one in candidates:
-        if one.test is None:
-            findings.append(Finding(one.name, "shortcut", "not testable", one.why))
+    for candidate in candidates:
+        name, test = candidate.name, candidate.test
+        if test is None:
+            findings.append(Finding(name, "shortcut", "not testable", candidate.reason))
             continue
-        verdict: Verdict = "shortcut" if one in found else "clean"
-        measure, effect, p, least, n = one.test
-        numbers = f"{MEASURES[measure]} {effect:.2f}, p {p:.2g}, {p_holm[one.name]:.2g} for {len(tested)} tests"
+        verdict: Verdict = "clean"
+        numbers = (
+            f"{MEASURES[test.measure]} {test.effect:.2f}, p {test.p:.2g}, {p_holm[name]:.2g} for {len(tests)} tests"
+        )
         text, cases = f"nothing shows that the label can be read from it: {numbers}", ()
-        if one not in found and least * len(tested) >= alpha:
+        if candidate in shortcuts:
+            verdict, cases = "shortcut", tuple(cohort.case_ids[is_predicted(candidate.strata, cohort.labels)].tolist())
+            role = (
+                "p_within allows for it" if name in crossed else f"p_within allows for {' and '.join(crossed)} instead"
+            )
+            note = "" if candidate.is_column else NOTES.get(candidate.source, "")
+            text = f"the label can be read from it: {numbers}; {role}{note}"
+        elif test.min_p * len(tests) >= alpha:
             verdict = "not testable"
             text = (
-                f"{n} cases, permuted {permutations} times, are too few: even what gives every label away would have "
-                f"p {least:.2g}, {min(1.0, least * len(tested)):.2g} for {len(tested)} tests; found: {numbers}"
+                f"{test.cases} cases, permuted {permutations} times, are too few: even what gives every label away "
+                f"would have p {test.min_p:.2g}, {min(1.0, test.min_p * len(tests)):.2g} for {len(tests)} tests; "
+                f"found: {numbers}"
             )
-        if one in found:
-            cases = tuple(cohort.case_ids[told(one.strata, cohort.labels)].tolist())
-            role = "p_within allows for it" if one.name in used else f"p_within allows for {' and '.join(used)} instead"
-            text = f"the label can be read from it: {numbers}; {role}{NOTES.get(one.source, '') * (not one.is_field)}"
-        findings.append(Finding(one.name, "shortcut", verdict, text, measure, effect, p, p_holm[one.name], cases))
-    return findings, dict(zip(cohort.case_ids.tolist(), combined, strict=bool(used)))
+        findings.append(
+            Finding(name, "shortcut", verdict, text, test.measure, test.effect, test.p, p_holm[name], cases)
+        )
+    return findings, dict(zip(cohort.case_ids.tolist(), strata, strict=bool(crossed)))
 
 
 def check_permutations(items: Sequence[dict[str, Any]], alpha: float, permutations: int) -> None:
-    """Warn where so many permutations cannot reach `alpha` after Holm's correction, whatever the cases say."""
+    """Warn if no p of so many permutations can be below `alpha` after Holm's correction."""
     tests = sum(item["p"] is not None for item in items)
     if tests >= alpha * (1 + permutations):
         console.warn(

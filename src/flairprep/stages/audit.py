@@ -1,4 +1,4 @@
-"""audit: does anything leak between folds, and what besides the biology predicts the label?"""
+"""audit: find leaks between folds, and what besides the biology predicts the label."""
 
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from flairprep.audit import association, leakage, near_duplicates, shortcuts
 from flairprep.audit.features import CaseFeatures, extract_features
-from flairprep.audit.finding import summarise
+from flairprep.audit.finding import print_summary
 from flairprep.core import console, files, params
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, separate_failures
@@ -24,7 +24,7 @@ SPLIT = Path("data/split/split.csv")
 INGEST = Path("data/ingest")
 SLICES = Path("data/select_slices")
 OUT = Path("reports/audit.json")
-LEFT_OUT = ("manufacturer", "plane")
+LEAVE_OUT = ("manufacturer", "plane")  # columns whose values the classifiers are also tested without
 
 
 class AuditParams(params.Section):
@@ -36,7 +36,7 @@ class AuditParams(params.Section):
 
 
 class NormalizeUsed(params.Section, extra="ignore"):
-    """What audit needs of section `normalize`."""
+    """Keys of section `normalize` that audit needs."""
 
     intensity: str
     background: float
@@ -68,29 +68,31 @@ def audit(
     intensity: str,
     scratch: Path,
 ) -> dict[str, Any]:
-    """Look for leaks and shortcuts; the content of reports/audit.json.
+    """Return the content of reports/audit.json: leaks, shortcuts, baselines ("bars") and strata.
 
     Args:
         table: case_id, label, group, fold and the columns of same_as.csv.
-        header: fields of data/ingest/cases.csv, a row for each of `table`, as are `features`.
-        fingerprints: see `near_duplicates.alike`, in the order of `table`.
+        header: fields of data/ingest/cases.csv, in the order of `table`, as are `features` and `fingerprints`.
+        features: of the volumes.
+        fingerprints: of the volumes.
+        params: level and permutations.
         intensity: the method of normalize.
-        scratch: a folder for what is compared.
+        scratch: a folder for temporary files.
     """
     case_ids, labels, groups, folds = (table[name].to_numpy() for name in ("case_id", "label", "group", "fold"))
-    leaks = [leakage.shared(table, name) for name in leakage.IDENTITY]
-    leaks.append(near_duplicates.near(case_ids.tolist(), folds, fingerprints, scratch))
-    leaks.append(leakage.statistics_across_folds(intensity))
+    leaks = [leakage.find_shared(table, name) for name in leakage.IDENTITIES]
+    leaks.append(near_duplicates.find_near_duplicates(case_ids.tolist(), folds, fingerprints, scratch))
+    leaks.append(leakage.check_intensity_method(intensity))
     sources = {
-        "header fields": association.columns(header),
-        "geometry": _columns([one.geometry for one in features]),
-        "intensity statistics": _columns([one.statistics for one in features]),
+        "header fields": association.parse_columns(header),
+        "geometry": _columns([case_features.geometry for case_features in features]),
+        "intensity statistics": _columns([case_features.statistics for case_features in features]),
     }
     sizes = [name for name in sources["geometry"] if name.startswith(("extent", "blur"))]
-    alone = [*sources["header fields"], *sizes]
+    single = [*sources["header fields"], *sizes]
     cohort = shortcuts.Cohort(case_ids, labels, groups, folds)
-    found, bars, strata = shortcuts.examine(cohort, sources, alone, LEFT_OUT, **params.model_dump())
-    return {"items": [one.as_item() for one in (*leaks, *found)], "bars": bars, "strata": strata}
+    findings, baselines, strata = shortcuts.examine(cohort, sources, single, LEAVE_OUT, **params.model_dump())
+    return {"items": [item.as_item() for item in (*leaks, *findings)], "bars": baselines, "strata": strata}
 
 
 def _columns(rows: list[dict[str, float]]) -> association.Columns:
@@ -98,14 +100,14 @@ def _columns(rows: list[dict[str, float]]) -> association.Columns:
 
 
 def main() -> None:
-    """Reads split.csv, data/ingest's tables and data/select_slices, writes reports/audit.json."""
+    """Read split.csv, data/ingest's tables and data/select_slices; write reports/audit.json."""
     section, normalize = params.load(AuditParams, "audit"), params.load(NormalizeUsed, "normalize")
-    association.prepare()
+    association.import_in_background()
     cache = ResultCache("audit", __file__, normalize.model_dump())
     split = read_csv(SPLIT, ("case_id", "label", "group", "fold")).astype({"label": int, "fold": int})
     _, usable = separate_failures(read_rows(SLICES / "cases.csv", OUTCOME_COLUMNS))
-    cases = read_csv(INGEST / "cases.csv", (*OUTCOME_COLUMNS, *LEFT_OUT)).set_index("case_id")
-    same_as = read_csv(INGEST / "same_as.csv", ("case_id", *leakage.IDENTITY))
+    cases = read_csv(INGEST / "cases.csv", (*OUTCOME_COLUMNS, *LEAVE_OUT)).set_index("case_id")
+    same_as = read_csv(INGEST / "same_as.csv", ("case_id", *leakage.IDENTITIES))
     table = split[split["case_id"].isin([row["case_id"] for row in usable])]
     table = table.merge(same_as, on="case_id").sort_values("case_id", ignore_index=True)
     header = cases.loc[table["case_id"]].drop(columns=["status", "message"])
@@ -114,14 +116,14 @@ def main() -> None:
         work = partial(measure_case, normalize=normalize, out=out)
         features = list(map_volumes(cache, work, ids, source=SLICES, out=out, suffix=".npy", on_failure=refuse))
 
-        def fingerprints(places: slice) -> np.ndarray:
-            return np.stack([np.load(out / f"{case_id}.npy", allow_pickle=False) for case_id in ids[places]])
+        def fingerprints(block: slice) -> np.ndarray:
+            return np.stack([np.load(out / f"{case_id}.npy", allow_pickle=False) for case_id in ids[block]])
 
-        with threadpool_limits(1):  # several, on cores that others use too, take five times as long
+        with threadpool_limits(1):  # more threads, on cores that others use too, take five times as long
             report = audit(table, header, features, fingerprints, section, normalize.intensity, out)
     shortcuts.check_permutations(report["items"], section.alpha, section.permutations)
     files.write_json(OUT, report)
-    summarise(report)
+    print_summary(report)
 
 
 if __name__ == "__main__":
