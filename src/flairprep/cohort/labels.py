@@ -18,8 +18,11 @@ class LabelsParams(params.Section):
     """Section `labels` of params.yaml."""
 
     table: params.InsidePath
+    """CSV, one row per case; a change of the file reruns the same stages."""
     case_column: str
+    """Its column of case ids: the folders' names, or patient ids."""
     label_column: str
+    """Its column of labels: 0, 1 or empty."""
 
 
 def read_labels(section: LabelsParams, known: Collection[str] = (), key: bytes | None = None) -> pd.DataFrame:

@@ -36,7 +36,9 @@ InsidePath = Annotated[str, AfterValidator(_inside)]
 class Section(BaseModel):
     """A frozen, typed section of params.yaml: no unknown key, no missing key, no silent conversion."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, protected_namespaces=(), use_attribute_docstrings=True
+    )
 
 
 class _Raw(Section):

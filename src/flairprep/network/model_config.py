@@ -31,14 +31,24 @@ class ModelParams(Section):
     """Section `model` of params.yaml; null: the named network's own value."""
 
     name: Annotated[Literal["resnet3d", "tutorial_cnn"], BeforeValidator(_current_name)]
+    """The network: a small residual one, or that of keras.io's tutorial on CT scans to the letter (formerly
+    question_cnn)."""
     skip: bool | None
+    """Shortcuts around the convolutions."""
     norm: Norm | None
-    norm_momentum: Annotated[float, Field(gt=0, lt=1)] | None  # of batch normalisation's moving averages
+    """Batch normalisation right after each convolution, or after each pooling; group normalisation, which has no
+    averages that lag; none."""
+    norm_momentum: Annotated[float, Field(gt=0, lt=1)] | None
+    """Of batch normalisation's moving averages: 0.99 needs hundreds of steps before they mean anything."""
     dropout: Annotated[float, Field(ge=0, lt=1)] | None
+    """Rate before the output."""
     # YAML has lists only, which a strict tuple would refuse.
     filters: Annotated[tuple[PositiveInt, ...], Field(min_length=1, strict=False)] | None
+    """One number per block."""
     dense: NonNegativeInt | None
+    """Units of a hidden dense layer, 0 for none."""
     init: Init | None
+    """How the first weights are drawn."""
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,18 @@ class SweepParams(Section):
     """The swept values at the top of params.yaml."""
 
     lr: PositiveFloat
+    """Learning rate of Adam at the start."""
     batch_size: PositiveInt
+    """Cases per step."""
     epochs: PositiveInt
+    """Most passes over the training cases."""
     seed: int = Field(ge=0, lt=2**32)
+    """Of the weights, the shuffling and the augmentation; the split has its own."""
     val_fold: int = Field(ge=0)
+    """Validation fold; below `split.folds`."""
     test_fold: int | None = Field(ge=0)
+    """Test fold, kept away from every choice and scored once with the kept weights; null: none. Never equal to
+    `val_fold`."""
 
     @model_validator(mode="after")
     def _two_folds(self) -> "SweepParams":
@@ -46,12 +53,20 @@ class TrainParams(Section):
     """Section `train` of params.yaml; null: the named network's own value."""
 
     schedule: Literal["constant", "exponential", "cosine"] | None
+    """Of the rate over the run; the stage warns of one that never changes it."""
     scale_lr: Literal["none", "linear", "sqrt"] | None
+    """Lr times batch_size / reference_batch_size, or its square root."""
     reference_batch_size: int = Field(ge=1)
+    """The batch size that lr is meant for."""
     augment: Literal["none", "flip", "shift", "flip_shift"] | None
+    """Left and right mirrored, shifts by up to 6 voxels."""
     class_weight: Literal["none", "balanced"] | None
+    """Balanced: both labels weigh the same in the loss."""
     monitor: Metric | None
+    """What chooses the epoch whose weights are kept."""
     patience: Annotated[int, Field(ge=0), AfterValidator(_enough)] | None
+    """Epochs without a better monitor before it stops, 3 or more (the declared predictions are those of the last
+    three); 0 for never."""
 
 
 class TrainConfig(Section):

@@ -31,8 +31,11 @@ class AuditParams(params.Section):
     """Section `audit` of params.yaml."""
 
     alpha: float = Field(gt=0, lt=0.5)
+    """A shortcut below this p, corrected for all tests."""
     permutations: int = Field(ge=99)
+    """Of the labels, for every test; with fewer than tests / alpha nothing can be found, and the stage says so."""
     seed: int = Field(ge=0)
+    """Of the permutations."""
 
 
 class NormalizeUsed(params.Section, extra="ignore"):

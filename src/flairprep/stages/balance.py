@@ -25,7 +25,9 @@ class BalanceParams(params.Section):
     """Section `balance` of params.yaml."""
 
     alpha: float = Field(gt=0, lt=0.5)
+    """Level of the one-sided tests."""
     power: float = Field(gt=0.5, lt=1)
+    """Power at which an effect counts as detectable."""
 
 
 def balance(cases: pd.DataFrame, labelled: pd.DataFrame, params: BalanceParams) -> dict[str, Any]:

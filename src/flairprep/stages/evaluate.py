@@ -28,8 +28,11 @@ class EvaluateParams(params.Section):
     """Section `evaluate` of params.yaml."""
 
     alpha: float = Field(gt=0, lt=0.5)
+    """Verdict learned below this p_selection; `flairprep compare` takes it too."""
     permutations: int = Field(ge=99)
+    """For p_selection."""
     seed: int = Field(ge=0)
+    """Of the permutations."""
 
 
 class CommandParams(params.Section, extra="ignore"):

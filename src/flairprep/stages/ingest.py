@@ -38,10 +38,15 @@ class IngestParams(params.Section):
     """Section `ingest` of params.yaml."""
 
     dicom_dir: params.InsidePath
+    """`CASE/FLAIR/*`, or an export of any folders; see [your own data](own-data.md#two-layouts)."""
     sequence: classify.Name
+    """Which series of a case is read."""
     exclude: dict[str, str]
+    """Known bad cases, id: reason."""
     max_failed: float = Field(ge=0, le=1)
+    """Largest share of the cases that may fail, excluded ones aside."""
     min_slices: int = Field(ge=1)
+    """A series with fewer slices fails."""
 
 
 class Ingested(NamedTuple):

@@ -32,10 +32,16 @@ class NormalizeParams(params.Section):
     """Section `normalize` of params.yaml."""
 
     orientation: Literal["LPS", "RAS", "LAS", "RPS"]
+    """Directions in which x, y and z increase."""
     bias_field: Literal["none", "n4"]
+    """N4 evens out the coils' sensitivity; many seconds per case."""
     intensity: Literal["zscore", "percentile", "white_stripe", "none"]
+    """Which map the intensities get: mean 0 and deviation 1 of the tissue; its 1st and 99th percentile to -1 and 1;
+    the same as zscore by the white matter; as acquired."""
     clip: float = Field(gt=0)
+    """Values are cut to [-clip, clip], in units of the map, unless it is none."""
     background: float
+    """Value of everything but tissue, padding included; outside the range of the tissue."""
 
 
 def normalize(image: sitk.Image, params: NormalizeParams, *, skull_stripped: bool) -> sitk.Image:

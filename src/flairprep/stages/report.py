@@ -19,8 +19,11 @@ class ReportParams(params.Section):
     """Section `report` of params.yaml: where the labels come from, as text, or null."""
 
     assay: str | None
+    """How the labels were measured, as the page says it; null: not stated."""
     cut_off: str | None
+    """From which value on a label is 1."""
     dates: str | None
+    """When scan and tissue were taken, relative to surgery."""
 
 
 class BackgroundUsed(params.Section, extra="ignore"):

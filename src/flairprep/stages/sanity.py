@@ -23,7 +23,9 @@ class SanityParams(params.Section):
     """Section `sanity` of params.yaml."""
 
     strict: bool
+    """True: a check that fails stops the run before train."""
     seed: int = Field(ge=0, lt=2**32)
+    """Of the first weights, the cases drawn and the permutations."""
 
 
 def report(checks: Sequence[Check], band: tuple[float, float] | None) -> dict[str, Any]:

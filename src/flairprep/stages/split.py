@@ -20,9 +20,13 @@ class SplitParams(params.Section):
     """Section `split` of params.yaml."""
 
     seed: int
+    """Of the home folds; another one is another split."""
     folds: int = Field(ge=2, le=100)
+    """One of them validates: 5 folds are an 80-20 split."""
     group_column: str | None
+    """A column of the labels table whose cases stay together; null: the patient."""
     stratify_by: Annotated[tuple[str, ...], Field(strict=False)]
+    """What each fold gets its share of: label, and columns of the labels table or of `data/ingest/cases.csv`."""
 
 
 def split(cases: pd.DataFrame, same_as: pd.DataFrame, labelled: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
