@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3 pytho
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint types fuzz bench bench-training bench-scale bench-increment bench-verdict bench-audit bench-demo lock clean
+.PHONY: demo test test-slow lint types docs dist fuzz bench bench-training bench-scale bench-increment bench-verdict bench-audit bench-demo lock clean
 
 demo: .venv/done
 	@git config user.email >/dev/null || { git config user.name "$$(id -un)"; git config user.email "$$(id -un)@localhost"; \
@@ -21,6 +21,13 @@ demo: .venv/done
 
 test: .venv/dev
 	@pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests
+
+# docs/params.md, docs/codes.md and params.schema.json, from the code.
+docs: .venv/done
+	@python docs/generate.py
+
+dist: .venv/dev
+	@rm -rf dist && uv build --quiet --out-dir dist
 
 lint: .venv/dev
 	@ruff check . && ruff format --check . && lint-imports

@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 import mutations  # noqa: E402
 from machine import header  # noqa: E402
 
-from flairprep.core.outcomes import Code  # noqa: E402
+from flairprep.core.codes import Code  # noqa: E402
 from flairprep.dicom import discovery  # noqa: E402
 from flairprep.runner.map_cases import map_cases  # noqa: E402
 from flairprep.runner.pool import workers  # noqa: E402

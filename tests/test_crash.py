@@ -23,7 +23,7 @@ from voluptuous import Invalid
 from workspace import contents
 
 from flairprep.core import console, tables
-from flairprep.core.outcomes import Code
+from flairprep.core.codes import Code
 from flairprep.dicom import discovery
 from flairprep.stages import ingest
 

@@ -4,7 +4,9 @@ import argparse
 import ast
 import importlib
 import json
+import pickle
 import re
+import runpy
 import shlex
 import time
 from collections.abc import Iterator
@@ -18,17 +20,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from miniature import Project
-from pydantic import AfterValidator
 from ruamel.yaml import YAML
 from workspace import PARAMS
 
 from flairprep.cli import main, sections
 from flairprep.core import params
-from flairprep.core.outcomes import EITHER, WARNS, Code
-from flairprep.network import model, train_config
+from flairprep.core.codes import WARNS, Code
+from flairprep.evaluation import verdict
 from flairprep.stages import evaluate
-from flairprep.stats import metrics as stats
-from flairprep.stats import permutation
+from flairprep.stats import bootstrap, hypothesis_tests, intervals, metrics, permutation, power
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -95,7 +95,7 @@ def test_the_readme_has_a_row_for_each_stage() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_each_block_says_what_it_is(page: str) -> None:
     """So that no command hides in a block that the tests below do not read."""
-    assert {kind for kind, _ in blocks(PAGES[page])} <= {"sh", "text", "python", "yaml"}
+    assert {kind for kind, _ in blocks(PAGES[page])} <= {"sh", "text", "python", "yaml", "mermaid"}
     assert not re.search(r"\n\n    \S", prose(PAGES[page])), "an indented block"
 
 
@@ -115,83 +115,33 @@ def flat() -> dict[str, tuple[str | None, str]]:
 
 
 KEYS = flat()
-ROWS = {quoted(row[0])[0]: row for row in table(DOCS["params"], "param") if len(row) == 4}
 
 
-def allowed(schema: dict[str, Any]) -> str:
-    """What a field of a pydantic model takes, in the words of docs/params.md, from its JSON schema."""
-    if "anyOf" in schema:
-        return "; ".join(allowed(one) for one in schema["anyOf"])
-    if "enum" in schema:
-        return ", ".join(schema["enum"])
-    plain = {"integer": "whole number", "number": "number", "string": "text", "null": "null", "boolean": "true, false"}
-    if schema["type"] == "array":
-        word, *bounds = allowed(schema["items"]).split(", ")
-        return ", ".join([f"list of {'1 or more ' * (schema.get('minItems') == 1)}{word}s", *bounds])
-    if schema["type"] == "object":
-        return f"{allowed(schema['additionalProperties'])}s by name"
-    signs = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
-    bounds = [f"{sign} {number(schema[key])}" for key, sign in signs.items() if key in schema]
-    return ", ".join([plain[schema["type"]], *bounds])
+def test_the_generated_pages_are_what_the_code_makes() -> None:
+    """docs/params.md, docs/codes.md and params.schema.json: `make docs` writes them."""
+    for path, text in runpy.run_path(str(ROOT / "docs/generate.py"))["pages"]().items():
+        assert path.read_text(encoding="utf-8") == text, path
 
 
-def number(value: float) -> str:
-    return str(int(value)) if value == int(value) else str(value)
+def test_every_param_is_described_and_has_a_row() -> None:
+    listed = [quoted(row[0])[0] for row in table(DOCS["params"], "param") if len(row) == 4 and row[3]]
+    assert listed == list(KEYS), "in the order of params.yaml"
 
 
-def test_every_param_has_a_row_and_no_other_has_one() -> None:
-    assert list(ROWS) == list(KEYS), "in the order of params.yaml"
-
-
-@pytest.mark.parametrize("key", KEYS)
-def test_a_param_has_the_default_and_the_choices_of_the_code(key: str) -> None:
-    where, name = KEYS[key]
-    cls = model_of(where)
-    _, default, value, meaning = ROWS[key]
-    assert YAML(typ="safe", pure=True).load(default) == (SHIPPED if where is None else SHIPPED[where])[name]
-    inside = any(isinstance(one, AfterValidator) for one in cls.model_fields[name].metadata)
-    assert value == ("path inside the project" if inside else allowed(cls.model_json_schema()["properties"][name]))
-    assert meaning
-
-
-def follows(key: str) -> set[str]:
-    """The stages that a param may rerun: those that list it, and what reads their outs.
-
-    The bytes of sanity's gate never change; `report` follows everything, which the page says once.
-    """
-    stages = PIPELINE["stages"]
-    found: set[str] = set()
-    waiting = [name for name, stage in stages.items() if {key, key.split(".")[0]} & set(stage["params"])]
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            outs = [next(iter(out)) if isinstance(out, dict) else out for out in stages[name].get("outs", [])]
-            outs = [out for out in outs if out != "data/sanity"]
-            reads = {
-                other: [dep for dep in stage["deps"] if dep.startswith(tuple(outs))] for other, stage in stages.items()
-            }
-            waiting += [other for other, deps in reads.items() if deps and outs]
-    return found - {"report"}
-
-
-@pytest.mark.parametrize("name", [None, *params.SECTIONS])
-def test_a_section_says_what_it_reruns(name: str | None) -> None:
-    part = section(DOCS["params"], f"## {name or 'At the top'}")
-    told = re.search(r"^Reruns: (.*)\.$", part, re.MULTILINE)
-    assert told
-    keys = [key for key, (where, _) in KEYS.items() if where == name]
-    assert set(told[1].split(", ")) == (set().union(*map(follows, keys)) or {"report"})
-
-
-def test_what_null_stands_for_is_what_the_networks_have() -> None:
-    found = {quoted(row[0])[0]: row[1:] for row in table(section(DOCS["params"], "## The two networks"), "param")}
-    load = YAML(typ="safe", pure=True).load
-    for place, name in enumerate(("resnet3d", "tutorial_cnn")):
-        own = {f"model.{key}": value for key, value in vars(model.NETWORKS[name]).items()}
-        own |= {f"train.{key}": value for key, value in train_config.TRAIN_CONFIGS[name].items()}
-        own = {key: list(value) if isinstance(value, tuple) else value for key, value in own.items() if key in KEYS}
-        assert {key: load(cells[place]) for key, cells in found.items()} == own
+def test_the_schema_knows_every_key_and_refuses_others() -> None:
+    """Editors read it by the first line of params.yaml."""
+    first = (ROOT / "params.yaml").read_text().splitlines()[0]
+    path = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", first)
+    assert path
+    schema = json.loads((ROOT / path[1]).read_text())
+    assert set(schema["properties"]) == {*params.SWEPT, *params.SECTIONS} == set(schema["required"])
+    for name in params.SECTIONS:
+        assert set(schema["properties"][name]["properties"]) == set(SHIPPED[name])
+        assert schema["properties"][name]["additionalProperties"] is False
+    assert schema["properties"]["normalize"]["properties"]["intensity"]["enum"]
+    assert all(
+        one.get("description") for name in params.SECTIONS for one in schema["properties"][name]["properties"].values()
+    )
 
 
 def variables() -> set[str]:
@@ -222,22 +172,10 @@ def test_every_override_is_one_that_params_yaml_takes(key: str, value: str) -> N
 # ---- codes ----
 
 
-def rows_of_codes() -> list[tuple[list[str], str]]:
-    """The rows of the table of codes: the codes of a row, and what it marks them with in parentheses."""
-    cells = [row[0] for row in rows(section(DOCS["codes"], "# Codes"))][2:]
-    return [(re.findall(r"\b[A-Z][A-Z_]+\b", cell), "".join(re.findall(r"\((.*?)\)", cell))) for cell in cells]
-
-
-def test_every_code_has_one_row_and_no_other_has_one() -> None:
-    listed = [code for codes, _ in rows_of_codes() for code in codes]
-    assert sorted(listed) == sorted(code.value for code in Code)
-
-
-def test_the_page_says_of_each_code_whether_it_warns() -> None:
-    marked = {Code(code): mark for codes, mark in rows_of_codes() for code in codes}
-    assert {code for code, mark in marked.items() if mark == "warning"} == WARNS
-    assert {code for code, mark in marked.items() if mark == "warning or failure"} == EITHER
-    assert {code for code, mark in marked.items() if not mark} == set(Code) - WARNS - EITHER
+def test_every_code_has_a_kind_a_cause_and_a_remedy() -> None:
+    assert all(code.kind and code.cause and code.remedy for code in Code)
+    assert {code for code in Code if code.kind == "warning"} == WARNS
+    assert pickle.loads(pickle.dumps(Code.MOSAIC)) is Code.MOSAIC is Code("MOSAIC")
 
 
 # ---- metrics ----
@@ -253,13 +191,13 @@ def test_every_metric_has_a_row_and_no_other_has_one() -> None:
     found = evaluate.Predictions(ids, labels, rng.uniform(size=(4, 8)), ids)
     section_of = evaluate.EvaluateParams(alpha=0.05, permutations=99, seed=0)
     table_of = pd.DataFrame({"epoch": "1", "case_id": ids, "label": labels, "probability": "0.5", "group": ids})
-    metrics = evaluate.evaluate(found, "val_loss", section_of) | evaluate.tested(table_of, table_of)
-    assert sorted(first_columns(DOCS["metrics"], "metric")) == sorted([*metrics, "diagnosis"])
+    measures = evaluate.evaluate(found, "val_loss", section_of) | verdict.of_test_fold(table_of, table_of)
+    assert sorted(first_columns(DOCS["metrics"], "metric")) == sorted([*measures, "diagnosis"])
 
 
 def test_the_verdicts_are_those_of_the_code() -> None:
     verdicts = {
-        evaluate.verdict({"predicted_positive": share, "p_selection": p, "p_within": within}, 0.05)
+        verdict.verdict({"predicted_positive": share, "p_selection": p, "p_within": within}, 0.05)
         for share in (0.5, 1)
         for p in (0.01, 0.5)
         for within in (None, 0.5)
@@ -292,12 +230,13 @@ def test_every_statistic_has_its_place_and_every_name_is_a_function() -> None:
     named = set(re.findall(r"`([a-z_]+\.[a-z_]+)`", DOCS["statistics"]))
     for name in named - set(KEYS):
         module, function = name.split(".")
-        assert callable(getattr(importlib.import_module(f"flairprep.{module}"), function)), name
-    for module_of in (stats, permutation):
+        (path,) = (ROOT / "src/flairprep").glob(f"*/{module}.py")
+        assert callable(getattr(importlib.import_module(f"flairprep.{path.parent.name}.{module}"), function)), name
+    for module_of in (metrics, intervals, bootstrap, hypothesis_tests, power, permutation):
         own = {
             name for name, value in vars(module_of).items() if getattr(value, "__module__", "") == module_of.__name__
         }
-        word = module_of.__name__.split(".")[1]
+        word = module_of.__name__.split(".")[2]
         assert {f"{word}.{name}" for name in own if not name.startswith("_")} <= named
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import phantoms
 import pytest
 
-from flairprep.core.outcomes import Code, Status
+from flairprep.core.codes import Code
+from flairprep.core.outcomes import Status
 from flairprep.dicom import discovery
 from flairprep.imaging import nifti
 from flairprep.runner.map_cases import map_cases

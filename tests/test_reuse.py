@@ -20,8 +20,9 @@ from workspace import contents, in_this_process, write_params
 
 from flairprep.cohort import case_ids
 from flairprep.core import tables
+from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import CaseError, Code
+from flairprep.core.outcomes import CaseError
 from flairprep.dicom import discovery
 from flairprep.dicom import header as headers
 from flairprep.dicom import volume as dicom

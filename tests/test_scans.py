@@ -32,7 +32,8 @@ from pydicom.uid import (
 )
 from workspace import PARAMS
 
-from flairprep.core.outcomes import CaseError, Code
+from flairprep.core.codes import Code
+from flairprep.core.outcomes import CaseError
 from flairprep.core.params import load
 from flairprep.core.tables import read_csv
 from flairprep.dicom import discovery

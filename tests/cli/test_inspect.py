@@ -12,7 +12,8 @@ import pytest
 from workspace import write_params
 
 from flairprep.cli import inspect, main
-from flairprep.core.outcomes import CaseError, Code
+from flairprep.core.codes import Code
+from flairprep.core.outcomes import CaseError
 from flairprep.core.tables import read_csv
 from flairprep.dicom import discovery
 from flairprep.stages import ingest

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from flairprep.core import console
+from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import CaseError, Code, Outcome, Status, failure
+from flairprep.core.outcomes import CaseError, Outcome, Status, failure
 
 
 def raiser(error: BaseException) -> Callable[[], None]:

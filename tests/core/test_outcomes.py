@@ -9,8 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, Code, Outcome, Status, failure, separate_failures, table
+from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, Outcome, Status, failure, separate_failures, table
 from flairprep.core.tables import read_csv, read_rows, write_csv, write_rows
 
 

@@ -11,7 +11,8 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
-from flairprep.core.outcomes import CaseError, Code
+from flairprep.core.codes import Code
+from flairprep.core.outcomes import CaseError
 from flairprep.dicom import header as headers
 from flairprep.dicom.classify import SEQUENCES, recognise
 from flairprep.dicom.header import Header

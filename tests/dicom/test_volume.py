@@ -30,7 +30,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from flairprep.core.outcomes import CaseError, Code
+from flairprep.core.codes import Code
+from flairprep.core.outcomes import CaseError
 from flairprep.dicom import elements, reading
 from flairprep.dicom import header as headers
 from flairprep.dicom.header import age_band

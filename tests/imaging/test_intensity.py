@@ -8,7 +8,8 @@ import pytest
 import SimpleITK as sitk
 from workspace import points, volume
 
-from flairprep.core.outcomes import CaseError, Code
+from flairprep.core.codes import Code
+from flairprep.core.outcomes import CaseError
 from flairprep.imaging import intensity
 
 METHODS = sorted(intensity.METHODS)

@@ -33,8 +33,9 @@ from test_pool import (
 )
 from workspace import contents, write_params
 
+from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import CaseError, Code
+from flairprep.core.outcomes import CaseError
 from flairprep.runner import cluster
 from flairprep.runner.map_cases import map_cases
 from flairprep.runner.pool import AHEAD

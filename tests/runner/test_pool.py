@@ -15,8 +15,9 @@ from typing import Any, overload
 import numpy as np
 import pytest
 
+from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import CaseError, Code
+from flairprep.core.outcomes import CaseError
 from flairprep.runner.map_cases import map_cases, run_cases
 from flairprep.runner.pool import AHEAD, workers
 

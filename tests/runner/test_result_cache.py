@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from flairprep.core.outcomes import CaseError, Code, Outcome, Status, failure
+from flairprep.core.codes import Code
+from flairprep.core.outcomes import CaseError, Outcome, Status, failure
 from flairprep.runner import cache_dir, result_cache
 from flairprep.runner.result_cache import ResultCache
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from workspace import contents, volume, write_params
 
+from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import CaseError, Code, Outcome
+from flairprep.core.outcomes import CaseError, Outcome
 from flairprep.core.tables import read_csv
 from flairprep.dataset import tf_data
 from flairprep.imaging import nifti

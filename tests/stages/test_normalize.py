@@ -9,8 +9,9 @@ import pytest
 import SimpleITK as sitk
 from workspace import contents, points, volume, write_params
 
+from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import CaseError, Code
+from flairprep.core.outcomes import CaseError
 from flairprep.core.params import load, validate
 from flairprep.core.tables import read_csv
 from flairprep.imaging import intensity, nifti

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from flairprep.cohort import case_ids
 from flairprep.core import console
+from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import CaseError, Code
+from flairprep.core.outcomes import CaseError
 from flairprep.dicom import discovery, series, survey
 from flairprep.runner.map_cases import map_cases
 

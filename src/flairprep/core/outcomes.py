@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     pass
+from flairprep.core.codes import EITHER, WARNS, Code
 from flairprep.core.tables import Row
 
 OUTCOME_COLUMNS = ("case_id", "status", "code", "message")
@@ -21,51 +22,6 @@ class Status(StrEnum):
     OK = "ok"
     WARNED = "warned"
     FAILED = "failed"
-
-
-class Code(StrEnum):
-    """Why a case failed or was warned of; what to do about each stands in docs/codes.md."""
-
-    NO_SERIES = "NO_SERIES"
-    AMBIGUOUS_SERIES = "AMBIGUOUS_SERIES"
-    LINK_OUTSIDE = "LINK_OUTSIDE"
-    NOT_DICOM = "NOT_DICOM"
-    NOT_MR = "NOT_MR"
-    NO_PIXEL_DATA = "NO_PIXEL_DATA"
-    NOT_GRAYSCALE = "NOT_GRAYSCALE"
-    NOT_MAGNITUDE = "NOT_MAGNITUDE"
-    SECONDARY_CAPTURE = "SECONDARY_CAPTURE"
-    MOSAIC = "MOSAIC"
-    LOCALIZER = "LOCALIZER"
-    BURNED_IN = "BURNED_IN"
-    UNSUPPORTED_TRANSFER_SYNTAX = "UNSUPPORTED_TRANSFER_SYNTAX"
-    DECODE_FAILED = "DECODE_FAILED"
-    TOO_LARGE = "TOO_LARGE"
-    TIMED_OUT = "TIMED_OUT"
-    CRASHED = "CRASHED"
-    NO_GEOMETRY = "NO_GEOMETRY"
-    MIXED_ORIENTATION = "MIXED_ORIENTATION"
-    MIXED_SIZE = "MIXED_SIZE"
-    GANTRY_TILT = "GANTRY_TILT"
-    MULTIPLE_VOLUMES = "MULTIPLE_VOLUMES"
-    DUPLICATE_SLICES = "DUPLICATE_SLICES"
-    MISSING_SLICES = "MISSING_SLICES"
-    UNEVEN_SPACING = "UNEVEN_SPACING"
-    TOO_FEW_SLICES = "TOO_FEW_SLICES"
-    BLANK_VOLUME = "BLANK_VOLUME"
-    BLANK_SLICES = "BLANK_SLICES"
-    INVERTED = "INVERTED"
-    MARKED_SERIES = "MARKED_SERIES"
-    WHOLE_HEAD = "WHOLE_HEAD"
-    EXCLUDED = "EXCLUDED"
-    EMPTY_FOREGROUND = "EMPTY_FOREGROUND"
-    CONSTANT_FOREGROUND = "CONSTANT_FOREGROUND"
-    OUT_OF_RANGE = "OUT_OF_RANGE"
-
-
-# The one table of what warns: these never fail a case, EITHER may do both, and every other code fails it.
-WARNS = frozenset({Code.DUPLICATE_SLICES, Code.BLANK_SLICES, Code.INVERTED, Code.MARKED_SERIES, Code.WHOLE_HEAD})
-EITHER = frozenset({Code.NOT_DICOM, Code.NO_PIXEL_DATA, Code.DECODE_FAILED, Code.GANTRY_TILT, Code.MISSING_SLICES})
 
 
 class CaseError(Exception):

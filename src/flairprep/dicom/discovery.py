@@ -14,8 +14,9 @@ from pathlib import Path
 
 from flairprep.cohort import case_ids
 from flairprep.core import console
+from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import CaseError, Code
+from flairprep.core.outcomes import CaseError
 from flairprep.dicom import header as headers
 from flairprep.dicom.classify import SEQUENCES
 from flairprep.runner.map_cases import map_cases

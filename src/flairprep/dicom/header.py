@@ -13,7 +13,8 @@ from pydicom import filereader
 from pydicom.dataset import Dataset
 from pydicom.pixels import get_decoder
 
-from flairprep.core.outcomes import CaseError, Code
+from flairprep.core.codes import Code
+from flairprep.core.outcomes import CaseError
 from flairprep.dicom.elements import (
     find,
     first,

@@ -21,8 +21,9 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import CaseError, Code
+from flairprep.core.outcomes import CaseError
 from flairprep.dicom.elements import UNDEFINED
 
 MAX_FILE = 2**31  # bytes of one file; an enhanced FLAIR of 512 x 512 x 400 has a tenth of it

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from flairprep.core.outcomes import CaseError, Code
+from flairprep.core.codes import Code
+from flairprep.core.outcomes import CaseError
 
 Array = npt.NDArray[Any]
 ORIENTATION_TOLERANCE = 1e-3  # largest difference of a direction cosine between two slices of a volume

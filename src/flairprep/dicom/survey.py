@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from flairprep.core import params
+from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import CaseError, Code
+from flairprep.core.outcomes import CaseError
 from flairprep.dicom import header as headers
 from flairprep.dicom import series
 from flairprep.dicom.discovery import RawCase, find_cases

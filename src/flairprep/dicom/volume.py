@@ -14,7 +14,8 @@ import numpy as np
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
 
-from flairprep.core.outcomes import CaseError, Code
+from flairprep.core.codes import Code
+from flairprep.core.outcomes import CaseError
 from flairprep.dicom import elements, reading
 from flairprep.dicom import header as headers
 from flairprep.dicom.elements import text

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import scipy  # whose parts come when they are first used
 import SimpleITK as sitk
 
-from flairprep.core.outcomes import CaseError, Code
+from flairprep.core.codes import Code
+from flairprep.core.outcomes import CaseError
 
 Array = npt.NDArray[Any]
 

@@ -55,13 +55,13 @@ class TrainParams(Section):
     schedule: Literal["constant", "exponential", "cosine"] | None
     """Of the rate over the run; the stage warns of one that never changes it."""
     scale_lr: Literal["none", "linear", "sqrt"] | None
-    """Lr times batch_size / reference_batch_size, or its square root."""
+    """`lr` times batch_size / reference_batch_size, or its square root."""
     reference_batch_size: int = Field(ge=1)
     """The batch size that lr is meant for."""
     augment: Literal["none", "flip", "shift", "flip_shift"] | None
     """Left and right mirrored, shifts by up to 6 voxels."""
     class_weight: Literal["none", "balanced"] | None
-    """Balanced: both labels weigh the same in the loss."""
+    """`balanced`: both labels weigh the same in the loss."""
     monitor: Metric | None
     """What chooses the epoch whose weights are kept."""
     patience: Annotated[int, Field(ge=0), AfterValidator(_enough)] | None

@@ -27,8 +27,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import uuid4
 
 from flairprep.core import console
+from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import CaseError, Code
+from flairprep.core.outcomes import CaseError
 from flairprep.runner import code_version
 from flairprep.runner.pool import AHEAD, HEAVY, Pool, WorkerLimits
 

@@ -21,9 +21,10 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from flairprep.core.codes import Code
 from flairprep.core.console import debugging
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import CaseError, Code
+from flairprep.core.outcomes import CaseError
 
 T = TypeVar("T")
 R = TypeVar("R")

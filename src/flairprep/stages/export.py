@@ -13,8 +13,9 @@ import SimpleITK as sitk
 from pydantic import Field
 
 from flairprep.core import console, files, params
+from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, Code, Outcome, Status, failure, separate_failures, table
+from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, Outcome, Status, failure, separate_failures, table
 from flairprep.core.tables import Row, read_rows, write_rows
 from flairprep.dataset import shards
 from flairprep.imaging import nifti

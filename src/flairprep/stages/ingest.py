@@ -8,11 +8,11 @@ from pydantic import Field
 
 from flairprep.cohort.identity import IDENTITY, pseudonymise, same_as
 from flairprep.core import console, files, params
+from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import (
     OUTCOME_COLUMNS,
     CaseError,
-    Code,
     Outcome,
     failure,
     remove_failed,

@@ -9,14 +9,7 @@ import SimpleITK as sitk
 from pydantic import Field
 
 from flairprep.core import console, files, params
-from flairprep.core.outcomes import (
-    OUTCOME_COLUMNS,
-    CaseError,
-    Outcome,
-    Status,
-    failure,
-    separate_failures,
-)
+from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, Outcome, Status, failure, separate_failures
 from flairprep.core.tables import read_rows
 from flairprep.imaging import intensity, nifti
 from flairprep.imaging.foreground import foreground
@@ -34,7 +27,7 @@ class NormalizeParams(params.Section):
     orientation: Literal["LPS", "RAS", "LAS", "RPS"]
     """Directions in which x, y and z increase."""
     bias_field: Literal["none", "n4"]
-    """N4 evens out the coils' sensitivity; many seconds per case."""
+    """`n4` evens out the coils' sensitivity; many seconds per case."""
     intensity: Literal["zscore", "percentile", "white_stripe", "none"]
     """Which map the intensities get: mean 0 and deviation 1 of the tissue; its 1st and 99th percentile to -1 and 1;
     the same as zscore by the white matter; as acquired."""

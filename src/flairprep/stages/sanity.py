@@ -23,7 +23,7 @@ class SanityParams(params.Section):
     """Section `sanity` of params.yaml."""
 
     strict: bool
-    """True: a check that fails stops the run before train."""
+    """Whether a failed check stops the run before train."""
     seed: int = Field(ge=0, lt=2**32)
     """Of the first weights, the cases drawn and the permutations."""
 

@@ -27,8 +27,8 @@ class SelectSlicesParams(params.Section):
     size: int = Field(ge=8, le=1024)
     """Pixels of their width and height."""
     method: Literal["centre", "uniform", "foreground", "resample"]
-    """Centre: the middle slices as acquired; uniform: from the first to the last, evenly; foreground: from the vertex
-    down over the head, 170 mm at most; resample: the whole extent in equal slabs."""
+    """`centre`: the middle slices as acquired; `uniform`: from the first to the last, evenly; `foreground`: from the
+    vertex down over the head, 170 mm at most; `resample`: the whole extent in equal slabs."""
 
 
 class BackgroundUsed(params.Section, extra="ignore"):

@@ -1,0 +1,167 @@
+"""Why a case failed or was warned of: one short code each, with its cause and remedy."""
+
+from enum import StrEnum
+from typing import Literal
+
+Kind = Literal["failure", "warning", "warning or failure"]
+
+
+class Code(StrEnum):
+    """A code in cases.csv, as text; kind: what it does to a case. docs/codes.md is made of this table."""
+
+    kind: Kind
+    cause: str
+    remedy: str
+
+    def __new__(cls, code: str, kind: Kind, cause: str, remedy: str) -> "Code":
+        """Make a member that is the text `code`."""
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.kind, member.cause, member.remedy = kind, cause, remedy
+        return member
+
+    NO_SERIES = (
+        "NO_SERIES",
+        "failure",
+        "none of the case's series is the sequence asked for",
+        "see data/ingest/series.csv; add the series, or exclude the case",
+    )
+    AMBIGUOUS_SERIES = (
+        "AMBIGUOUS_SERIES",
+        "failure",
+        "several that are equally good, or in several studies",
+        "keep the one that the label belongs to",
+    )
+    LINK_OUTSIDE = (
+        "LINK_OUTSIDE",
+        "failure",
+        "a link leads to a folder, out of the raw folder, or to nothing",
+        "put the file itself there; `dvc checkout`. In an export it stops the run, since whose it was is not known",
+    )
+    NOT_DICOM = (
+        "NOT_DICOM",
+        "warning or failure",
+        "non-DICOM files were skipped, or there is nothing else",
+        "remove them; download again",
+    )
+    NOT_MR = "NOT_MR", "failure", "another modality than MR", "export the MR series"
+    NO_PIXEL_DATA = (
+        "NO_PIXEL_DATA",
+        "warning or failure",
+        "reports or raw data beside the images were skipped; an image without pixels fails",
+        "download again",
+    )
+    NOT_GRAYSCALE = "NOT_GRAYSCALE", "failure", "colour, not gray values", "export the original images"
+    NOT_MAGNITUDE = (
+        "NOT_MAGNITUDE",
+        "failure",
+        "the phase, or another part of a complex image",
+        "export the magnitude images",
+    )
+    SECONDARY_CAPTURE = "SECONDARY_CAPTURE", "failure", "a picture of a screen or a film", "export the original images"
+    MOSAIC = "MOSAIC", "failure", "a Siemens mosaic: slices side by side in one image", "export the original images"
+    LOCALIZER = "LOCALIZER", "failure", "a localizer, though it is called otherwise", "add the series that was meant"
+    BURNED_IN = (
+        "BURNED_IN",
+        "failure",
+        "the header says that text is burned into the pixels",
+        "get images without it: it may name the patient, or the label",
+    )
+    UNSUPPORTED_TRANSFER_SYNTAX = (
+        "UNSUPPORTED_TRANSFER_SYNTAX",
+        "failure",
+        "a compression that no installed decoder reads",
+        "decompress with another tool",
+    )
+    DECODE_FAILED = (
+        "DECODE_FAILED",
+        "warning or failure",
+        "a damaged file; only a warning where it lies in another folder than the series",
+        "download again",
+    )
+    TOO_LARGE = (
+        "TOO_LARGE",
+        "failure",
+        "more than 134 million voxels (2^27), 32,767 along an axis, 2 GB per file (512 MB inflated), or more memory "
+        "than FLAIRPREP_MEGABYTES",
+        "look at the file; raise FLAIRPREP_MEGABYTES",
+    )
+    TIMED_OUT = (
+        "TIMED_OUT",
+        "failure",
+        "took longer than FLAIRPREP_SECONDS",
+        "raise it and `dvc repro -f STAGE`; exclude the case",
+    )
+    CRASHED = (
+        "CRASHED",
+        "failure",
+        "the process that worked on it was killed or broke",
+        "`dvc repro -f STAGE`, with fewer FLAIRPREP_WORKERS if memory was short",
+    )
+    NO_GEOMETRY = (
+        "NO_GEOMETRY",
+        "failure",
+        "positions, directions or pixel spacing missing or impossible",
+        "get the original images from the archive",
+    )
+    MIXED_ORIENTATION = (
+        "MIXED_ORIENTATION",
+        "failure",
+        "slices of different orientations in one series",
+        "split the series",
+    )
+    MIXED_SIZE = "MIXED_SIZE", "failure", "slices of different sizes or spacings in one series", "split the series"
+    GANTRY_TILT = (
+        "GANTRY_TILT",
+        "warning or failure",
+        "slices shifted beside their normal, by over 0.1 mm (warning) or over 1 mm",
+        "resample with a tool that knows the tilt",
+    )
+    MULTIPLE_VOLUMES = (
+        "MULTIPLE_VOLUMES",
+        "failure",
+        "different images at one position: echoes, time points",
+        "keep one of them",
+    )
+    DUPLICATE_SLICES = "DUPLICATE_SLICES", "warning", "exact copies of slices, dropped", "nothing, or remove them"
+    MISSING_SLICES = (
+        "MISSING_SLICES",
+        "warning or failure",
+        "gaps; single ones up to 6 mm wide and 2 % of the slices are interpolated, more fails",
+        "download again",
+    )
+    UNEVEN_SPACING = "UNEVEN_SPACING", "failure", "steps between slices differ by over 5 %", "get the original series"
+    TOO_FEW_SLICES = "TOO_FEW_SLICES", "failure", "fewer than `ingest.min_slices`", "lower it, or exclude the case"
+    BLANK_VOLUME = "BLANK_VOLUME", "failure", "every voxel has the same value", "exclude the case"
+    BLANK_SLICES = "BLANK_SLICES", "warning", "slices between others hold one value only", "look at the volume"
+    INVERTED = "INVERTED", "warning", "MONOCHROME1: stored values were inverted", "look at it once"
+    MARKED_SERIES = (
+        "MARKED_SERIES",
+        "warning",
+        "the series is post-contrast, a subtraction, or has two inversion times",
+        "decide whether the cohort should have it",
+    )
+    WHOLE_HEAD = (
+        "WHOLE_HEAD",
+        "warning",
+        "not skull-stripped, so a face may be in it",
+        "strip or deface it before you share it",
+    )
+    EXCLUDED = "EXCLUDED", "failure", "listed in `ingest.exclude`", "nothing"
+    EMPTY_FOREGROUND = "EMPTY_FOREGROUND", "failure", "no tissue found", "look at the volume; exclude the case"
+    CONSTANT_FOREGROUND = (
+        "CONSTANT_FOREGROUND",
+        "failure",
+        "tissue of one value",
+        "look at the volume; exclude the case",
+    )
+    OUT_OF_RANGE = (
+        "OUT_OF_RANGE",
+        "failure",
+        "values that float16 cannot hold",
+        "another `normalize.intensity` than none",
+    )
+
+
+WARNS = frozenset(code for code in Code if code.kind == "warning")  # these never fail a case
+EITHER = frozenset(code for code in Code if code.kind == "warning or failure")
