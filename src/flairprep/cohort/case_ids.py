@@ -18,7 +18,7 @@ LONGEST = 100  # bytes of a folder's name as an id; the file systems' limit of 2
 
 
 def make_key(dicom_dir: Path) -> Path:
-    """Writes a new key of 256 random bits into the raw folder, readable by its owner alone; its path.
+    """Write a new key of 256 random bits into the raw folder, readable by its owner alone; return its path.
 
     Raises:
         FlairprepError: no such folder, or it has a key: with another one every case would get another id.
@@ -35,7 +35,7 @@ def make_key(dicom_dir: Path) -> Path:
 
 
 def read_key(dicom_dir: Path) -> bytes | None:
-    """The key of the raw folder, None where there is none.
+    """Read the key of the raw folder, None without one.
 
     Raises:
         FlairprepError: the file does not hold 64 hexadecimal digits.
@@ -55,13 +55,13 @@ def read_key(dicom_dir: Path) -> bytes | None:
 
 
 def pseudonym(patient: str, key: bytes) -> str:
-    """The case id that stands for a patient id: the first 64 bits of its HMAC-SHA256, in hexadecimal digits."""
+    """Return the case id for a patient id: the first 64 bits of its HMAC-SHA256, in hexadecimal digits."""
     plain = patient.replace("\0", "").strip().encode("utf-8", "surrogatepass")  # as headers.patient_id strips it
     return hmac.new(key, plain, "sha256").hexdigest()[:LENGTH]
 
 
 def fault(case_id: str) -> str | None:
-    """Why a name cannot be a case id, None where it can: ids become names of files and cells of tables."""
+    """Return why a name cannot be a case id (ids become file names and cells of tables), None where it can."""
     if not case_id:
         return "is empty"
     if any(unicodedata.category(char)[0] == "C" for char in case_id):
@@ -76,7 +76,7 @@ def fault(case_id: str) -> str | None:
 
 
 def check(case_ids: Iterable[str], where: str, remedy: str) -> None:
-    """Refuses names that cannot be case ids, and those that differ only in case or in Unicode form.
+    """Refuse names that cannot be case ids, and those that differ only in case or in Unicode form.
 
     Raises:
         FlairprepError: naming `where` and the id, escaped, with the remedy.

@@ -16,7 +16,7 @@ Kind = tuple[tuple[tuple[str, ...], int], ...]  # what a group holds: the number
 
 
 def assign(frame: pd.DataFrame, *, folds: int, seed: int, stratify_by: tuple[str, ...]) -> pd.Series:
-    """The fold (0 to folds - 1) of each row of `frame`, which has the columns `group` and those of `stratify_by`.
+    """Assign a fold (0 to folds - 1) to each row of `frame`, which has `group` and the columns of `stratify_by`.
 
     Groups that hold the same number of cases of each stratum are spread evenly: each fold gets their number over
     `folds`, rounded down or up; the rounding up goes to folds that lack one of the strata concerned, then to those

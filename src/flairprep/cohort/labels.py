@@ -26,7 +26,7 @@ class LabelsParams(params.Section):
 
 
 def read_labels(section: LabelsParams, known: Collection[str] = (), key: bytes | None = None) -> pd.DataFrame:
-    """The labelled cases, sorted: case_id (text), label (0 or 1), and every other column of the table as text.
+    """Read the labelled cases, sorted: case_id (text), label (0 or 1), every other column of the table as text.
 
     A row without a label is left out: an unlabelled case.
 

@@ -18,22 +18,22 @@ SHOWN = 5  # cases of one code that are told one by one
 
 
 def say(text: str) -> None:
-    """A line of a stage's report, at once even where the output is a pipe."""
+    """Print a line of a stage's report, at once even where the output is a pipe."""
     print(text, flush=True)
 
 
 def warn(text: str) -> None:
-    """One line on standard error."""
+    """Print one line on standard error."""
     print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
 def debugging() -> bool:
-    """FLAIRPREP_DEBUG=1: tracebacks, and what native libraries print."""
+    """Return whether FLAIRPREP_DEBUG=1 asks for tracebacks and the output of native libraries."""
     return os.environ.get("FLAIRPREP_DEBUG") == "1"
 
 
 def progress(items: Iterable[T], total: int, label: str, unit: str = "case") -> Iterator[T]:
-    """Passes `items` through and shows the count and the time left: a bar on a terminal, else a line every 10 %.
+    """Pass `items` through and show count and time left: a bar on a terminal, else a line every 10 %.
 
     Nothing is shown in the first SILENT seconds.
     """
@@ -53,7 +53,7 @@ def progress(items: Iterable[T], total: int, label: str, unit: str = "case") -> 
 
 
 def summarise(stage: str, outcomes: list[Outcome], passed_on: int = 0, reused: int = 0, shown: int = SHOWN) -> None:
-    """The first warned and failed cases of each code on standard error, a line each; then the counts and the reasons.
+    """Print the first warned and failed cases of each code, one line each; then the counts and the reasons.
 
     passed_on: how many cases had failed in an earlier stage, so that this one never saw them. reused: how many had been
     computed by an earlier run. shown: cases of one code that are told one by one.
@@ -77,7 +77,7 @@ def summarise(stage: str, outcomes: list[Outcome], passed_on: int = 0, reused: i
 
 
 def reasons(outcomes: list[Outcome]) -> list[str]:
-    """A line a code: how many cases it stopped or marked, and the first of them."""
+    """Return one line per code: how many cases it stopped or marked, and the first of them."""
     lines = []
     kinds = Counter((o.status, o.code) for o in outcomes if o.status is not Status.OK)
     for (status, code), count in sorted(kinds.items()):
@@ -88,7 +88,7 @@ def reasons(outcomes: list[Outcome]) -> list[str]:
 
 
 def run(main: Callable[[], None], stage: str | None = None) -> None:
-    """Runs `main` as a program: an error that the user can mend is one or two lines and exit status 1.
+    """Run `main` as a program: an error that the user can fix is one or two lines and exit status 1.
 
     FLAIRPREP_DEBUG=1 shows the traceback too. `stage` is named where a former result may have been removed by DVC.
     """

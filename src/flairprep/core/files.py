@@ -25,7 +25,7 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; what is written there becomes `path` when the block ends without an error.
+    """Give a temporary path beside `path` that becomes `path` when the block ends without an error.
 
     What a killed process left behind is removed first.
     """
@@ -39,7 +39,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_part(path: Path) -> Iterator[Path]:
-    """`atomic_file` for one of many files of a `atomic_folder`, which syncs them all in the end.
+    """Do as `atomic_file` for one of many files of an `atomic_folder`, which syncs them all in the end.
 
     It does not look for what was left behind: that takes the longer the more files the folder holds.
     """
@@ -54,7 +54,7 @@ def atomic_part(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch(name: str) -> Iterator[Path]:
-    """An empty folder for the time of the block, on the file system of the outs.
+    """Give an empty folder for the time of the block, on the file system of the outs.
 
     What an interrupted run left behind is removed first. The name is this process's own, so that a worker that outlives
     a killed run for a moment writes nothing into the next one's.
@@ -71,7 +71,7 @@ def scratch(name: str) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A `scratch` folder that becomes `path` when the block ends without an error; a former `path` is replaced."""
+    """Give a `scratch` folder that replaces `path` when the block ends without an error."""
     former = PARTIAL / f"{path.name}.former"
     with scratch(path.name) as partial:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,16 +88,16 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """`text` as UTF-8 with "\\n" line ends, whole or not at all."""
+    """Write `text` as UTF-8 with "\\n" line ends, whole or not at all."""
     with atomic_file(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def number(value: float) -> float | None:
-    """`value` as JSON holds it: 6 significant digits, null for NaN and infinity."""
+    """Return `value` as JSON holds it: 6 significant digits, null for NaN and infinity."""
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
 def write_json(path: Path, value: Any) -> None:
-    """`value` as indented JSON with its keys in the order given; NaN is refused, see `number`."""
+    """Write `value` as indented JSON, keys in the order given; refuse NaN, see `number`."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

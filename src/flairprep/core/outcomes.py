@@ -46,18 +46,18 @@ class Outcome:
     row: dict[str, Any] = field(default_factory=dict)
 
     def as_row(self) -> dict[str, Any]:
-        """The row for `table`."""
+        """Return the row for `table`."""
         outcome = {"case_id": self.case_id, "status": self.status.value, "code": self.code, "message": self.message}
         return {**outcome, **self.row}
 
 
 def failure(case_id: str, error: CaseError) -> Outcome:
-    """The outcome of a case that `error` stopped."""
+    """Return the outcome of a case that `error` stopped."""
     return Outcome(case_id, Status.FAILED, error.code.value, error.message)
 
 
 def success(case_id: str, notes: Sequence[tuple[Code, str]], row: dict[str, Any]) -> Outcome:
-    """The outcome of a case that goes on, warned where there are notes: the code of the first, the text of all."""
+    """Return the outcome of a case that goes on, warned where there are notes: the first code, the text of all."""
     if not notes:
         return Outcome(case_id, Status.OK, row=row)
     if fails := [code for code, _ in notes if code not in WARNS | EITHER]:
@@ -66,27 +66,27 @@ def success(case_id: str, notes: Sequence[tuple[Code, str]], row: dict[str, Any]
 
 
 def remove_failed(outcomes: Sequence[Outcome], folder: Path) -> None:
-    """Removes the volumes of failed cases: a worker may be killed after it wrote one and before it said so."""
+    """Remove the volumes of failed cases: a killed worker may have written one before it could say so."""
     for outcome in outcomes:
         if outcome.status is Status.FAILED:
             (folder / f"{outcome.case_id}.nii.gz").unlink(missing_ok=True)
 
 
 def separate_failures(rows: Sequence[Row]) -> tuple[list[Outcome], list[Row]]:
-    """The former stage's table as the failures to hand on and the rows of the cases that go on."""
+    """Separate the former stage's table into failures to hand on and rows of the cases that go on."""
     failed = [row for row in rows if row["status"] == Status.FAILED]
     lost = [Outcome(row["case_id"], Status.FAILED, row["code"], row["message"]) for row in failed]
     return lost, [row for row in rows if row["status"] != Status.FAILED]
 
 
 def table(outcomes: Sequence[Outcome], columns: Sequence[str] = OUTCOME_COLUMNS) -> list[Row]:
-    """The outcomes as rows of `columns`, sorted by case_id; what a case lacks is empty."""
+    """Return the outcomes as rows of `columns`, sorted by case_id; missing cells are empty."""
     rows = [{name: str(outcome.as_row().get(name, "")) for name in columns} for outcome in outcomes]
     return sorted(rows, key=lambda row: row["case_id"])
 
 
 def too_many_failures(outcomes: list[Outcome], max_failed: float) -> str | None:
-    """What to say where more than the share `max_failed` of the cases failed (excluded ones aside), else None."""
+    """Return what to say where over `max_failed` of the cases failed (excluded ones aside), else None."""
     tried = [outcome for outcome in outcomes if outcome.code != Code.EXCLUDED]
     failed = [outcome for outcome in tried if outcome.status is Status.FAILED]
     if len(failed) <= max_failed * len(tried):

@@ -49,13 +49,13 @@ SectionT = TypeVar("SectionT", bound=Section)
 
 
 def suggest(word: str, known: tuple[str, ...]) -> str:
-    """'did you mean ...?' where `word` resembles one of `known`, else the list of them."""
+    """Return 'did you mean ...?' where `word` resembles one of `known`, else the list of them."""
     close = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
 
 
 def read_params(path: Path = FILE) -> dict[str, Any]:
-    """All of params.yaml as plain Python values.
+    """Read all of params.yaml as plain Python values.
 
     Raises:
         FlairprepError: no such file, not YAML, or a top-level key that is unknown or missing.
@@ -79,7 +79,7 @@ def read_params(path: Path = FILE) -> dict[str, Any]:
 
 
 def load(cls: type[SectionT], section: str | None = None, path: Path = FILE) -> SectionT:
-    """One section of params.yaml, or the swept values at its top where `section` is None, checked against `cls`.
+    """Load one section of params.yaml, or the swept values at its top (`section` None), checked against `cls`.
 
     Raises:
         FlairprepError: in one line per fault, the file, the key, the value and what is allowed.
@@ -90,14 +90,14 @@ def load(cls: type[SectionT], section: str | None = None, path: Path = FILE) -> 
 
 
 def dicom_dir(path: Path = FILE) -> Path:
-    """The raw folder, for what needs its key and nothing else of section ingest."""
+    """Return the raw folder, for callers that need nothing else of section ingest."""
     section = read_params(path)["ingest"]
     known = {key: section[key] for key in _Raw.model_fields if key in section} if isinstance(section, dict) else section
     return Path(validate(_Raw, known, "ingest", path).dicom_dir)
 
 
 def validate(cls: type[SectionT], values: Any, section: str | None, path: Path = FILE) -> SectionT:
-    """`values` as a `cls`; see `load`."""
+    """Validate `values` as a `cls`; see `load`."""
     if not isinstance(values, dict):
         raise FlairprepError(f"{path}: {section}: must be a section of keys, found {values!r}")
     try:
@@ -122,7 +122,7 @@ def _fault(cls: type[Section], fault: Any, section: str | None, path: Path) -> s
 
 
 def flatten(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Nested sections as dotted keys; an empty section keeps its own."""
+    """Flatten nested sections to dotted keys; an empty section keeps its own."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         flat |= flatten(value, f"{above}{key}.") if isinstance(value, Mapping) and value else {f"{above}{key}": value}
@@ -130,7 +130,7 @@ def flatten(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def value_of(value: Any) -> str:
-    """A value as `dvc exp run -S` takes it; every digit of a number that it takes to read it back."""
+    """Format a value as `dvc exp run -S` takes it, with every digit that reading it back needs."""
     if isinstance(value, float):
         return short if float(short := f"{value:g}") == value else repr(value)
     return json.dumps(value, separators=(",", ":")) if not isinstance(value, str) else value

@@ -25,7 +25,7 @@ END = "\x02"  # a line after the last one, which an open quote swallows
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """The `columns` of `rows` as `write_csv` writes them, without pandas, which takes long to import.
+    """Write the `columns` of `rows` as `write_csv` does, without pandas, which takes long to import.
 
     Raises:
         KeyError: a row lacks one of `columns`.
@@ -44,7 +44,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """`frame` as CSV with "\\n" line ends, whole or not at all.
+    """Write `frame` as CSV with "\\n" line ends, whole or not at all.
 
     A text that a spreadsheet would run as a formula gets an apostrophe in front, which `read_csv` takes off again.
     """
@@ -62,7 +62,7 @@ def _write(path: Path, text: Callable[[Quoting], str]) -> None:
 
 
 def read_rows(path: Path, columns: Sequence[str] = ()) -> list[Row]:
-    """The rows of a table as `read_csv` reads it, without pandas.
+    """Read the rows of a table as `read_csv` does, without pandas.
 
     Raises:
         FlairprepError: see `read_csv`.
@@ -72,7 +72,7 @@ def read_rows(path: Path, columns: Sequence[str] = ()) -> list[Row]:
 
 
 def read_csv(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
-    """A table with every cell as text ("00002" and "NA" stay what they are; an empty cell is "").
+    """Read a table with every cell as text ("00002" and "NA" stay what they are; an empty cell is "").
 
     Columns without a name are left out where they are empty, as Excel saves them. Otherwise names are as in pandas: the
     third column without one is Unnamed: 2, the second of a name is name.1.

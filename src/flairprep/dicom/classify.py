@@ -42,7 +42,7 @@ REFORMATTED = {"DERIVED", "MPR", "REFORMATTED", "PROJECTION IMAGE", "RESAMPLED",
 
 
 def recognise(headers: Sequence[Header], folder: str = "") -> tuple[str, str]:
-    """Which of SEQUENCES a series is, "" for none of them; and why its times contradict what it is called, if so.
+    """Recognise which of SEQUENCES a series is ("" for none), and why its times contradict its name, if so.
 
     What the file says first decides: the acquisition contrast, the names from the series' own to the folder's, the
     times. Only what the times contradict, or what says nothing, leaves it to the next.

@@ -17,7 +17,7 @@ JPEG_BARE = {0x01, *range(0xD0, 0xD9)}  # markers that no length follows
 
 
 def size(stream: bytes, syntax: UID) -> tuple[int, int, int] | None:
-    """(rows, columns, components) of a JPEG, JPEG-LS or JPEG 2000 code stream; None where it has no such header.
+    """Read (rows, columns, components) of a JPEG, JPEG-LS or JPEG 2000 code stream; None without such a header.
 
     Only called with these syntaxes; others say nothing of their size.
     """
@@ -27,7 +27,7 @@ def size(stream: bytes, syntax: UID) -> tuple[int, int, int] | None:
 
 
 def says_its_size(syntax: UID) -> bool:
-    """Whether `size` knows the syntax."""
+    """Return whether `size` knows the syntax."""
     return syntax in (*JPEG2000TransferSyntaxes, *JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes)
 
 

@@ -40,12 +40,12 @@ class RawCase:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """Those of `files`."""
+        """Return `files` as paths."""
         return tuple(map(Path, self.files))
 
 
 def find_cases(dicom_dir: Path, sequence: str) -> list[RawCase]:
-    """The cases of the raw folder, sorted by id, whichever the layout.
+    """Find the cases of the raw folder, sorted by id, in either layout.
 
     Raises:
         FlairprepError: the folder is missing or holds no case, two ids cannot be told apart or one is no safe name, or
@@ -62,17 +62,17 @@ def find_cases(dicom_dir: Path, sequence: str) -> list[RawCase]:
 
 
 def named_by_folder(dicom_dir: Path) -> bool:
-    """Whether some folder of the raw folder holds one that is named as a sequence, as CASE/FLAIR does."""
+    """Return whether a folder of the raw folder holds one named as a sequence, as CASE/FLAIR does."""
     return any(sequence_of(child) for case in _folders(dicom_dir) for child in _folders(case))
 
 
 def sequence_of(folder: Path) -> str:
-    """Which of the sequences a folder is named as, in any case of letters; "" for none."""
+    """Return which of the sequences a folder is named as, in any case of letters; "" for none."""
     return next((name for name in SEQUENCES if name.lower() == folder.absolute().name.lower()), "")
 
 
 def in_folder(case_id: str, case: Path, sequence: str, dicom_dir: Path) -> RawCase:
-    """The case whose folder is `case`: the files in its folder SEQUENCE, or all where it has none of that name."""
+    """Return the case in folder `case`: the files of its folder SEQUENCE, or all without one of that name."""
     if case.is_symlink():
         return RawCase(case_id, (), stray=1)
     own = [path for path in _folders(case) if sequence_of(path) == sequence]
@@ -82,7 +82,7 @@ def in_folder(case_id: str, case: Path, sequence: str, dicom_dir: Path) -> RawCa
 
 
 def by_folder(dicom_dir: Path, sequence: str) -> list[RawCase]:
-    """The cases of the layout CASE/SEQUENCE/*, sorted by id; see `in_folder`.
+    """Find the cases of the layout CASE/SEQUENCE/*, sorted by id; see `in_folder`.
 
     Raises:
         FlairprepError: a folder's name is no safe id, or two cannot be told apart.
@@ -104,7 +104,7 @@ def _loose(folder: Path) -> int:
 
 
 def by_header(dicom_dir: Path) -> list[RawCase]:
-    """The cases of an export with any names, sorted by id: one a patient id (where that is empty, one a study).
+    """Find the cases of an export with any names, sorted by id: one per patient id, or study where that is empty.
 
     Raises:
         FlairprepError: there is no key, or see `by_subject`.
@@ -121,7 +121,7 @@ def by_header(dicom_dir: Path) -> list[RawCase]:
 
 
 def by_subject(dicom_dir: Path, key: bytes | None = None) -> dict[str, list[Path]]:
-    """Patient id (where it is empty: study) -> files, of all the files below a folder, sorted.
+    """Group all files below a folder by patient id (where it is empty: study), sorted.
 
     A damaged file counts as one of the patient whose files lie beside it, if there is just one. What belongs to no
     patient is told on standard error, in numbers. With a key there are case ids instead of patient ids, and of folders

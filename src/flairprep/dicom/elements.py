@@ -16,13 +16,13 @@ ESCAPE = 0x1B
 
 
 def levels(dataset: Dataset) -> tuple[Dataset, ...]:
-    """Where to look for an element, in this order: the first frame's functional groups, the shared ones, the file."""
+    """Return where to look for an element, in order: the first frame's groups, the shared groups, the file."""
     groups = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
     return (*(level for group in groups if (level := first(dataset, group))), dataset)
 
 
 def value(dataset: Dataset, keyword: str) -> Any:
-    """The value of an element, None where there is none; what is missing, numbers and ASCII quicker than pydicom."""
+    """Return the value of an element, None without one; numbers and ASCII faster than pydicom, and equal to it."""
     tag = _tag(keyword)
     item = dataset.get_item(tag)
     if item is None:
@@ -52,13 +52,13 @@ def _tag(keyword: str) -> BaseTag:
 
 
 def first(dataset: Dataset, keyword: str) -> Dataset:
-    """The first item of a sequence, or an empty data set, which is to be left empty."""
+    """Return the first item of a sequence, or an empty data set, which callers leave empty."""
     sequence = value(dataset, keyword) if keyword else None
     return sequence[0] if sequence else NOTHING
 
 
 def find(groups: tuple[Dataset, ...], sequence: str, keyword: str) -> Any:
-    """The value from the first level that has it, inside `sequence` or beside it; None where none has."""
+    """Return the value from the first level that has it, inside `sequence` or beside it; None where none has."""
     for level in groups:
         for holder in (first(level, sequence), level):
             if holder is not NOTHING and (found := value(holder, keyword)) is not None:
@@ -67,13 +67,13 @@ def find(groups: tuple[Dataset, ...], sequence: str, keyword: str) -> Any:
 
 
 def text(dataset: Dataset, keyword: str) -> str:
-    """The value as text without the padding, "" where there is none."""
+    """Return the value as text without padding, "" without one."""
     values = values_of(value(dataset, keyword))  # of text that holds a backslash, which parts values
     return "\\".join(map(str, values)).replace("\0", "").strip()
 
 
 def patient_id(dataset: Dataset) -> str:
-    """The patient id, taken as Latin-1 where it is not in the file's character set, so that two stay two."""
+    """Return the patient id, as Latin-1 where it is not in the file's character set, so that two ids stay two."""
     item = dataset.get_item("PatientID")
     stored = item.value if item is not None else None
     found = text(dataset, "PatientID")
@@ -83,12 +83,12 @@ def patient_id(dataset: Dataset) -> str:
 
 
 def number_of_frames(dataset: Dataset) -> int:
-    """How many frames a data set claims, 1 where it does not say."""
+    """Return how many frames a data set claims, 1 where it does not say."""
     return int(value(dataset, "NumberOfFrames") or 1)
 
 
 def values_of(value: Any) -> list[Any]:
-    """One or several values of an element as a list."""
+    """Return one or several values of an element as a list."""
     if value is None or value == "":
         return []
     return list(value) if hasattr(value, "__iter__") and not isinstance(value, (str, bytes)) else [value]
@@ -99,7 +99,7 @@ def words_of(dataset: Dataset, keyword: str) -> frozenset[str]:
 
 
 def plausible_number(value: Any) -> float | None:
-    """A plausible number, None for what is none."""
+    """Return a plausible number, None for anything else."""
     try:
         number = float(value)
     except (TypeError, ValueError):

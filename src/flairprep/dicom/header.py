@@ -89,7 +89,7 @@ class Header:
 
 
 def read_header(path: Path, *, any_modality: bool = False) -> Header | None:
-    """What a file says of itself, None where it is no DICOM.
+    """Read what a file says of itself; None where it is not DICOM.
 
     Raises:
         CaseError: TOO_LARGE, DECODE_FAILED.
@@ -165,12 +165,12 @@ def _scanning(dataset: Dataset, groups: tuple[Dataset, ...]) -> frozenset[str]:
 
 
 def is_image(dataset: Dataset) -> bool:
-    """Whether it should hold an image; what is known to hold none is beside the images of many series."""
+    """Return whether a data set should hold an image; non-images lie beside the images of many series."""
     return not NO_IMAGES.match(text(dataset, "SOPClassUID"))
 
 
 def fault(dataset: Dataset, *, any_modality: bool = False) -> CaseError | None:
-    """Why a data set can be no slice of an MR volume, by what its header says it is; None where it can.
+    """Return why the header of a data set rules it out as a slice of an MR volume; None where it does not.
 
     Image Type, PS3.3 C.7.6.1.1.2 and C.8.3.1.1.1; Complex Image Component, C.8.13.3.1.3; MOSAIC is Siemens's own.
     """
@@ -210,13 +210,13 @@ def fault(dataset: Dataset, *, any_modality: bool = False) -> CaseError | None:
 
 
 def has_contrast_agent(dataset: Dataset) -> bool:
-    """Whether the header names a contrast agent."""
+    """Return whether the header names a contrast agent."""
     agent = text(dataset, "ContrastBolusAgent").upper()
     return agent not in NO_AGENT or bool(value(dataset, "ContrastBolusAgentSequence"))
 
 
 def age_band(age: str) -> str:
-    """A DICOM Age String ("063Y") as a 10-year band ("60-69"; "90+" from 90 on), "" where there is none."""
+    """Convert a DICOM Age String ("063Y") to a 10-year band ("60-69"; "90+" from 90 on), "" without one."""
     if not re.fullmatch("[0-9]{3}[YMWD]", age):
         return ""
     years = int(int(age[:3]) / {"Y": 1, "M": 12, "W": 52.18, "D": 365.25}[age[3]])
@@ -224,7 +224,7 @@ def age_band(age: str) -> str:
 
 
 def columns(dataset: Dataset) -> dict[str, Any]:
-    """The columns of cases.csv that a header fills: numbers and words from closed lists, no free text."""
+    """Fill the columns of cases.csv that come from a header: numbers and words of closed lists, no free text."""
     maker = text(dataset, "Manufacturer").lower()
     known = [name for start, name in MANUFACTURERS.items() if f"{maker} ".startswith(start)]
     sex = text(dataset, "PatientSex")

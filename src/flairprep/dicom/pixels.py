@@ -19,7 +19,7 @@ MAX_POSITION = 1e5  # mm from the origin
 
 
 def claimed_voxels(dataset: Dataset) -> int:
-    """The number of voxels that a data set claims, which its pixel data must be able to hold."""
+    """Return the number of voxels that a data set claims, after checking that its pixel data can hold them."""
     rows, columns = int(value(dataset, "Rows")), int(value(dataset, "Columns"))
     frames = elements.number_of_frames(dataset)
     if min(rows, columns, frames) < 1:

@@ -42,7 +42,7 @@ class Opened(NamedTuple):
 
 @contextmanager
 def undamaged() -> Iterator[None]:
-    """Makes a CaseError of what a damaged file raises, when it is read or when an element is first asked for.
+    """Turn whatever a damaged file raises, on reading or when an element is first asked for, into a CaseError.
 
     Raises:
         FlairprepError: the machine could not read the file; that is no property of the file, so it ends the stage.
@@ -62,7 +62,7 @@ def undamaged() -> Iterator[None]:
 
 
 def read_dataset(path: Path, *, pixels: bool) -> Dataset | None:
-    """The data set of a file, without its pixels unless they are asked for; None where it is no DICOM, or a DICOMDIR.
+    """Read the data set of a file, pixels only if asked for; None where it is not DICOM, or a DICOMDIR.
 
     Raises:
         CaseError: TOO_LARGE, DECODE_FAILED.
@@ -111,7 +111,7 @@ def _settle_syntax(dataset: Dataset) -> None:
 
 
 def stop_before(pixels: bool) -> Callable[[BaseTag, str | None, int], bool]:
-    """What read_partial asks at each element: whether to stop there, before the pixels, unless they are asked for."""
+    """Return what read_partial asks at each element: whether to stop, before the pixels unless they are wanted."""
     elements = count()
 
     def stop(tag: BaseTag, vr: str | None, length: int) -> bool:
@@ -123,7 +123,7 @@ def stop_before(pixels: bool) -> Callable[[BaseTag, str | None, int], bool]:
 
 
 def check_end(dataset: Dataset) -> None:
-    """Refuses a file that ends inside an element: pydicom takes what there is of it, such as half of an UID."""
+    """Refuse a file that ends inside an element: pydicom takes what there is of it, such as half of a UID."""
     if not len(dataset):
         return
     last = dataset.get_item(list(dataset.keys())[-1])

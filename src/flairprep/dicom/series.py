@@ -42,14 +42,14 @@ class Candidate:
 
     @property
     def rank(self) -> tuple[bool, int, bool, bool, int]:
-        """The smallest is read: sound, unmarked, 3D, with the most slices."""
+        """Return the sort key of a choice, the smallest first: sound, unmarked, 3D, with the most slices."""
         expected = ("derived", "post-contrast") if self.sequence == "T1wCE" else ("derived",)
         special = [mark for mark in self.marks if mark not in expected]
         return self.fault is not None, len(special), "derived" in self.marks, not self.volumetric, -self.slices
 
 
 def group(headers: Iterable[Header], folder: str = "") -> list[Candidate]:
-    """The series of a case's files, in the order of their numbers.
+    """Group the files of a case to series, in the order of their numbers.
 
     folder: the sequence whose folder the files lie in, where the layout says so; it is then what they claim to be.
     """
@@ -74,7 +74,7 @@ def _candidate(place: int, headers: list[Header], folder: str) -> Candidate:
 
 
 def choose_candidate(candidates: Sequence[Candidate], sequence: str) -> Candidate:
-    """The series to read as `sequence`: the best by `Candidate.rank` of those that were recognised as it.
+    """Choose the series to read as `sequence`: the best by `Candidate.rank` of those recognised as it.
 
     Raises:
         CaseError: NO_SERIES; AMBIGUOUS_SERIES where the two best are equally good or lie in two studies; or why the
@@ -100,7 +100,7 @@ def _few(titles: list[str]) -> str:
 
 
 def decision(one: Candidate, best: Candidate | None, sequence: str) -> str:
-    """What became of a series, in words: "read", or what decided against it.
+    """Say what became of a series: "read", or what decided against it.
 
     best: the one that is read, None where the case failed.
     """

@@ -41,7 +41,7 @@ class Frame:
 
 
 def stack(frames: Sequence[Frame]) -> tuple[sitk.Image, int, list[tuple[Code, str]]]:
-    """Frames in any order as one volume, sorted along the slice normal.
+    """Stack frames in any order to one volume, sorted along the slice normal.
 
     Exact duplicates are dropped. A missing slice is interpolated where it is a single interior one, its neighbours lie
     at most MAX_GAP apart and at most MAX_INTERPOLATED of the slices are missing.

@@ -17,7 +17,7 @@ from flairprep.runner.map_cases import map_cases
 
 
 def patients(dicom_dir: Path, sequence: str, case_id: str) -> list[str]:
-    """The patient ids that stand in the headers of a case's files, sorted; the way back from a case id.
+    """Return the patient ids in the headers of a case's files, sorted: the way back from a case id.
 
     Raises:
         FlairprepError: see `find_cases`; or there is no such case, or none of its files can be read.
@@ -53,7 +53,7 @@ class Survey:
 
 
 def survey_case(case: RawCase, *, any_modality: bool = False) -> Survey:
-    """What the headers of a case's files say.
+    """Read the headers of a case's files.
 
     Raises:
         CaseError: LINK_OUTSIDE.
@@ -72,7 +72,7 @@ def survey_case(case: RawCase, *, any_modality: bool = False) -> Survey:
 
 
 def choose_series(case: RawCase, found: Survey, sequence: str) -> tuple[Candidate, list[tuple[Code, str]]]:
-    """The series to read, and what to warn of.
+    """Choose the series to read, and collect what to warn of.
 
     Raises:
         CaseError: see `sequences.choose`; NOT_DICOM; a damaged file among those of the series.
@@ -99,7 +99,7 @@ def choose_series(case: RawCase, found: Survey, sequence: str) -> tuple[Candidat
 
 
 def read_candidate(best: Candidate) -> Series:
-    """The volume of a series, once; see `dicom.read_series`.
+    """Read the volume of a series whose headers were surveyed; see `volume.read_series`.
 
     Raises:
         CaseError: what its headers say against it, and what `dicom.read_series` finds.

@@ -43,7 +43,7 @@ class Series:
 
 
 def read_series(paths: Sequence[Path], *, any_modality: bool = False) -> Series:
-    """The one series that `paths` hold, in any order.
+    """Read the one series that `paths` hold, in any order.
 
     any_modality: reads what is no MR too.
 
@@ -58,7 +58,7 @@ def read_series(paths: Sequence[Path], *, any_modality: bool = False) -> Series:
 
 
 def read_surveyed(found: Sequence[headers.Header]) -> Series:
-    """As `read_series`, of files whose headers were read before, and hold no fault."""
+    """Read a series as `read_series` does, from files whose headers were read before and hold no fault."""
     return _series([headers.complete(one) for one in found], lambda _: None)
 
 

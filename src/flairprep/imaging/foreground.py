@@ -14,7 +14,7 @@ CLOSING = 3.0  # mm; joins what dark sulci cut apart, without growing outwards
 
 
 def foreground(image: sitk.Image, *, skull_stripped: bool) -> sitk.Image:
-    """The mask of the tissue (sitkUInt8, 0 or 1) on the grid of `image`.
+    """Return the mask of the tissue (sitkUInt8, 0 or 1) on the grid of `image`.
 
     Skull-stripped: everything but the exact zeros. Otherwise the largest component above half of Otsu's threshold
     (Otsu 1979), closed by 3 mm. Holes are filled either way. On four real FLAIR volumes with noise added, 1 to 2 % of
@@ -33,7 +33,7 @@ def foreground(image: sitk.Image, *, skull_stripped: bool) -> sitk.Image:
 
 
 def otsu(values: np.ndarray) -> float:
-    """The threshold that parts `values` with the most variance between the two classes (Otsu 1979).
+    """Return the threshold that parts `values` with the most variance between two classes (Otsu 1979).
 
     That of sitk.OtsuThreshold, but for the rounding of its bins, in a quarter of the time. Where no value lies between
     several that are equally good the middle one, since half of it is to be above the background; ITK takes the lowest.
@@ -71,7 +71,7 @@ def _filled(mask: np.ndarray, grid: sitk.Image) -> sitk.Image:
 
 
 def bounds(mask: np.ndarray) -> tuple[tuple[int, int], ...]:
-    """The first and last index of what `mask` (z, y, x) holds, along each axis; the whole axis where it is empty."""
+    """Return the first and last index of `mask` (z, y, x) along each axis; the whole axis where it is empty."""
     found = []
     for axis in range(mask.ndim):
         filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
@@ -80,6 +80,6 @@ def bounds(mask: np.ndarray) -> tuple[tuple[int, int], ...]:
 
 
 def region(mask: np.ndarray, margins: Sequence[int] = (0, 0, 0)) -> tuple[slice, ...]:
-    """The slices (x, y, z) of a sitk.Image that hold what `mask` (z, y, x) holds, and so many voxels more around."""
+    """Return the slices (x, y, z) of a sitk.Image that hold `mask` (z, y, x), with a margin in voxels."""
     ends = zip(bounds(mask)[::-1], margins, strict=True)
     return tuple(slice(max(0, low - margin), high + margin + 1) for (low, high), margin in ends)

@@ -24,18 +24,18 @@ N4_SPACING = 4.0  # mm; the field is smooth, so it is estimated on a shrunk imag
 
 
 def zscore(values: Array) -> tuple[float, float]:
-    """(mean, standard deviation) of the foreground values; the map is (v - mean) / sd."""
+    """Return mean and standard deviation of the foreground values; the map is (v - mean) / sd."""
     return float(values.mean()), float(values.std())
 
 
 def percentile(values: Array) -> tuple[float, float]:
-    """Offset and scale that map the 1st percentile to -1 and the 99th to 1."""
+    """Return offset and scale that map the 1st percentile to -1 and the 99th to 1."""
     low, high = np.percentile(values, PERCENTILES)
     return float(low + high) / 2, float(high - low) / 2
 
 
 def white_stripe(values: Array) -> tuple[float, float]:
-    """Mean and standard deviation of the values within 5 % of quantiles around the largest mode.
+    """Return mean and standard deviation of the values within 5 % of quantiles around the largest mode.
 
     In FLAIR and T2 the largest mode of the density is white matter: Shinohara et al., NeuroImage: Clinical 6 (2014).
     """
@@ -62,7 +62,7 @@ METHODS: dict[str, Callable[[Array], tuple[float, float]]] = {
 
 
 def fit(values: Array, method: str) -> tuple[float, float]:
-    """Offset and scale of `method` for the foreground `values` (one-dimensional); the map is (v - offset) / scale.
+    """Return offset and scale of `method` for the foreground `values` (n,); the map is (v - offset) / scale.
 
     Raises:
         CaseError: EMPTY_FOREGROUND without values, CONSTANT_FOREGROUND where the scale would be zero.
@@ -76,7 +76,7 @@ def fit(values: Array, method: str) -> tuple[float, float]:
 
 
 def remove_bias_field(image: sitk.Image, mask: sitk.Image) -> sitk.Image:
-    """`image` (float32) divided by its N4 bias field (Tustison et al. 2010), estimated inside `mask` at about 4 mm."""
+    """Divide `image` (float32) by its N4 bias field (Tustison et al. 2010), estimated in `mask` at about 4 mm."""
     mask = sitk.And(mask, image > 0)  # N4 works on logarithms
     axes = zip(image.GetSpacing(), image.GetSize(), strict=True)
     shrink = [max(1, min(round(N4_SPACING / spacing), n // 8)) for spacing, n in axes]

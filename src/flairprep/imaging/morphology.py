@@ -7,7 +7,7 @@ import SimpleITK as sitk
 
 
 def closed(mask: np.ndarray, radius: Sequence[int]) -> np.ndarray:
-    """`mask` grown by a ball and then shrunk by it, as if nothing but background lay around the volume.
+    """Close `mask`: grow it by a ball, then shrink it, as if only background lay around the volume.
 
     Args:
         mask: (z, y, x), bool.

@@ -46,7 +46,7 @@ def read_volume(path: Path) -> sitk.Image:
 
 
 def volume_size(path: Path) -> tuple[int, ...]:
-    """The size (x, y, z) of the volume in a NIfTI file, by its header alone; RuntimeError where it has none."""
+    """Read the size (x, y, z) of a NIfTI file from its header alone; RuntimeError without one."""
     return tuple(_described(path).GetSize())
 
 
@@ -59,7 +59,7 @@ def _described(path: Path) -> sitk.ImageFileReader:
 
 
 def write_volume(image: sitk.Image, path: Path) -> None:
-    """`image` (x, y, z) as .nii.gz, whole or not at all, into a `whole_folder`; equal images give equal bytes.
+    """Write `image` (x, y, z) as .nii.gz, whole or not at all; equal images give equal bytes.
 
     zlib-ng takes half the time of zlib's fastest level for floats, and a third for whole numbers, whose files are up to
     a fifth larger then. No time stamp or name goes into the header. ISA-L would be faster still, but now and then gives

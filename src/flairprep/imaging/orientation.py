@@ -10,7 +10,7 @@ OBLIQUE = 35.0  # degrees between the slice normal and the nearest axis, above w
 
 
 def oriented(image: sitk.Image, orientation: str) -> sitk.Image:
-    """`image` along the axes of `orientation` nearest to its own, as sitk.DICOMOrient does it, which takes longer.
+    """Turn `image` to the axes of `orientation` nearest to its own, equal to sitk.DICOMOrient and faster.
 
     orientation: the directions of increasing x, y and z, such as LPS.
 
@@ -37,7 +37,7 @@ def oriented(image: sitk.Image, orientation: str) -> sitk.Image:
 
 
 def plane_of(normal: Sequence[float]) -> str:
-    """axial | coronal | sagittal, or oblique where the slice normal (LPS) is over 35 degrees off its nearest axis."""
+    """Name the plane: axial, coronal, sagittal, or oblique where the normal (LPS) is over 35 degrees off its axis."""
     share = np.abs(np.asarray(normal, float)) / np.linalg.norm(normal)
     axis = int(share.argmax())
     off = np.degrees(np.arccos(min(1.0, float(share[axis]))))

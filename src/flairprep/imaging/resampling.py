@@ -14,7 +14,7 @@ KERNEL = 64  # voxels that a smoothing kernel may be wide
 
 
 def slice_positions(image: sitk.Image, method: str, count: int, background: float) -> tuple[float, float]:
-    """Where along the third axis of `image` (n slices) the `count` slices lie.
+    """Return where along the third axis of `image` (n slices) the `count` slices lie.
 
     centre: the middle slices as acquired, padded where there are fewer. uniform: from the first to the last slice,
     equally spaced. resample: the volume's whole extent cut into equal slabs. foreground: from the lowest slice that is
@@ -41,7 +41,7 @@ def slice_positions(image: sitk.Image, method: str, count: int, background: floa
 
 
 def in_plane(image: sitk.Image, size: int) -> tuple[float, tuple[float, float]]:
-    """One spacing (mm) for both axes, so that the larger field of view fills `size` voxels, both axes centred.
+    """Return one spacing (mm) for both axes, so that the larger field of view fills `size` voxels, centred.
 
     Returns:
         The spacing and the continuous indices of the first voxel along the first and second axis.
@@ -55,7 +55,7 @@ def in_plane(image: sitk.Image, size: int) -> tuple[float, tuple[float, float]]:
 def resample(
     image: sitk.Image, size: Sequence[int], spacing: Sequence[float], first: Sequence[float], background: float
 ) -> sitk.Image:
-    """`image` on a grid of its own directions, in one linear interpolation; `background` outside its field of view.
+    """Resample `image` on a grid of its own directions, once and linearly; `background` outside its field of view.
 
     Where an axis becomes coarser by a factor k it is smoothed before, or fine structures would alias: a Gaussian of
     variance (k^2 - 1) / (8 ln 2) voxels^2 makes the old point spread the new one (Cardoso et al., MICCAI 2015).

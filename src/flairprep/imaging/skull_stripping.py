@@ -8,7 +8,7 @@ SKULL_STRIPPED_INSIDE = (0.02, 0.8)  # share of voxels that are not zero
 
 
 def is_skull_stripped(image: sitk.Image) -> bool:
-    """Whether everything outside the brain was set to exactly zero.
+    """Return whether everything outside the brain is exactly zero.
 
     A stripped brain is an island of values among exact zeros that hardly touches the volume's faces. A head whose air
     was zeroed is not: its neck, or its cross section in the lowest slice, fills a good part of a face.

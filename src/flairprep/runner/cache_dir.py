@@ -49,11 +49,11 @@ class CacheDir:
     links: tuple[str, ...] = ()
 
     def digest(self, *parts: str) -> str:
-        """HMAC-SHA256 of `parts` under the secret, in hex; ("ab", "c") and ("a", "bc") have different ones."""
+        """Return HMAC-SHA256 of `parts` under the secret, in hex; ("ab", "c") and ("a", "bc") differ."""
         return hmac.new(self.secret, json.dumps(parts).encode(), "sha256").hexdigest()
 
     def digest_of(self, paths: Sequence[str | Path]) -> str:
-        """Of the files' bytes in order; remembered for as long as device, inode, size and time of each stay.
+        """Digest the files' bytes in order; remembered while device, inode, size and time of each stay.
 
         Raises:
             OSError: a file cannot be read.
@@ -67,7 +67,7 @@ class CacheDir:
         return found
 
     def known_digest_of(self, paths: Sequence[str | Path]) -> str | None:
-        """`digest_of` without reading the files; None where that cannot be."""
+        """Return `digest_of` without reading the files; None where that is impossible."""
         with suppress(OSError):
             return self._remembered([os.stat(path) for path in paths])  # noqa: PTH116
         return None
@@ -105,13 +105,13 @@ class CacheDir:
             self._remember(self._seen([file.stat()]), self.digest(sha256))
 
     def has(self, key: str) -> bool:
-        """Whether there is an entry; only `restore` can tell whether it is sound."""
+        """Return whether there is an entry; only `restore` can tell whether it is sound."""
         with suppress(OSError):  # it may not be looked for
             return self._entry(key).exists()
         return False
 
     def restore(self, key: str, adapter: TypeAdapter[Any], file: Path | None) -> Any:
-        """The result kept under `key`, its file put to `file`; None where there is none, or a damaged one, removed.
+        """Return the result kept under `key` and put its file to `file`; None without a sound entry.
 
         Where DVC has the same file in its cache, `file` becomes such a link to it as DVC would make: nothing is
         written, and DVC knows its hash if that link was there before.
@@ -146,7 +146,7 @@ class CacheDir:
         return False
 
     def keep(self, key: str, adapter: TypeAdapter[Any], result: Any, file: Path | None) -> None:
-        """`result` and, where it is there, `file`, to be found under `key`.
+        """Keep `result` and, where it exists, `file` under `key`.
 
         Raises:
             OSError: they cannot be written, or the disk is nearly full.
@@ -221,7 +221,7 @@ def _use(path: Path) -> None:
 
 
 def cache_folder() -> Path | None:
-    """Where FLAIRPREP_CACHE puts it, by default in the user's cache folder; None where it is `off`.
+    """Return the folder of the cache: FLAIRPREP_CACHE, else the user's cache folder; None where it is `off`.
 
     Raises:
         OSError: there is no home folder to put it in.
@@ -238,7 +238,7 @@ def cache_folder() -> Path | None:
 
 
 def open_cache_dir() -> CacheDir | None:
-    """The vault, made where it is missing; None where it is off.
+    """Open the cache folder, made where it is missing; None where it is off.
 
     Raises:
         OSError: it cannot be made or read, or it is not this user's alone.
@@ -293,7 +293,7 @@ def _secret(root: Path) -> bytes:
 
 
 def remove(path: Path) -> None:
-    """A file or a folder, as far as it goes."""
+    """Remove a file or a folder, as far as possible."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -20,7 +20,7 @@ class Usage(NamedTuple):
 
 
 def info() -> Usage:
-    """What lies in the store.
+    """Return what lies in the cache.
 
     Raises:
         FlairprepError: FLAIRPREP_CACHE is off.
@@ -31,7 +31,7 @@ def info() -> Usage:
 
 
 def prune(max_bytes: int) -> int:
-    """Removes what has not been used for longest until at most `max_bytes` are left; how many bytes went.
+    """Remove the least recently used until at most `max_bytes` are left; return the bytes removed.
 
     Raises:
         FlairprepError: see `info`.
@@ -47,7 +47,7 @@ def prune(max_bytes: int) -> int:
 
 
 def clear() -> int:
-    """Removes all that lies in the store; how many bytes went.
+    """Remove everything in the cache; return the bytes removed.
 
     Raises:
         FlairprepError: see `info`.
@@ -59,7 +59,7 @@ def clear() -> int:
 
 
 def size(text: str) -> int:
-    """Bytes of a size as people write it: 10GB, 500 M, 1.5T.
+    """Parse a size as people write it: 10GB, 500 M, 1.5T; in bytes.
 
     Raises:
         FlairprepError: it is none.

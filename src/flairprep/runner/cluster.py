@@ -57,7 +57,7 @@ class ClusterRun(NamedTuple):
 
 
 def versions() -> Versions:
-    """(name, version) of what the bytes of outs depend on: code, Python and packages."""
+    """Return (name, version) of what the bytes of outs depend on: code, Python and packages."""
     root, code = Path(__file__).parents[1], hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         code.update(f"{path.relative_to(root)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
@@ -103,7 +103,7 @@ class Cluster(Generic[T, R]):
         self._waiting: deque[Any] = deque()
 
     def run(self, items: Sequence[T]) -> Iterator[tuple[int, R | CaseError]]:
-        """See `Pool.run`; dask workers may come and go meanwhile."""
+        """Yield results as `Pool.run` does; dask workers may come and go meanwhile."""
         size = 1 + min(len(items) // MANY, TOGETHER - 1)
         starts = range(0, len(items), size)
         given = ahead = 0
@@ -167,7 +167,7 @@ class Cluster(Generic[T, R]):
             raise FlairprepError(f"{text}; its workers need the environment of this program, see their logs") from error
 
     def close(self) -> None:
-        """Cancels what is still to be done, ends the processes that work for this run, and leaves the cluster."""
+        """Cancel what is still to do, end the processes of this run, and leave the cluster."""
         if self._client.status == "running":  # else the scheduler is gone
             with suppress(Exception):
                 self._client.cancel(list(self._waiting))
@@ -205,7 +205,7 @@ _ended: set[str] = set()
 
 
 def work(run: ClusterRun, items: list[bytes]) -> list[Any]:
-    """A pickled result or CaseError for each item, up to an error that ends the run; dask would log what is raised."""
+    """Return a pickled result or CaseError per item, up to an error that ends the run; dask would log a raised one."""
     multiprocessing.current_process().daemon = False  # as the nanny's it may have no children; ours end with it
     name, pool = _pools.get(threading.get_ident(), ("", None))
     results: list[Any] = []
@@ -228,7 +228,7 @@ def work(run: ClusterRun, items: list[bytes]) -> list[Any]:
 
 
 def end(name: str) -> None:
-    """Ends a run's processes, also in the middle of a case."""
+    """End a run's processes, also in the middle of a case."""
     _ended.add(name)
     for run, pool in list(_pools.values()):
         if run == name:
@@ -241,7 +241,7 @@ _functions: list[Callable[[Any], Any]] = []
 
 
 def call(run: ClusterRun, item: bytes) -> bytes:
-    """The pickled result of the run's function."""
+    """Return the pickled result of the run's function."""
     if not _functions:
         _functions.append(_settle(run))
     return _dumps(_functions[0](ForkingPickler.loads(item)))

@@ -18,7 +18,7 @@ DISTRIBUTIONS = {  # of packages that are not called as their distribution, or t
 
 
 def describe(module_file: Path) -> dict[str, Any]:
-    """Python, the project's files that importing `module_file` executes, and the packages they import, as JSON."""
+    """Describe what computes a stage, as JSON: Python, the files that importing it executes, their packages."""
     src = Path(__file__).resolve().parents[2]
     files: dict[str, str] = {}
     packages: set[str] = set()
@@ -52,7 +52,7 @@ def _imports(content: bytes) -> set[str]:
 
 
 def versions(package: str) -> list[str]:
-    """The versions of the distributions that count where a package is imported; "" for one that is not installed."""
+    """Return the versions of the distributions behind a package; "" for one that is not installed."""
     found = []
     for name in DISTRIBUTIONS.get(package, (package,)):
         try:

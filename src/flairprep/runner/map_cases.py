@@ -20,7 +20,7 @@ def map_cases(
     on_failure: Callable[[T, CaseError], R] | None = None,
     unit: str = "case",
 ) -> Iterator[R]:
-    """`function` of each item, in the items' order, with progress shown; on the cluster of FLAIRPREP_SCHEDULER, if set.
+    """Map `function` over items, in order, with progress; on the cluster of FLAIRPREP_SCHEDULER, if set.
 
     An item whose worker is killed, crashes, takes longer than `seconds` or asks for more than `megabytes` becomes
     `on_failure(item, error)`, with the code CRASHED, TIMED_OUT or TOO_LARGE; the others go on. So does an exception of
@@ -39,7 +39,7 @@ def map_cases(
 def run_cases(
     function: Callable[[T], R], items: Sequence[T], label: str, *, on_failure: Callable[[T, CaseError], R] | None = None
 ) -> Generator[R, None, None]:
-    """`map_cases` without progress. Workers of this machine have begun when this returns."""
+    """Do as `map_cases` without progress. Workers of this machine have begun when this returns."""
     results = _run_cases(function, items, label, on_failure)
     next(results)
     return results
@@ -73,7 +73,7 @@ def _run_cases(
 
 
 def prepare() -> None:
-    """Begins to import what workers need, beside this process, which has tables to read before it needs them."""
+    """Start importing what workers need, while this process reads its tables."""
     if not os.environ.get("FLAIRPREP_SCHEDULER"):
         _context(worker_limits())
         with _undisturbed():

@@ -45,7 +45,7 @@ class WorkerLimits(NamedTuple):
 
 
 def worker_limits() -> WorkerLimits:
-    """Those that the environment sets; what a worker shall find imported is what this process has, if it is long to.
+    """Return the limits that the environment sets, and what workers import before they start.
 
     Raises:
         FlairprepError: see `workers`.
@@ -55,7 +55,7 @@ def worker_limits() -> WorkerLimits:
 
 
 def workers() -> int:
-    """FLAIRPREP_WORKERS, by default the cores that this process may use.
+    """Return FLAIRPREP_WORKERS, by default the cores that this process may use.
 
     Raises:
         FlairprepError: it is set to something else than a whole number of at least 1.
@@ -64,7 +64,7 @@ def workers() -> int:
 
 
 def seconds() -> int:
-    """FLAIRPREP_SECONDS, how long a case may take before its worker is killed; 900 by default.
+    """Return FLAIRPREP_SECONDS: how long a case may take before its worker is killed; 900 by default.
 
     Raises:
         FlairprepError: see `workers`.
@@ -73,7 +73,7 @@ def seconds() -> int:
 
 
 def megabytes() -> int:
-    """FLAIRPREP_MEGABYTES, how much memory a worker may ask for; 4096 by default.
+    """Return FLAIRPREP_MEGABYTES: how much memory a worker may ask for; 4096 by default.
 
     Raises:
         FlairprepError: see `workers`.
@@ -119,7 +119,7 @@ class Pool(Generic[T, R]):
         self._workers = [self._start() for _ in range(count)]
 
     def run(self, items: Sequence[T]) -> Iterator[tuple[int, R | CaseError]]:
-        """(index, result) in order; an exception of the function that ends the whole is raised in its place.
+        """Yield (index, result) in order; raise in its place an exception that ends the whole.
 
         The workers have begun when this returns.
         """
@@ -177,12 +177,12 @@ class Pool(Generic[T, R]):
         return answer, True
 
     def kill(self) -> None:
-        """From another thread than that which runs: what it waits for ends, and `close` is left to it."""
+        """Kill the workers, from another thread than the one that runs, which then closes the pool."""
         for worker in self._workers:
             worker.kill()
 
     def close(self) -> None:
-        """Ends all workers, also in the middle of a case."""
+        """End all workers, also in the middle of a case."""
         self.kill()
         for worker in self._workers:
             worker.stop()
@@ -203,7 +203,7 @@ class _Worker:
         other.close()
 
     def give(self, index: int, item: Any) -> bool:
-        """Whether the worker was alive to take the item."""
+        """Give the worker an item; return whether it was alive to take it."""
         self.index, self.deadline = index, time.monotonic() + self._seconds + (0 if self.started else START)
         try:
             self.connection.send(item)
@@ -212,7 +212,7 @@ class _Worker:
         return True
 
     def starts(self) -> bool:
-        """Takes the word that it has started; False where it ended, or its time did, before that.
+        """Take the word that the worker has started; False where it ended, or its time did, before that.
 
         Raises:
             FlairprepError: it cannot start, so no other will.
@@ -275,7 +275,7 @@ def _serve(connection: Connection, function: Callable[[Any], Any], worker_limits
 
 
 def keep_memory() -> None:
-    """What this process frees stays its own, for the next array, where the C library is glibc.
+    """Keep freed memory for the next array, where the C library is glibc.
 
     Else each large array goes back to the system, which clears it page by page for the next: a fifth of a case's time.
     """

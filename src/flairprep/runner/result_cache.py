@@ -64,7 +64,7 @@ class ResultCache:
         out: Path = Path(),
         unit: str = "case",
     ) -> Iterator[R]:
-        """Like `pool.map_cases`, but a case that the store knows is not computed again.
+        """Map `function` over items as `map_cases` does, without computing cases that the cache knows.
 
         function: picklable, with its result's type as annotation; it writes at most one file, out / name(item), and
             none without a `name`.
@@ -131,12 +131,12 @@ class _Work(Generic[T, R]):
     out: Path
 
     def known(self, item: T) -> str | None:
-        """The key of an item, where there is an entry and no input need be read to tell."""
+        """Return the key of an item that has an entry, where no input must be read to tell."""
         key = self._key(item, self.cache_dir.known_digest_of)
         return key if key and self.cache_dir.has(key) else None
 
     def restored(self, item_and_key: tuple[T, str]) -> _Found[R] | None:
-        """What the store holds of an item under its key; None where that is damaged."""
+        """Return what the cache holds of an item under its key; None where that is damaged."""
         item, key = item_and_key
         kept = self.cache_dir.restore(key, _adapter(self.function), self._file(item))
         return None if kept is None else _Found(kept, reused=True)
