@@ -19,7 +19,7 @@ def ingest_section() -> Any:
 
 
 def check(overrides: Sequence[str] = ()) -> list[str]:
-    """What would stop `dvc repro`, or a queued `dvc exp run`, each with its remedy; nothing is run or changed.
+    """List what would stop `dvc repro`, or a queued `dvc exp run`, each with its remedy; run and change nothing.
 
     overrides: KEY=VALUE as for `dvc exp run -S`.
     """

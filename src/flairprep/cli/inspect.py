@@ -34,7 +34,7 @@ class Line(NamedTuple):
 def show(
     path: Path, sequence: str, min_slices: int, *, exclude: Collection[str] = (), any_modality: bool = False
 ) -> None:
-    """Prints the table of `inspect` for a folder of cases, of one case, of one series, or an export of any folders.
+    """Print the table of `inspect` for a folder of cases, one case, one series, or an export of any folders.
 
     Cases of an export have the ids that its key gives them; where there is none they are numbered.
 
@@ -63,7 +63,7 @@ def show(
 
 
 def cases(path: Path, sequence: str) -> list[discovery.RawCase]:
-    """The cases below a folder; without a key those of an export are numbered, in the order of the patient ids.
+    """Find the cases below a folder; number those of an export without a key, in the order of the patient ids.
 
     A folder that is named as a sequence, or holds one that is, is one case of the layout CASE/FLAIR.
 
@@ -90,7 +90,7 @@ class Draft(NamedTuple):
 
 
 def plan(case: discovery.RawCase, found: survey.Survey | CaseError, sequence: str, *, excluded: bool) -> list[Draft]:
-    """A draft of each line of a case, by the headers alone."""
+    """Draft each line of a case, from the headers alone."""
     if isinstance(found, CaseError):
         return [Draft(_failed(Line(case.case_id), found))]
     best, refusal = None, None

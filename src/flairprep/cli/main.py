@@ -136,19 +136,19 @@ def _who(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from flairprep.experiments import comparison
+    from flairprep.cli.compare import compare
     from flairprep.stages import evaluate
 
     section = params.load(evaluate.EvaluateParams, "evaluate")
     chosen = {"all_commits": options.all_commits, "html": options.html, **section.model_dump()}
-    comparison.run(options.experiments, options.out, **chosen)
+    compare(options.experiments, options.out, **chosen)
 
 
 def _plan(_: argparse.Namespace) -> None:
     from flairprep.experiments import screening
 
     given = params.read_params()
-    console.say(screening.text(given["seed"], given["split"]["folds"], given["test_fold"]))
+    console.say(screening.plan(given["seed"], given["split"]["folds"], given["test_fold"]))
 
 
 def _cache(options: argparse.Namespace) -> None:

@@ -17,19 +17,19 @@ NO_RUN = "There is no verdict: no network has been trained and evaluated on this
 
 
 def share(value: float | None, low: float | None, high: float | None) -> str:
-    """A share with its 95 % interval."""
+    """Format a share with its 95 % interval."""
     return percent(value) + ("" if low is None else f" (95 % interval {percent(low)} to {percent(high)})")
 
 
 def area(value: float | None, low: float | None, high: float | None) -> str:
-    """An area under the ROC curve with its 95 % interval."""
+    """Format an area under the ROC curve with its 95 % interval."""
     if value is None:
         return "no AUC, since there is one label only"
     return f"AUC {value:.3f}" + ("" if low is None else f" (95 % interval {low:.3f} to {high:.3f})")
 
 
 def verdict(metrics: dict[str, Any]) -> str:
-    """The verdict in one sentence with its declared numbers; metrics: of reports/metrics.json."""
+    """Say the verdict in one sentence with its declared numbers; metrics: of reports/metrics.json."""
     m = metrics
     return (
         f"{MEANING[m['verdict']]}: by predictions that were fixed before the run, "
@@ -39,7 +39,7 @@ def verdict(metrics: dict[str, Any]) -> str:
 
 
 def significance(metrics: dict[str, Any], alpha: float) -> str:
-    """What the verdict rests on, the selected epoch beside the chance of being lucky with it."""
+    """Say what the verdict rests on, the selected epoch beside the chance of being lucky with it."""
     m = metrics
     text = (
         f"Epoch {m['best_epoch']} was the best one ({percent(m['best_accuracy'])} right). Among runs whose labels mean "
@@ -52,7 +52,7 @@ def significance(metrics: dict[str, Any], alpha: float) -> str:
 
 
 def smallest_effect(n1: int, n0: int, alpha: float) -> str:
-    """What so many cases of label 1 and 0 could have shown."""
+    """Say what so many cases of label 1 and 0 could have shown."""
     n, nir = n1 + n0, max(n1, n0) / (n1 + n0)
     accuracy = power.detectable_accuracy(n, nir, alpha) if nir < 1 else math.nan
     auc = power.detectable_auc(n1, n0, alpha)
@@ -67,7 +67,7 @@ def smallest_effect(n1: int, n0: int, alpha: float) -> str:
 
 
 def counts(overall: dict[str, Any]) -> str:
-    """The balance of the labels; overall: of reports/balance.json."""
+    """Say how the labels are balanced; overall: of reports/balance.json."""
     return (
         f"{overall['cases']} cases have a label and a scan: {overall['label_1']} of label 1, {overall['label_0']} of "
         f"label 0. Always guessing the larger class is right in {percent(overall['nir'])} of them (no-information "
@@ -76,7 +76,7 @@ def counts(overall: dict[str, Any]) -> str:
 
 
 def accuracy_by_epoch(metrics: dict[str, Any], chance: tuple[float, float] | None) -> str:
-    """What the curve of the accuracy shows."""
+    """Say what the curve of the accuracy shows."""
     text = (
         f"Dashed: the NIR, {percent(metrics['nir'])}. The circle is the chosen epoch {metrics['best_epoch']}, "
         f"{percent(metrics['best_accuracy'])}; it is chosen with the validation cases, so it flatters."
@@ -88,7 +88,7 @@ def accuracy_by_epoch(metrics: dict[str, Any], chance: tuple[float, float] | Non
 
 
 def loss_by_epoch(prior: float, declared: float) -> str:
-    """What the curve of the loss shows."""
+    """Say what the curve of the loss shows."""
     side = "above" if declared > prior else "below"
     return (
         f"Dashed: {prior:.3f}, what always answering the share of label 1 costs. The declared predictions cost "
@@ -97,7 +97,7 @@ def loss_by_epoch(prior: float, declared: float) -> str:
 
 
 def roc(metrics: dict[str, Any], point: dict[str, float] | None) -> str:
-    """What the ROC curve shows."""
+    """Say what the ROC curve shows."""
     if point is None:
         return "There is no ROC curve, since the validation cases have one label only."
     text = area(metrics["auc"], metrics["auc_low"], metrics["auc_high"]).replace("AUC", "Area under the curve", 1)
@@ -110,7 +110,7 @@ def roc(metrics: dict[str, Any], point: dict[str, float] | None) -> str:
 
 
 def probability(metrics: dict[str, Any]) -> str:
-    """What the histogram of the probabilities shows."""
+    """Say what the histogram of the probabilities shows."""
     positive = round(metrics["predicted_positive"] * metrics["n"])
     return (
         f"{positive} of {metrics['n']} cases are predicted 1 (right of the dashed line), {metrics['n'] - positive} are "
@@ -119,7 +119,7 @@ def probability(metrics: dict[str, Any]) -> str:
 
 
 def calibration(metrics: dict[str, Any]) -> str:
-    """What the reliability curve shows."""
+    """Say what the reliability curve shows."""
     return (
         f"On the dashed line, probabilities mean what they say. Brier score {metrics['brier']:.3f}; always answering "
         f"the share of label 1 has {metrics['nir'] * (1 - metrics['nir']):.3f}. Lines: exact 95 % intervals; larger "
@@ -128,7 +128,7 @@ def calibration(metrics: dict[str, Any]) -> str:
 
 
 def bars(names: list[str], best: tuple[str, float] | None, network: float | None) -> str:
-    """What has to be beaten. best: the highest bar and its AUC; network: the AUC of the declared predictions."""
+    """Say what has to be beaten. best: the highest bar and its AUC; network: the AUC of the declared predictions."""
     if best is None:
         return "No classifier could be tried without the images."
     text = f"Without the images' content, {best[0]} alone reach an AUC of {best[1]:.3f}, the highest of {len(names)}."
@@ -138,7 +138,7 @@ def bars(names: list[str], best: tuple[str, float] | None, network: float | None
 
 
 def groups(shown: int, left_out: int) -> str:
-    """What the AUCs of the groups show."""
+    """Say what the AUCs of the groups show."""
     large = f"{shown} groups" if shown else "No group"
     return (
         f"{large} with {LEAST_OF_A_LABEL} cases of each label or more; {left_out} with fewer have no AUC of their own: "

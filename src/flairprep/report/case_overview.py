@@ -37,7 +37,7 @@ class CaseOverview:
 
     @property
     def place(self) -> str:
-        """The name of its place in the page."""
+        """Return the name of its place in the page."""
         return f"case-{anchor(self.case_id)}"
 
 
@@ -61,7 +61,7 @@ def join(
     before: Mapping[str, Shown],
     after: Mapping[str, Shown],
 ) -> list[CaseOverview]:
-    """The cases of ingest's table, sorted by id, with what the other tables know of them.
+    """Join the cases of ingest's table, sorted by id, with what the other tables know of them.
 
     Args:
         later: the stages after ingest and their cases.csv, in order: a case that failed in one has its code.
@@ -100,7 +100,7 @@ def join(
 
 
 def of_cases(cases: Sequence[CaseOverview]) -> list[Notice]:
-    """A fault a code that stopped or marked cases, failures first."""
+    """Return one notice per code that stopped or marked cases, failures first."""
     kinds: dict[tuple[str, str, str], list[CaseOverview]] = {}
     for case in cases:
         if case.status != Status.OK.value:
@@ -116,7 +116,7 @@ def of_cases(cases: Sequence[CaseOverview]) -> list[Notice]:
 
 
 def of_audit(audit: dict[str, Any] | None) -> list[Notice]:
-    """Every leak and shortcut of reports/audit.json."""
+    """Return one notice per leak and shortcut of reports/audit.json."""
     items = audit["items"] if audit else []
     return [
         Notice("fail", "audit", f"{item['verdict']}: {item['name']}: {item['text']}", f"#audit-{index}")
@@ -126,7 +126,7 @@ def of_audit(audit: dict[str, Any] | None) -> list[Notice]:
 
 
 def of_sanity(sanity: dict[str, Any] | None) -> list[Notice]:
-    """Every check of reports/sanity.json that failed or warned, failures first."""
+    """Return one notice per check of reports/sanity.json that failed or warned, failures first."""
     checks = sanity["checks"] if sanity else []
     return sorted(
         (
@@ -139,7 +139,7 @@ def of_sanity(sanity: dict[str, Any] | None) -> list[Notice]:
 
 
 def of_labels(balance: dict[str, Any] | None) -> list[Notice]:
-    """The cases that do not count, since a label or a scan is missing."""
+    """Return notices of the cases that do not count, since a label or a scan is missing."""
     if not balance:
         return []
     said = (("unlabelled", "with a scan, but without a label"), ("without_scan", "with a label, but without a scan"))
@@ -155,5 +155,5 @@ def _some(ids: Sequence[str]) -> str:
 
 
 def choices(cases: Sequence[CaseOverview], field: str) -> list[str]:
-    """The values of `field` among the cases, sorted: what can be filtered by."""
+    """Return the values of `field` among the cases, sorted: what the page can filter by."""
     return sorted({str(getattr(case, field)) for case in cases} - {""})

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def acquired(case_id: str, *, out: Path) -> Shown:
-    """Draws data/ingest/volumes/ID.nii.gz, as acquired, in its own window."""
+    """Draw data/ingest/volumes/ID.nii.gz, as acquired, in its own window."""
     volume = previews.upright(nifti.read_volume(VOLUMES / f"{case_id}.nii.gz"))
     values = previews.tissue(volume.values)
     strip, bar = previews.planes(volume, window := previews.window(values))
@@ -31,13 +31,13 @@ def acquired(case_id: str, *, out: Path) -> Shown:
 
 
 def windowed(case_id: str, *, background: float) -> Window:
-    """The window that data/select_slices/ID.nii.gz would have of its own."""
+    """Return the window that data/select_slices/ID.nii.gz would have of its own."""
     volume = nifti.read_volume(SLICES / f"{case_id}.nii.gz")
     return previews.window(previews.tissue(sitk.GetArrayViewFromImage(volume), background))
 
 
 def seen(case_id: str, *, out: Path, background: float, window: Window) -> Shown:
-    """Draws data/select_slices/ID.nii.gz, what the network sees, in `window`."""
+    """Draw data/select_slices/ID.nii.gz, what the network sees, in `window`."""
     volume = previews.upright(nifti.read_volume(SLICES / f"{case_id}.nii.gz"))
     strip, bar = previews.planes(volume, window)
     previews.write(strip, out / f"{case_id}{previews.SUFFIX}")
@@ -45,14 +45,14 @@ def seen(case_id: str, *, out: Path, background: float, window: Window) -> Shown
 
 
 def all_slices(case_id: str, *, out: Path, window: Window) -> int:
-    """Draws every slice of data/select_slices/ID.nii.gz in `window`; the bar's length in mm."""
+    """Draw every slice of data/select_slices/ID.nii.gz in `window`; return the bar's length in mm."""
     sheet, bar = previews.montage(previews.upright(nifti.read_volume(SLICES / f"{case_id}.nii.gz")), window)
     previews.write(sheet, out / f"{case_id}{previews.SUFFIX}")
     return bar
 
 
 def over(work: Callable[..., T], folder: Path, cases: list[str], label: str, out: Path, **given: Any) -> dict[str, T]:
-    """`work` with `given` of the cases that have a volume in `folder`, from the store where it has them.
+    """Map `work` with `given` over the cases that have a volume in `folder`, through the result cache.
 
     A case that cannot be drawn is warned of and left out. out: the folder of the picture, if `work` draws one.
     """
@@ -70,7 +70,7 @@ def over(work: Callable[..., T], folder: Path, cases: list[str], label: str, out
 
 
 def draw(cases: list[str], out: Path, background: float) -> tuple[dict[str, Shown], dict[str, Shown]]:
-    """The pictures of `cases` into `out`, as acquired and as the network sees them, the latter all in one window."""
+    """Draw `cases` into `out`, as acquired and as the network sees them, the latter all in one window."""
     before, after, sheets = (out / name for name in ("before", "after", "slices"))
     windows = list(over(windowed, SLICES, cases, "windows", out, background=background).values())
     # Rounded, so that one case more seldom draws all anew.

@@ -29,7 +29,7 @@ Layer = dict[str, Any]
 
 
 def svg(name: str, layers: list[Layer], **settings: Any) -> Markup:
-    """A chart of `layers` as an SVG element for the page, as wide as there is room.
+    """Render a chart of `layers` as an SVG element for the page, as wide as there is room.
 
     name: the chart's own, so that no two parts of a page have one id. settings: of the specification, its width,
     height and scales among them.
@@ -58,7 +58,7 @@ def _rule(axis: str, value: float, **mark: Any) -> Layer:
 
 
 def balance(name: str, table: pd.DataFrame) -> Markup:
-    """Cases by label in groups. table: group, label_0, label_1, nir, in the order in which they are shown.
+    """Draw cases by label in groups. table: group, label_0, label_1, nir, in the order of display.
 
     The tick marks the cases that always guessing the group's larger class gets right, the text says their share.
     """
@@ -95,13 +95,13 @@ def balance(name: str, table: pd.DataFrame) -> Markup:
 
 
 def compared(chart: Layer) -> Markup:
-    """The chart of `answer.plot`, in the page's own colour where it is black."""
+    """Draw the chart of `summary.chart` in the page's own colour where it is black."""
     layers = json.loads(json.dumps(chart["layer"]).replace('"black"', f'"{OWN}"'))
     return svg("compare", layers, **{key: chart[key] for key in ("data", "encoding", "height")})
 
 
 def areas(name: str, table: pd.DataFrame, title: str = "AUC") -> Markup:
-    """Areas under the curve with their intervals, a line each. table: name, auc, auc_low, auc_high (may lack)."""
+    """Draw areas under the curve with their intervals, one line each. table: name, auc, auc_low, auc_high."""
     y = {"field": "name", "type": "nominal", "sort": None, "title": None}
     scale = {"domain": [0, 1]}
     layers = [
@@ -135,7 +135,7 @@ def _lines(table: pd.DataFrame, names: dict[str, str], axis: str, scale: Layer) 
 def accuracy(
     name: str, history: pd.DataFrame, nir: float, chance: tuple[float, float] | None, best: tuple[int, float] | None
 ) -> Markup:
-    """Accuracy over the epochs. history: epoch, accuracy, val_accuracy.
+    """Draw accuracy over the epochs. history: epoch, accuracy, val_accuracy.
 
     chance: where the best epoch of a network that knows nothing lies in 95 of 100 runs, drawn as a band; best: the
     epoch that was chosen and its accuracy.
@@ -154,14 +154,14 @@ def accuracy(
 
 
 def loss(name: str, history: pd.DataFrame, prior: float | None) -> Markup:
-    """Cross-entropy over the epochs. history: epoch, loss, val_loss; prior: of always answering label 1's share."""
+    """Draw cross-entropy over the epochs. history: epoch, loss, val_loss; prior: of always answering the share of 1."""
     scale = {"zero": True}
     layers = _lines(history, {"loss": "training", "val_loss": "validation"}, "cross-entropy", scale)
     return svg(name, layers if prior is None else [*layers, _rule("y", prior)])
 
 
 def roc(name: str, curve: pd.DataFrame, point: dict[str, float] | None) -> Markup:
-    """The ROC curve. curve: fpr, tpr, low, high (the interval of tpr at each threshold).
+    """Draw the ROC curve. curve: fpr, tpr, low, high (the interval of tpr at each threshold).
 
     point: at 0.5, fpr and tpr with fpr_low, fpr_high, tpr_low and tpr_high.
     """
@@ -199,7 +199,7 @@ def roc(name: str, curve: pd.DataFrame, point: dict[str, float] | None) -> Marku
 
 
 def probability(name: str, table: pd.DataFrame) -> Markup:
-    """How often each probability was declared. table: probability (a bin's middle), label, cases."""
+    """Draw how often each probability was declared. table: probability (a bin's middle), label, cases."""
     bins = sorted(table["probability"].unique())
     half = (bins[1] - bins[0]) / 2 if len(bins) > 1 else 0.5
     edges = table.assign(low=table["probability"] - half, high=table["probability"] + half)
@@ -216,7 +216,7 @@ def probability(name: str, table: pd.DataFrame) -> Markup:
 
 
 def calibration(name: str, table: pd.DataFrame) -> Markup:
-    """Share of label 1 among cases of alike probability. table: probability, share, share_low, share_high, cases."""
+    """Draw the share of label 1 by probability. table: probability, share, share_low, share_high, cases."""
     scale = {"domain": [0, 1]}
     x = _x("probability", "declared probability of label 1", scale=scale)
     y = _x("share", "share of label 1", scale=scale)
@@ -239,7 +239,7 @@ def calibration(name: str, table: pd.DataFrame) -> Markup:
 
 
 def outline(counts: list[int]) -> str:
-    """A histogram as the path of a small SVG, 100 wide and 30 high: no chart, a hint."""
+    """Return a histogram as the path of a small SVG, 100 wide and 30 high: no chart, a hint."""
     top = max(counts, default=0) or 1
     step = 100 / max(1, len(counts))
     heights = [round(30 - 30 * count / top, 1) for count in counts]

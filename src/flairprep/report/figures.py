@@ -26,7 +26,7 @@ class Figure(NamedTuple):
 
 
 def labels(balance: dict[str, Any]) -> Figure:
-    """Cases by label, in all and by plane, manufacturer and field strength; balance: of reports/balance.json."""
+    """Draw cases by label, in all and by plane, manufacturer and field strength; balance: of reports/balance.json."""
     rows = [{"group": "all", **balance["overall"]}]
     for by in BY:
         rows += [{"group": f"{_called(by)}: {row['value'] or 'not given'}", **row} for row in balance[f"by_{by}"]]
@@ -34,7 +34,7 @@ def labels(balance: dict[str, Any]) -> Figure:
 
 
 def folds(split: pd.DataFrame) -> Figure:
-    """Cases by label in each fold; split: case_id, label, group, fold, as text."""
+    """Draw cases by label in each fold; split: case_id, label, group, fold, as text."""
     ones = split.assign(one=split["label"].astype(int), fold=split["fold"].astype(int)).groupby("fold")["one"]
     table = ones.agg(["count", "sum"]).reset_index()
     rows = pd.DataFrame(
@@ -63,7 +63,7 @@ def _ticks() -> str:
 
 
 def bars(audit: dict[str, Any], metrics: dict[str, Any] | None) -> Figure:
-    """The AUCs that the audit's classifiers reach without the images, and the network's."""
+    """Draw the AUCs that the audit's classifiers reach without the images, and the network's."""
     rows = [{key: bar[key] for key in ("name", "auc", "auc_low", "auc_high")} for bar in audit["bars"]]
     network = metrics["auc"] if metrics else None
     best = max(((row["name"], row["auc"]) for row in rows if row["auc"] is not None), key=lambda b: b[1], default=None)
@@ -75,7 +75,7 @@ def bars(audit: dict[str, Any], metrics: dict[str, Any] | None) -> Figure:
 
 
 def chance_band(found: Predictions, monitor: stats.Metric, n_permutations: int, seed: int) -> tuple[float, float]:
-    """Where the selected epoch's accuracy lies in 95 of 100 runs whose labels mean nothing.
+    """Return where the selected epoch's accuracy lies in 95 of 100 runs whose labels mean nothing.
 
     From the permutations that p_selection counts: labels permuted, the choice of the epoch replayed.
     """
@@ -87,7 +87,7 @@ def chance_band(found: Predictions, monitor: stats.Metric, n_permutations: int, 
 
 
 def training(history: pd.DataFrame, metrics: dict[str, Any], chance: tuple[float, float]) -> list[Figure]:
-    """Accuracy and loss over the epochs; history: of history.csv, as numbers."""
+    """Draw accuracy and loss over the epochs; history: of history.csv, as numbers."""
     best = (metrics["best_epoch"], metrics["best_accuracy"])
     curve = charts.accuracy("accuracy", history, metrics["nir"], chance, best)
     prior = metrics["log_loss_prior"]
@@ -101,7 +101,7 @@ def training(history: pd.DataFrame, metrics: dict[str, Any], chance: tuple[float
 
 
 def declared(found: Predictions, metrics: dict[str, Any], histogram: pd.DataFrame, bins: pd.DataFrame) -> list[Figure]:
-    """ROC, histogram of the probabilities and calibration of the declared predictions.
+    """Draw ROC, histogram of the probabilities and calibration of the declared predictions.
 
     histogram, bins: of reports/evaluate/probability.csv and reliability.csv, as numbers.
     """
@@ -121,7 +121,7 @@ def declared(found: Predictions, metrics: dict[str, Any], histogram: pd.DataFram
 
 
 def roc_band(y_true: np.ndarray, y_prob: np.ndarray) -> pd.DataFrame:
-    """fpr, tpr and, as low and high, the exact 95 % interval of tpr at each threshold."""
+    """Return fpr, tpr and, as low and high, the exact 95 % interval of tpr at each threshold."""
     from sklearn.metrics import roc_curve  # takes a second
 
     fpr, tpr, _ = roc_curve(y_true, y_prob)
@@ -131,13 +131,13 @@ def roc_band(y_true: np.ndarray, y_prob: np.ndarray) -> pd.DataFrame:
 
 
 def confusion(found: Predictions) -> list[list[int]]:
-    """Cases by label (rows: 0, 1) and declared prediction (columns: 0, 1)."""
+    """Count cases by label (rows: 0, 1) and declared prediction (columns: 0, 1)."""
     predicted = found.declared > 0.5
     return [[int(((found.y_true == label) & (predicted == side)).sum()) for side in (0, 1)] for label in (0, 1)]
 
 
 def operating_point(found: Predictions) -> dict[str, float] | None:
-    """fpr and tpr at the threshold 0.5 with their exact 95 % intervals; None with one label only."""
+    """Return fpr and tpr at the threshold 0.5 with exact 95 % intervals; None with one label only."""
     of_zero, of_one = confusion(found)
     if not sum(of_zero) or not sum(of_one):
         return None
@@ -149,7 +149,7 @@ def operating_point(found: Predictions) -> dict[str, float] | None:
 
 
 def groups(table: pd.DataFrame) -> Figure:
-    """AUC in groups; table: by, value, auc, auc_low, auc_high of reports/evaluate/groups.csv, numbers or NaN."""
+    """Draw AUC in groups; table: by, value, auc, auc_low, auc_high of reports/evaluate/groups.csv."""
     known = table[table["auc"].notna()].assign(name=lambda rows: rows["by"] + ": " + rows["value"])
     chart = charts.areas("groups", known[["name", "auc", "auc_low", "auc_high"]]) if len(known) else Markup()
     return Figure("groups-chart", "AUC by group", chart, words.groups(len(known), len(table) - len(known)))

@@ -13,7 +13,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 
 def render(template: str, **values: Any) -> str:
-    """The page that the file `template` of TEMPLATES makes of `values`.
+    """Render the file `template` of TEMPLATES with `values`.
 
     Whatever is no Markup shows as text. The browser is told to run no script but script.js, by its hash, to load
     nothing but pictures, and these only from the page's own folder.
@@ -37,17 +37,17 @@ def render(template: str, **values: Any) -> str:
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A share as "54.7 %", a dash where there is none."""
+    """Format a share as "54.7 %", a dash without one."""
     return "-" if value is None else f"{100 * value:.{digits}f} %"
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """`value` with so many significant digits, a dash where there is none."""
+    """Format `value` with so many significant digits, a dash without one."""
     if value is None:
         return "-"
     return f"{value:.0f}" if 999.5 <= abs(value) < 1e6 else f"{value:.{digits}g}"
 
 
 def anchor(text: str) -> str:
-    """`text` as the name of a place in the page and the part of an address: no space, no quote."""
+    """Turn `text` into the name of a place in the page and the part of an address: no space, no quote."""
     return quote(text, safe="")

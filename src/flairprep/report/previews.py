@@ -54,14 +54,14 @@ class Shown(NamedTuple):
 
 
 def upright(image: sitk.Image) -> Upright:
-    """The voxels of `image` along the nearest axes of the patient; nothing is interpolated."""
+    """Return the voxels of `image` along the nearest axes of the patient; nothing is interpolated."""
     turned = sitk.DICOMOrient(image, "LPS")
     x, y, z = turned.GetSpacing()
     return Upright(sitk.GetArrayFromImage(turned), (z, y, x))
 
 
 def tissue(values: Array, background: float | None = None) -> Array:
-    """The values that count, (n,): those that are not `background`, by default not the lowest one; all where none is.
+    """Return the values (n,) that are not `background`, by default not the lowest one; all where none is.
 
     Raises nothing: a picture is made of any volume.
     """
@@ -71,25 +71,25 @@ def tissue(values: Array, background: float | None = None) -> Array:
 
 
 def window(values: Array) -> tuple[float, float]:
-    """The values that black and white stand for; values: (n,)."""
+    """Return the values that black and white stand for; values: (n,)."""
     low, high = np.percentile(values, WINDOW)
     return float(low), float(high)
 
 
 def histogram(values: Array) -> Histogram:
-    """How `values`, (n,), are spread; a single value fills a single bin."""
+    """Bin `values` (n,); a single value fills a single bin."""
     low, high = (float(edge) for edge in np.percentile(values, RANGE))
     top = high if high > low else low + 1
     return Histogram(np.histogram(values, BINS, (low, top))[0].tolist(), low, high)
 
 
 def bar_length(millimetres: float) -> int:
-    """The longest of BARS that takes at most a third of `millimetres`, or the shortest."""
+    """Return the longest of BARS that takes at most a third of `millimetres`, or the shortest."""
     return max((length for length in BARS if length * 3 <= millimetres), default=BARS[0])
 
 
 def planes(volume: Upright, shown: tuple[float, float]) -> tuple[Image.Image, int]:
-    """The axial, coronal and sagittal plane through the centre side by side, BOX x 3 BOX, and the bar's length in mm.
+    """Draw the axial, coronal and sagittal plane through the centre, BOX x 3 BOX; return the bar's length in mm too.
 
     All three have one scale. Voxels are drawn as rectangles, as thick as the slices are; where there are more than
     pixels, they are averaged.
@@ -114,7 +114,7 @@ def planes(volume: Upright, shown: tuple[float, float]) -> tuple[Image.Image, in
 
 
 def montage(volume: Upright, shown: tuple[float, float]) -> tuple[Image.Image, int]:
-    """All axial slices from feet to head, row by row, each with its number, and the bar's length in mm."""
+    """Draw all axial slices from feet to head with their numbers; return the bar's length in mm too."""
     count, rows, columns = volume.values.shape
     across = int(np.ceil(np.sqrt(count)))
     _, dy, dx = volume.spacing
@@ -132,7 +132,7 @@ def montage(volume: Upright, shown: tuple[float, float]) -> tuple[Image.Image, i
 
 
 def grey(cut: Array, shown: tuple[float, float]) -> Image.Image:
-    """`cut` (rows, columns) as 8 bit: `shown` are the values of black and white."""
+    """Convert `cut` (rows, columns) to 8 bit: `shown` are the values of black and white."""
     low, high = shown
     scaled = (np.nan_to_num(cut.astype(np.float64)) - low) / (high - low if high > low else 1.0)
     return Image.fromarray((np.clip(scaled, 0, 1) * 255).round().astype(np.uint8))
@@ -153,7 +153,7 @@ def _bar(draw: ImageDraw.ImageDraw, millimetres: float, pixels: int, corner: Seq
 
 
 def write(picture: Image.Image, path: Path) -> None:
-    """`picture` as WebP into a `whole_folder`, at the best of QUALITIES that needs no more than MOST."""
+    """Write `picture` as WebP, whole or not at all, at the best of QUALITIES that needs no more than MOST."""
     for quality in QUALITIES:
         content = io.BytesIO()
         picture.save(content, "WEBP", quality=quality, method=4)

@@ -13,7 +13,7 @@ ORDER = ("raw", *SECTIONS)  # of the folders in data/
 
 
 def read_lock(path: Path) -> dict[str, Any]:
-    """dvc.lock, empty where there is none: the stages were run by hand.
+    """Read dvc.lock, empty where there is none: the stages were run by hand.
 
     Raises:
         FlairprepError: it is no YAML, since a merge left its marks, say.
@@ -27,7 +27,7 @@ def read_lock(path: Path) -> dict[str, Any]:
 
 
 def hashes(lock: dict[str, Any]) -> list[tuple[str, str]]:
-    """(path, md5) of what lies in data/ and is there, in the order of the pipeline; of a folder's parts the folder.
+    """Return (path, md5) of the files of data/, in the order of the pipeline; of a folder's parts the folder.
 
     What the report itself wrote is left out: a page cannot hold its own hash.
     """

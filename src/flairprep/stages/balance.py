@@ -31,7 +31,7 @@ class BalanceParams(params.Section):
 
 
 def balance(cases: pd.DataFrame, labelled: pd.DataFrame, params: BalanceParams) -> dict[str, Any]:
-    """The report of reports/balance.json from ingest's table and the labels (case_id, label).
+    """Return the content of reports/balance.json from ingest's table and the labels (case_id, label).
 
     Returns:
         overall and by plane, manufacturer and field strength: cases, per label, prevalence, NIR; detectable: the
@@ -50,7 +50,7 @@ def balance(cases: pd.DataFrame, labelled: pd.DataFrame, params: BalanceParams) 
 
 
 def counts(label: pd.Series) -> dict[str, Any]:
-    """Cases, cases of label 0 and 1, prevalence of 1 and no-information rate; null without a case."""
+    """Count cases, cases of label 0 and 1, prevalence of 1 and no-information rate; null without a case."""
     n, ones = len(label), int(label.sum())
     shares = (ones / n, metrics.no_information_rate(label.to_numpy())) if n else (float("nan"),) * 2
     prevalence, nir = map(files.number, shares)
@@ -58,7 +58,7 @@ def counts(label: pd.Series) -> dict[str, Any]:
 
 
 def detectable(y_true: np.ndarray, share: float, params: BalanceParams) -> dict[str, Any]:
-    """The smallest true accuracy and AUC that `share` of the cases finds with params.power, one-sided params.alpha."""
+    """Return the smallest true accuracy and AUC that `share` of the cases detects with params.power."""
     n = max(1, round(share * len(y_true)))
     n1 = round(n * float(y_true.mean()))
     nir = max(n1, n - n1) / n
@@ -70,7 +70,7 @@ def detectable(y_true: np.ndarray, share: float, params: BalanceParams) -> dict[
 
 
 def chart(report: dict[str, Any]) -> pd.DataFrame:
-    """What the bar chart shows: by, value, label, cases; one row a bar's part."""
+    """Return the rows of the bar chart: by, value, label, cases; one per part of a bar."""
     groups = [("all", "all cases", report["overall"])]
     groups += [(name, group["value"] or "not given", group) for name in BY for group in report[f"by_{name}"]]
     rows = [(by, value, label, group[f"label_{label}"]) for by, value, group in groups for label in (0, 1)]
@@ -78,7 +78,7 @@ def chart(report: dict[str, Any]) -> pd.DataFrame:
 
 
 def summarise(report: dict[str, Any]) -> None:
-    """What the report says, in words."""
+    """Say what the report shows."""
     overall = report["overall"]
     console.say(
         f"balance: {overall['cases']} labelled cases with a scan: {overall['label_1']} of label 1, "
@@ -98,7 +98,7 @@ def summarise(report: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Reads the table of labels and data/ingest/cases.csv, writes reports/balance.json and what the plots show."""
+    """Read the table of labels and data/ingest/cases.csv; write reports/balance.json and the plots' tables."""
     section, where = params.load(BalanceParams, "balance"), params.load(labels.LabelsParams, "labels")
     cases = read_csv(CASES, ("case_id", "status", *BY))
     labelled = labels.read_labels(where, set(cases["case_id"]), case_ids.read_key(params.dicom_dir()))

@@ -35,7 +35,7 @@ class ExportParams(params.Section):
 
 
 def tensor(image: sitk.Image) -> npt.NDArray[np.float16]:
-    """The voxels of `image` as the network sees them: float16, (z, y, x, 1).
+    """Return the voxels of `image` as the network sees them: float16, (z, y, x, 1).
 
     Raises:
         CaseError: OUT_OF_RANGE where float16 cannot hold a value (over 65504) or one is not a number.
@@ -47,7 +47,7 @@ def tensor(image: sitk.Image) -> npt.NDArray[np.float16]:
 
 
 def check_folds(split: Sequence[Row], case_ids: Collection[str]) -> None:
-    """Refuses a fold of `split` that none of `case_ids` is in."""
+    """Refuse a fold of `split` that none of `case_ids` is in."""
     left = {row["fold"] for row in split if row["case_id"] in case_ids}
     if empty := sorted({row["fold"] for row in split} - left):
         raise FlairprepError(
@@ -57,7 +57,7 @@ def check_folds(split: Sequence[Row], case_ids: Collection[str]) -> None:
 
 
 def export_case(case: tuple[str, int], *, out: Path) -> Outcome:
-    """One (case_id, label) from data/select_slices to out/ID.tfrecord."""
+    """Write one (case_id, label) from data/select_slices to out/ID.tfrecord."""
     case_id, label = case
     try:
         image = tensor(nifti.read_volume(SLICES / f"{case_id}.nii.gz"))
@@ -68,7 +68,7 @@ def export_case(case: tuple[str, int], *, out: Path) -> Outcome:
 
 
 def export(going: Sequence[Row], out: Path, per_shard: int, cache: ResultCache) -> list[Outcome]:
-    """The cases of `going` (case_id, label, fold) as shards and their descriptions in `out`."""
+    """Write the cases of `going` (case_id, label, fold) as shards, with their descriptions, into `out`."""
     going = sorted(going, key=lambda row: (int(row["fold"]), row["case_id"]))
     cases = [(row["case_id"], int(row["label"])) for row in going]
     outcomes: list[Outcome] = []
@@ -90,7 +90,7 @@ def export(going: Sequence[Row], out: Path, per_shard: int, cache: ResultCache) 
 
 
 def main() -> None:
-    """Reads data/split/split.csv and data/select_slices, writes data/export."""
+    """Read data/split/split.csv and data/select_slices; write data/export."""
     section = params.load(ExportParams, "export")
     cache = ResultCache("export", __file__, {})
     split = read_rows(SPLIT, ("case_id", "label", "fold"))

@@ -58,7 +58,7 @@ class Ingested(NamedTuple):
 
 
 def ingest(case: discovery.RawCase, *, params: IngestParams, volumes_dir: Path) -> Ingested:
-    """The best series of a case to volumes_dir/ID.nii.gz."""
+    """Write the best series of a case to volumes_dir/ID.nii.gz."""
     found = best = None
 
     def rows(code: str = "read") -> list[dict[str, Any]]:
@@ -89,7 +89,7 @@ def ingest(case: discovery.RawCase, *, params: IngestParams, volumes_dir: Path) 
 
 
 def ingest_case(case: discovery.RawCase, *, params: IngestParams, volumes_dir: Path, secret: bytes) -> Ingested:
-    """`ingest` with the identity of the case pseudonymised, before it leaves the worker."""
+    """Run `ingest` and pseudonymise the identity of the case, before it leaves the worker."""
     ingested = ingest(case, params=params, volumes_dir=volumes_dir)
     return ingested._replace(identity=pseudonymise(ingested.identity, secret))
 
@@ -100,7 +100,7 @@ def file_name(case: discovery.RawCase) -> str:
 
 
 def inputs(case: discovery.RawCase, *, params: IngestParams) -> tuple[tuple[str | Path, ...], Any]:
-    """What decides on a case: its files, how they lie in the raw folder, and why it is excluded."""
+    """Return what decides on a case: its files, their places in the raw folder, why it is excluded."""
     if case.case_id in params.exclude:
         return (), (case.case_id, params.exclude[case.case_id])
     places = [str(file).removeprefix(f"{Path(params.dicom_dir)}/") for file in case.files]
@@ -112,7 +112,7 @@ def _failed(case: discovery.RawCase, error: CaseError) -> Ingested:
 
 
 def main() -> None:
-    """Reads ingest.dicom_dir, writes data/ingest."""
+    """Read ingest.dicom_dir; write data/ingest."""
     section = params.load(IngestParams, "ingest")
     cache = ResultCache("ingest", __file__, section.model_dump(include={"sequence", "min_slices"}))
     cases = discovery.find_cases(Path(section.dicom_dir), section.sequence)

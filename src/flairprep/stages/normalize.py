@@ -38,7 +38,7 @@ class NormalizeParams(params.Section):
 
 
 def normalize(image: sitk.Image, params: NormalizeParams, *, skull_stripped: bool) -> sitk.Image:
-    """`image` along the nearest axes of params.orientation, float32, normalised, clipped, with one background value.
+    """Normalise `image`: nearest axes of params.orientation, float32, clipped, one background value.
 
     `none` leaves the values as they are, unclipped; only what is outside the foreground gets the background value.
 
@@ -62,7 +62,7 @@ def normalize(image: sitk.Image, params: NormalizeParams, *, skull_stripped: boo
 
 
 def normalize_case(case: tuple[str, bool], *, params: NormalizeParams, out: Path) -> Outcome:
-    """One (case_id, skull_stripped) from data/ingest to out/ID.nii.gz."""
+    """Write one (case_id, skull_stripped) from data/ingest to out/ID.nii.gz."""
     case_id, skull_stripped = case
     try:
         image = normalize(
@@ -75,7 +75,7 @@ def normalize_case(case: tuple[str, bool], *, params: NormalizeParams, out: Path
 
 
 def main() -> None:
-    """Reads data/ingest, writes data/normalize."""
+    """Read data/ingest; write data/normalize."""
     section = params.load(NormalizeParams, "normalize")
     cache = ResultCache("normalize", __file__, section.model_dump())
     failed, going = separate_failures(read_rows(INGEST / "cases.csv", (*OUTCOME_COLUMNS, "skull_stripped")))

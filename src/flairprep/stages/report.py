@@ -47,7 +47,7 @@ class ModelUsed(params.Section, extra="ignore"):
 
 
 def main() -> None:
-    """Reads what the other stages left, as far as they ran, writes reports/index.html and reports/assets."""
+    """Read what the other stages left, as far as they ran; write reports/index.html and reports/assets."""
     section, evaluate = params.load(ReportParams, "report"), params.load(EvaluateUsed, "evaluate")
     background = params.load(BackgroundUsed, "normalize").background
     network = params.load(ModelUsed, "model").name

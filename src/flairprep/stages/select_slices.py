@@ -38,7 +38,7 @@ class BackgroundUsed(params.Section, extra="ignore"):
 
 
 def select_slices(image: sitk.Image, params: SelectSlicesParams, *, background: float) -> sitk.Image:
-    """`image` on a grid of (size, size, count) voxels; outside its field of view `background`.
+    """Resample `image` to (size, size, count) voxels; outside its field of view `background`.
 
     The third axis of `image` runs from feet to head or back, as normalize leaves it; the grid keeps its directions.
     """
@@ -49,14 +49,14 @@ def select_slices(image: sitk.Image, params: SelectSlicesParams, *, background: 
 
 
 def select_case(case_id: str, *, params: SelectSlicesParams, background: float, out: Path) -> Outcome:
-    """One case from data/normalize to out/ID.nii.gz."""
+    """Write one case from data/normalize to out/ID.nii.gz."""
     image = select_slices(nifti.read_volume(NORMALIZE / f"{case_id}.nii.gz"), params, background=background)
     nifti.write_volume(image, out / f"{case_id}.nii.gz")
     return Outcome(case_id, Status.OK)
 
 
 def main() -> None:
-    """Reads data/normalize, writes data/select_slices."""
+    """Read data/normalize; write data/select_slices."""
     section = params.load(SelectSlicesParams, "select_slices")
     background = params.load(BackgroundUsed, "normalize").background
     cache = ResultCache("select_slices", __file__, {**section.model_dump(), "background": background})

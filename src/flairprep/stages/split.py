@@ -30,7 +30,7 @@ class SplitParams(params.Section):
 
 
 def split(cases: pd.DataFrame, same_as: pd.DataFrame, labelled: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
-    """The table of split.csv (case_id, label, group, fold) for the labelled cases that did not fail.
+    """Return the table of split.csv (case_id, label, group, fold) for the labelled cases that did not fail.
 
     A group shares the patient of same_as.csv, or the value of params.group_column in the table of labels (a case is
     alone where that is empty); its first case names it. Strata are the label and the columns of params.stratify_by,
@@ -63,7 +63,7 @@ def _need(frame: pd.DataFrame, column: str, key: str, where: str) -> None:
 
 
 def main() -> None:
-    """Reads the table of labels and data/ingest's tables, writes data/split/split.csv."""
+    """Read the table of labels and data/ingest's tables; write data/split/split.csv."""
     section, where = params.load(SplitParams, "split"), params.load(labels.LabelsParams, "labels")
     cases, same_as = read_csv(INGEST / "cases.csv", ("case_id", "status")), read_csv(INGEST / "same_as.csv")
     labelled = labels.read_labels(where, set(cases["case_id"]), case_ids.read_key(params.dicom_dir()))
