@@ -19,8 +19,14 @@ demo: .venv/done
 	@echo '           dvc exp run -S lr=1e-5'
 	@echo '           flairprep compare'
 
+# The lane that you wait for, and the rest.
+PYTEST := pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests
+
 test: .venv/dev
-	@pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests
+	@$(PYTEST) -m 'not slow'
+
+test-slow: .venv/dev
+	@$(PYTEST) -m slow
 
 # docs/params.md, docs/codes.md and params.schema.json, from the code.
 docs: .venv/done

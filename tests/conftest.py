@@ -20,7 +20,13 @@ def scans() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that take longest first, so that parallel workers end together."""
+    """Mark what needs scans or a browser; the files that take longest first, so that parallel workers end together."""
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        if "scans" in names:
+            item.add_marker("real_scans")
+        if item.path.stem.endswith("_browser"):
+            item.add_marker("browser")
     items.sort(key=lambda item: item.path.stem not in {"test_pipeline", "test_docs"})
 
 

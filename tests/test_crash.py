@@ -27,6 +27,8 @@ from flairprep.core.codes import Code
 from flairprep.dicom import discovery
 from flairprep.stages import ingest
 
+pytestmark = pytest.mark.slow
+
 CASES = 12
 TARGETS = ("export", "balance")  # and all before them: every stage but the two of the training
 OUTS = ("data/ingest", "data/normalize", "data/select_slices", "data/split", "data/export", "reports")

@@ -420,6 +420,7 @@ def wait(project: Project) -> None:
     assert "Failed" not in status, status
 
 
+@pytest.mark.slow
 def test_every_command_that_is_to_be_typed_works(typed_project: Project) -> None:
     assert "lower-rate" in typed_project.run("git", "branch")
     assert (typed_project.root / "reports/all/compare.json").is_file()
@@ -437,6 +438,7 @@ def columns_told() -> dict[str, list[str]]:
     return {quoted(file)[0]: quoted(columns) for file, _, columns in found}
 
 
+@pytest.mark.slow
 def test_every_table_is_told_with_its_columns(typed_project: Project) -> None:
     root = typed_project.root
     files = [path for part in ("data", "reports") for path in sorted((root / part).rglob("*.csv"))]
@@ -448,6 +450,7 @@ def test_every_table_is_told_with_its_columns(typed_project: Project) -> None:
     assert columns_told() == found
 
 
+@pytest.mark.slow
 def test_every_key_of_a_report_is_told(typed_project: Project) -> None:
     told = set(quoted(DOCS["metrics"]))
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from exports import brain, write_export
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 LATE = 240  # s after which two processes that wait for one another are ended
 LABELS = {0: "01", 1: "010101", 2: "10101"}  # the batches of the epoch's last cases are not whole

@@ -9,6 +9,8 @@ import miniature
 import pytest
 from miniature import Project
 
+pytestmark = pytest.mark.e2e
+
 TRAIN = ("train", "evaluate", "report")
 EXPORT = ("export", "sanity", *TRAIN)
 
@@ -35,16 +37,20 @@ def test_nothing_reruns_without_a_change(project: Project) -> None:
     ("changes", "stages"),
     [
         ({"lr": 2e-4, "batch_size": 6, "epochs": 3, "seed": 1, "val_fold": 1, "test_fold": 2}, TRAIN),
-        ({"train__schedule": "constant"}, TRAIN),
-        ({"model__init": "glorot_uniform"}, ("sanity", *TRAIN)),
+        pytest.param({"train__schedule": "constant"}, TRAIN, marks=pytest.mark.slow),
+        pytest.param({"model__init": "glorot_uniform"}, ("sanity", *TRAIN), marks=pytest.mark.slow),
         ({"sanity__seed": 1}, ("sanity", "report")),
         ({"audit__seed": 1}, ("audit", "evaluate", "report")),
         ({"evaluate__seed": 1}, ("evaluate", "report")),
         ({"balance__power": 0.9}, ("balance", "report")),
-        ({"export__cases_per_shard": 3}, EXPORT),
-        ({"split__seed": 1}, ("split", "audit", *EXPORT)),
-        ({"select_slices__method": "resample"}, ("select_slices", "audit", *EXPORT)),
-        ({"normalize__background": -5.0}, ("normalize", "select_slices", "audit", *EXPORT)),
+        pytest.param({"export__cases_per_shard": 3}, EXPORT, marks=pytest.mark.slow),
+        pytest.param({"split__seed": 1}, ("split", "audit", *EXPORT), marks=pytest.mark.slow),
+        pytest.param(
+            {"select_slices__method": "resample"}, ("select_slices", "audit", *EXPORT), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            {"normalize__background": -5.0}, ("normalize", "select_slices", "audit", *EXPORT), marks=pytest.mark.slow
+        ),
         ({"ingest__max_failed": 0.5}, ("ingest", "report")),
         ({"report__assay": "pyrosequencing"}, ("report",)),
     ],
@@ -55,12 +61,14 @@ def test_a_param_reruns_what_it_touches(project: Project, changes: dict[str, Any
     assert set(project.repro()) == set(stages)
 
 
+@pytest.mark.slow
 def test_a_label_reruns_all_that_reads_labels(project: Project) -> None:
     table = project.root / "data/raw/train_labels.csv"
     table.write_text(table.read_text().replace("00000,0", "00000,1"))
     assert set(project.repro()) == {"balance", "split", "audit", *EXPORT}
 
 
+@pytest.mark.slow
 def test_a_dicom_file_reruns_ingest_and_what_its_outs_change(project: Project) -> None:
     path = sorted((project.root / "data/raw/train/00003/FLAIR").iterdir())[0]
     content = bytearray(path.read_bytes())
@@ -73,6 +81,7 @@ def test_a_dicom_file_reruns_ingest_and_what_its_outs_change(project: Project) -
     assert set(ran) >= {"ingest", "normalize"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "stage", ["ingest", "normalize", "select_slices", "balance", "split", "audit", "sanity", "evaluate", "report"]
 )
@@ -81,6 +90,24 @@ def test_a_comment_reruns_its_stage_alone_since_outs_are_byte_stable(project: Pr
     assert project.repro() == (stage,)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "comment", "stages"),
+    [
+        ("stats/hypothesis_tests.py", "# one comment more\n", {"balance", "audit", "evaluate", "report"}),
+        ("report/templates/report.html", "{# one comment more #}\n", {"report"}),
+        ("sanity/trial.py", "# one comment more\n", {"sanity"}),
+    ],
+)
+def test_an_edit_outside_of_network_and_dataset_retrains_nothing(
+    project: Project, file: str, comment: str, stages: set[str]
+) -> None:
+    with (project.root / "src/flairprep" / file).open("a") as source:
+        source.write(comment)
+    assert set(project.repro()) == stages
+
+
+@pytest.mark.slow
 def test_what_the_store_knows_becomes_links_to_dvcs_cache_once_dvc_has_it(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,6 +121,7 @@ def test_what_the_store_knows_becomes_links_to_dvcs_cache_once_dvc_has_it(
     assert "up to date" in project.run("dvc", "status", "ingest")
 
 
+@pytest.mark.slow
 def test_temporary_and_queued_runs_know_the_cases_and_execute_the_code_that_was_queued(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

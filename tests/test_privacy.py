@@ -296,6 +296,7 @@ def test_nothing_of_headers_and_names_comes_out_of_folders_of_cases(
     assert {row["case_id"] for row in read_csv(Path("data/normalize/cases.csv")).to_dict("records")} == set(cases)
 
 
+@pytest.mark.slow
 def test_nothing_of_headers_and_names_comes_out_of_an_export(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def place(case: str) -> Path:
         mixed = case in ("ok1", "ok2", "twice")  # of several patients in one folder

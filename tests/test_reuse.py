@@ -29,6 +29,8 @@ from flairprep.dicom import volume as dicom
 from flairprep.runner import code_version, map_cases, result_cache
 from flairprep.stages import export, ingest, normalize, select_slices
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 STAGES: dict[str, ModuleType] = {
     "ingest": ingest,

@@ -123,6 +123,7 @@ def test_auc_within_folds_is_the_mean_over_folds_weighted_by_pairs() -> None:
     assert association.fold_auc(scores[:, None], np.ones((70, 1)), folds) == 0.5  # no pair
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signal", [0.0, 0.45])
 def test_p_of_a_classifier_is_that_of_scikit_learns_permutation_test(signal: float) -> None:
     of, rng = cohort(), np.random.default_rng(4)

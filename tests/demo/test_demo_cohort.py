@@ -13,6 +13,7 @@ from flairprep.demo import cohort, phantom
 from flairprep.demo.plan import Fault
 
 
+@pytest.mark.slow
 def test_same_arguments_same_bytes_with_any_number_of_workers(out: Path, tmp_path: Path) -> None:
     assert contents(make_cohort(tmp_path / "again", workers=1)) == contents(out)
 

@@ -14,6 +14,8 @@ import pytest
 
 from flairprep.network import model, saving, training
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (8, 12, 12, 1)
 TRAIN = """
 import sys

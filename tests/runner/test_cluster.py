@@ -40,6 +40,8 @@ from flairprep.runner import cluster
 from flairprep.runner.map_cases import map_cases
 from flairprep.runner.pool import AHEAD
 
+pytestmark = pytest.mark.slow
+
 distributed = pytest.importorskip("distributed", reason="needs dask.distributed: pip install 'flairprep[dask]'")
 
 SRC = Path(cluster.__file__).parents[2]

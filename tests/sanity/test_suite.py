@@ -53,6 +53,7 @@ def planted(fault: str) -> Callable[..., keras.Model]:
     return build
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "failed"),
     [("frozen", {"layers"}), ("biased", {"output bias", "initial loss"}), ("unseeded", {"repeatable"})],
@@ -65,6 +66,7 @@ def test_a_fault_of_the_network_fails_its_check(
     assert by_verdict(checks, "fail") >= failed
 
 
+@pytest.mark.slow
 def test_a_momentum_that_lags_fails_where_it_was_chosen(tmp_path: Path) -> None:
     checks, _ = suite.of_network(export(tmp_path), section(norm_momentum=0.99), PRIOR, 0)
     assert "overfit, inference" in by_verdict(checks, "fail")

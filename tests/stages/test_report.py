@@ -241,6 +241,7 @@ def test_a_case_that_cannot_be_drawn_is_warned_of_and_the_others_go_on(
     assert "warning: report: case 00001: no picture: CRASHED" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_picture_is_drawn_again_only_where_its_volume_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

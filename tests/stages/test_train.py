@@ -96,6 +96,7 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # What a run leaves behind
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("monitor", ["val_accuracy", "val_loss", "val_auc"])
 def test_the_kept_weights_and_the_test_predictions_are_of_the_first_best_epoch(noise: Path, monitor: str) -> None:
     every = table(noise / monitor / "val_predictions.csv")
@@ -193,6 +194,7 @@ def on_two_devices() -> subprocess.CompletedProcess[str]:
     return done
 
 
+@pytest.mark.slow
 def test_several_devices_train_what_one_does(project: Path) -> None:
     """Batch normalisation, too, is over all of a batch, here of all cases: several devices have another order."""
     network = {"name": "resnet3d", "filters": [4], "norm": "after_conv"}
@@ -206,6 +208,7 @@ def test_several_devices_train_what_one_does(project: Path) -> None:
     assert alone["probability"].std() > 1e-3
 
 
+@pytest.mark.slow
 def test_several_devices_share_the_batches_and_every_case_is_predicted_once(project: Path) -> None:
     """The last batches of 14 training and of 7 validation cases cannot be shared evenly."""
     write_params(project, **merged({"epochs": 2}))
