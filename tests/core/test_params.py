@@ -230,3 +230,12 @@ def test_nested_params_are_flat_with_dotted_keys_and_an_empty_section_keeps_its_
         **{"lr": 1e-5, "model.name": "resnet3d", "model.skip": None},
         **{"ingest.exclude.7": "dark", "ingest.x": {}},
     }
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0001234567, "0.0001234567"), (1e-5, "1e-05"), (1e-4, "0.0001"), (6.0, "6"), (1234567.5, "1234567.5")],
+)
+def test_a_value_keeps_every_digit(value: float, text: str) -> None:
+    assert params.value_of(value) == text
+    assert float(text) == value

@@ -84,3 +84,10 @@ def test_too_few_discordant_cases_detect_no_difference(n: int, discordant: float
 
 def test_six_discordant_cases_are_the_fewest() -> None:
     assert power.detectable_difference(6, 1.0, power=0.95) == pytest.approx(2 * 0.95 ** (1 / 6) - 1, abs=1e-6)
+
+
+def test_the_needed_cases_detect_the_difference() -> None:
+    needed = power.cases_needed(0.1, 0.3)
+    assert needed is not None
+    assert power.detectable_difference(needed, 0.3) == pytest.approx(0.1, abs=0.006)
+    assert power.cases_needed(0, 0.3) is None

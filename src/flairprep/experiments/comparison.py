@@ -1,48 +1,32 @@
-"""Do the settings differ, has any of them learned, and what would settle it? From the runs that DVC knows."""
+"""Compare the settings of runs: has any learned, do they differ, and what would settle it?"""
 
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy  # whose parts come when they are first used
 
-from flairprep.core import console, files, params
 from flairprep.core.errors import FlairprepError
-from flairprep.core.tables import write_csv
 from flairprep.evaluation import predictions
-from flairprep.experiments import runs as experiments
-from flairprep.experiments import summary
+from flairprep.experiments import screening, summary
 from flairprep.experiments.inference import (
     POWER,
-    correlated,
-    difference,
-    family_wise,
-    learnable,
-    measured,
-    over_folds,
-    paired,
+    combine_folds,
+    design_effect,
+    detectable_accuracy,
+    family_wise_p_values,
+    metric_difference,
+    metric_interval,
+    pair,
 )
-from flairprep.experiments.runs import ExperimentRun
-from flairprep.experiments.screening import confounded, main_effects, orthogonal
-from flairprep.experiments.settings import UNIT, by_setting, declared_of, differing, is_constant, same_cohort
+from flairprep.experiments.runs import ExperimentRun, setting_name
+from flairprep.experiments.settings import FOLD_KEY, declared_table, group_by_setting, is_constant, varied_keys
 from flairprep.stats import hypothesis_tests, metrics, power
 
 METRICS: tuple[metrics.PairedMetric, ...] = ("accuracy", "auc")
-
-
-def tested(runs: Sequence[ExperimentRun]) -> dict[str, Any]:
-    """Accuracy and p of a setting on the test fold, null without one: the mean of its runs, and twice their mean p."""
-    found = [predictions.declared(t.y_true, t.declared, t.groups) for run in runs if (t := run.test) is not None]
-    empty = {"test_accuracy": None, "test_p": None, "test_p_holm": None, "selected_on_test": False}
-    if not found:
-        return empty
-    accuracy, p = (float(np.mean([numbers[name] for numbers in found])) for name in ("accuracy", "p_nir"))
-    return {**empty, "test_accuracy": accuracy, "test_p": p if len(found) == 1 else min(1.0, 2 * p)}
 
 
 def compare(
@@ -53,202 +37,171 @@ def compare(
     permutations: int = 10_000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """What reports/compare.json holds: settings, pairs, effects, and the answer in sentences and commands.
+    """Return the content of reports/compare.json: settings, pairs, effects, and the answer as sentences and commands.
 
     Args:
-        runs: of one cohort, see `same_cohort`.
-        current: what params.yaml holds now, flat, from which the commands start.
-        alpha: level of all tests, each family of them corrected.
-        permutations, seed: of the permutations and draws.
+        runs: of one cohort, see `settings.select_comparable`.
+        current: flat params of params.yaml, from which the commands start.
+        alpha: level of all tests, each family corrected.
+        permutations, seed: number of permutations, seed of permutations and bootstrap.
 
     Raises:
         FlairprepError: no run.
     """
     if not runs:
-        raise FlairprepError("compare: no run that can be read; `dvc repro` or `dvc exp run` makes one")
-    keys = differing(runs)
-    grouped = by_setting(runs, keys)
-    values, members = [values for values, _ in grouped], [members for _, members in grouped]
-    rows = [declared_of(runs) for runs in members]
-    chance = partial(family_wise, runs, permutations=permutations, seed=seed)
-    settings: list[dict[str, Any]] = [
-        {"setting": setting, **_numbers(of, table, seed), "p_selection": p, "p_within": None, **tested(of)}
-        for setting, of, table, p in zip(values, members, rows, over_folds(chance(), members), strict=True)
-    ]
-    if any(run.strata for run in runs):
-        inside = over_folds(chance(within=True), members)
-        settings = [setting | {"p_within": p} for setting, p in zip(settings, inside, strict=True)]
-    scored = [setting for setting in settings if setting["test_p"] is not None]
-    best = max((setting["test_accuracy"] for setting in scored), default=None)
-    for setting, p in zip(scored, hypothesis_tests.holm(np.array([s["test_p"] for s in scored])), strict=True):
-        setting |= {"test_p_holm": float(p), "selected_on_test": len(scored) > 1 and setting["test_accuracy"] == best}
-    for setting, of in zip(settings, members, strict=True):
-        setting["learnable"] = learnable(members, of, setting["cases"], setting["nir"], alpha)
-    noise, design = seed_variability(members), orthogonal(values) if keys else None
-    effects = main_effects(design, values, rows, noise, runs[0].folds, seed) if design else []
-    # pairs of a design say nothing; without a case that all its settings have, they are all that is left
-    apart = [i for i in range(len(values)) if not (design and effects and any(design[key][i] for key in design))]
-    found = {
+        raise FlairprepError("compare: no readable run; `dvc repro` or `dvc exp run` makes one")
+    keys = varied_keys(runs)
+    grouped = group_by_setting(runs, keys)
+    values, runs_of = [setting for setting, _ in grouped], [setting_runs for _, setting_runs in grouped]
+    tables = [declared_table(setting_runs) for setting_runs in runs_of]
+    p_values = partial(family_wise_p_values, runs, permutations=permutations, seed=seed)
+    p_selection = combine_folds(p_values(), runs_of)
+    p_within = (
+        combine_folds(p_values(within=True), runs_of) if any(run.strata for run in runs) else [None] * len(values)
+    )
+    settings = []
+    for index, setting in enumerate(values):
+        numbers = validation_numbers(runs_of[index], tables[index], seed)
+        p = {"p_selection": p_selection[index], "p_within": p_within[index]}
+        settings.append({"setting": setting, **numbers, **p, **test_fold_numbers(runs_of[index])})
+    add_corrected_test_p(settings)
+    for setting, setting_runs in zip(settings, runs_of, strict=True):
+        setting["learnable"] = detectable_accuracy(runs_of, setting_runs, setting["cases"], setting["nir"], alpha)
+    variability = seed_variability(runs_of)
+    design = screening.find_design(values) if keys else None
+    effects = screening.main_effects(design, values, tables, variability, runs[0].folds, seed) if design else []
+    # Main effects replace the pairs of a design; without a case that all its settings share, the pairs remain.
+    in_design = {i for i in range(len(values)) if design and effects and any(levels[i] for levels in design.values())}
+    compared = [i for i in range(len(values)) if i not in in_design]
+    result = {
         "alpha": alpha,
         "power": POWER,
         "keys": keys,
-        "confounded": confounded([values[i] for i in apart]),
+        "confounded": screening.confounded_params([values[i] for i in compared]),
         "settings": settings,
-        "pairs": differences([grouped[i] for i in apart], [rows[i] for i in apart], alpha, seed),
-        "seed_variability": noise,
+        "pairs": compare_pairs([grouped[i] for i in compared], [tables[i] for i in compared], alpha, seed),
+        "seed_variability": variability,
         "main_effects": effects,
     }
-    return found | summary.answer(found, grouped, current)
+    return result | summary.summarise(result, grouped, current)
 
 
-def _numbers(runs: Sequence[ExperimentRun], rows: pd.DataFrame, seed: int) -> dict[str, Any]:
-    """The numbers of one setting that are its own."""
-    best = [
-        (metrics.accuracy(r.found.y_true, r.found.y_prob[e]), r.name, e + 1)
-        for r in runs
-        for e in [metrics.best_epoch(r.found.y_true, r.found.y_prob, r.monitor)]
-    ]
-    accuracy, name, epoch = max(best, key=lambda entry: entry[0])
-    found: dict[str, Any] = {
+def validation_numbers(runs: Sequence[ExperimentRun], table: pd.DataFrame, seed: int) -> dict[str, Any]:
+    """Return counts, declared metrics with intervals, and the best epoch of a setting; table: its `declared_table`."""
+    best_epochs = []
+    for run in runs:
+        epoch = metrics.best_epoch(run.validation.y_true, run.validation.y_prob, run.monitor)
+        accuracy = metrics.accuracy(run.validation.y_true, run.validation.y_prob[epoch])
+        best_epochs.append((accuracy, run.name, epoch + 1))
+    best_accuracy, best_run, best_epoch = max(best_epochs, key=lambda entry: entry[0])
+    numbers: dict[str, Any] = {
         "runs": len(runs),
         "names": [run.name for run in runs],
-        "folds": rows.groupby(UNIT).ngroups,
+        "folds": table.groupby(FOLD_KEY).ngroups,
         "seeds": len({run.seed for run in runs}),
-        "cases": rows["case_id"].nunique(),
-        "patients": rows["group"].nunique(),
+        "cases": table["case_id"].nunique(),
+        "patients": table["group"].nunique(),
     }
     for metric in METRICS:
-        found |= dict(zip((metric, f"{metric}_low", f"{metric}_high"), measured(rows, metric, seed), strict=True))
-    nir = metrics.no_information_rate(rows["label"].to_numpy())
-    positive = float((rows["probability"] > 0.5).mean())
+        names = (metric, f"{metric}_low", f"{metric}_high")
+        numbers |= dict(zip(names, metric_interval(table, metric, seed), strict=True))
     return {
-        **found,
-        "nir": nir,
-        "predicted_positive": positive,
+        **numbers,
+        "nir": metrics.no_information_rate(table["label"].to_numpy()),
+        "predicted_positive": float((table["probability"] > 0.5).mean()),
         "constant": all(map(is_constant, runs)),
-        "best_accuracy": accuracy,
-        "best_run": name,
-        "best_epoch": epoch,
+        "best_accuracy": best_accuracy,
+        "best_run": best_run,
+        "best_epoch": best_epoch,
     }
 
 
-def differences(
-    grouped: Sequence[tuple[dict[str, Any], list[ExperimentRun]]], rows: Sequence[pd.DataFrame], alpha: float, seed: int
+def test_fold_numbers(runs: Sequence[ExperimentRun]) -> dict[str, Any]:
+    """Return accuracy and p of a setting on the test fold, null without one: the runs' mean, and twice their mean p."""
+    empty = {"test_accuracy": None, "test_p": None, "test_p_holm": None, "selected_on_test": False}
+    tests = [predictions.declared(t.y_true, t.declared, t.groups) for run in runs if (t := run.test) is not None]
+    if not tests:
+        return empty
+    accuracy, p = (float(np.mean([test[name] for test in tests])) for name in ("accuracy", "p_nir"))
+    return {**empty, "test_accuracy": accuracy, "test_p": p if len(tests) == 1 else min(1.0, 2 * p)}
+
+
+def add_corrected_test_p(settings: Sequence[dict[str, Any]]) -> None:
+    """Add test_p_holm to the settings with a test fold, and mark the best of several as selected on it."""
+    tested = [setting for setting in settings if setting["test_p"] is not None]
+    best = max((setting["test_accuracy"] for setting in tested), default=None)
+    for setting, p in zip(tested, hypothesis_tests.holm(np.array([s["test_p"] for s in tested])), strict=True):
+        setting |= {"test_p_holm": float(p), "selected_on_test": len(tested) > 1 and setting["test_accuracy"] == best}
+
+
+def compare_pairs(
+    grouped: Sequence[tuple[dict[str, Any], list[ExperimentRun]]],
+    tables: Sequence[pd.DataFrame],
+    alpha: float,
+    seed: int,
 ) -> list[dict[str, Any]]:
-    """Every two settings: the differences b minus a of the declared predictions; all p of the sweep are one family."""
+    """Return each pair of settings with the difference of declared predictions, b minus a; all p are one Holm family.
+
+    Args:
+        grouped: of `settings.group_by_setting`.
+        tables: `declared_table` of each setting.
+        alpha: level of the family.
+        seed: of the bootstrap.
+    """
     pairs: list[dict[str, Any]] = []
     for i, j in combinations(range(len(grouped)), 2):
-        shared = paired(rows[i], rows[j])
         (a, runs), (b, _) = grouped[i], grouped[j]
-        folds = runs[0].folds
+        rows = pair(tables[i], tables[j])
         changed = [key for key in a if a[key] != b[key]]
-        right = [(shared[f"probability_{s}"] > 0.5) == shared["label"] for s in "ab"]
-        pair: dict[str, Any] = {
-            "a": experiments.name_of(a),
-            "b": experiments.name_of(b),
+        correct_a, correct_b = ((rows[f"probability_{side}"] > 0.5) == rows["label"] for side in "ab")
+        entry: dict[str, Any] = {
+            "a": setting_name(a),
+            "b": setting_name(b),
             "changed": changed,
             "confounded": len(changed) > 1,
-            "other_seeds": bool((shared["seed_a"] != shared["seed_b"]).any()),
+            "other_seeds": bool((rows["seed_a"] != rows["seed_b"]).any()),
+            "cases": rows["case_id"].nunique(),
+            "folds": int(rows.groupby("split_seed")["fold"].nunique().max()) if len(rows) else 0,
+            "discordant": float((correct_a != correct_b).mean()) if len(rows) else None,
         }
-        pair |= {
-            "cases": shared["case_id"].nunique(),
-            "folds": int(shared.groupby("split_seed")["fold"].nunique().max()) if len(shared) else 0,
-            "discordant": float((right[0] != right[1]).mean()) if len(shared) else None,
-        }
-        for metric in METRICS if len(shared) else ():
-            pair[metric] = difference(shared, metric, folds, seed)
-        pairs.append(pair)
-    tests = [pair[metric] for pair in pairs for metric in METRICS if metric in pair and pair[metric]["p"] >= 0]
+        for metric in METRICS if len(rows) else ():
+            entry[metric] = metric_difference(rows, metric, runs[0].folds, seed)
+        pairs.append(entry)
+    tests = [entry[metric] for entry in pairs for metric in METRICS if metric in entry and entry[metric]["p"] >= 0]
     for test, p in zip(tests, hypothesis_tests.holm(np.array([test["p"] for test in tests])), strict=True):
         test["p_holm"] = float(p)
-    for pair in pairs:
-        pair |= {"detectable": None, "cases_needed": None}
-        if discordant := pair["discordant"]:
-            level, worth = alpha / max(1, len(tests)), round(pair["cases"] / correlated(pair["folds"], folds))
-            pair["detectable"] = power.detectable_difference(worth, discordant, level, POWER)
-            pair["cases_needed"] = cases_needed(pair["accuracy"]["estimate"], discordant, level)
-            if (pair["cases_needed"] or 0) > pair["cases"] / pair["folds"]:  # takes all folds
-                pair["cases_needed"] = math.ceil(pair["cases_needed"] * correlated(folds, folds))
-        pair["differ"] = [m for m in METRICS if m in pair and pair[m].get("p_holm", 1) < alpha]
+    for entry in pairs:
+        entry |= _detectable(entry, grouped[0][1][0].folds, alpha / max(1, len(tests)))
+        entry["differ"] = [m for m in METRICS if m in entry and entry[m].get("p_holm", 1) < alpha]
     return pairs
 
 
+def _detectable(entry: Mapping[str, Any], folds: int, alpha: float) -> dict[str, Any]:
+    """Return the difference that a pair's cases detect, and the cases that its difference needs; null if none."""
+    discordant = entry["discordant"]
+    if not discordant:
+        return {"detectable": None, "cases_needed": None}
+    effective_cases = round(entry["cases"] / design_effect(entry["folds"], folds))
+    needed = power.cases_needed(entry["accuracy"]["estimate"], discordant, alpha, POWER)
+    if needed and needed > entry["cases"] / entry["folds"]:  # takes all folds
+        needed = math.ceil(needed * design_effect(folds, folds))
+    detectable = power.detectable_difference(effective_cases, discordant, alpha, POWER)
+    return {"detectable": detectable, "cases_needed": needed}
+
+
 def seed_variability(grouped: Sequence[Sequence[ExperimentRun]]) -> dict[str, Any] | None:
-    """How far the declared accuracies of two seeds of one setting and fold lie apart, on average; null without any."""
-    apart = [
-        abs(metrics.accuracy(a.found.y_true, a.found.declared) - metrics.accuracy(b.found.y_true, b.found.declared))
+    """Return the mean difference of the declared accuracies of two seeds of a setting and fold; None without a pair.
+
+    Args:
+        grouped: the runs of each setting.
+    """
+    differences = [
+        abs(
+            metrics.accuracy(a.validation.y_true, a.validation.declared)
+            - metrics.accuracy(b.validation.y_true, b.validation.declared)
+        )
         for runs in grouped
         for a, b in combinations(runs, 2)
         if (a.split_seed, a.fold) == (b.split_seed, b.fold) and a.seed != b.seed
     ]
-    return {"pairs": len(apart), "accuracy": float(np.mean(apart))} if apart else None
-
-
-def cases_needed(difference: float, discordant: float, alpha: float) -> int | None:
-    """About how many cases a paired difference of accuracies takes at POWER (Connor 1987); None for no difference."""
-    if not difference:
-        return None
-    z_alpha, z_power = scipy.stats.norm.isf(alpha / 2), scipy.stats.norm.ppf(POWER)
-    spread = z_alpha * math.sqrt(discordant) + z_power * math.sqrt(discordant - difference**2)
-    return math.ceil((spread / difference) ** 2)
-
-
-def as_rows(found: Mapping[str, Any]) -> pd.DataFrame:
-    """compare.csv: a row a setting, its params first."""
-    return pd.DataFrame(
-        [
-            {k: params.value_of(v) for k, v in s["setting"].items()}
-            | {k: files.number(v) if isinstance(v, float) else v for k, v in s.items() if k not in ("setting", "names")}
-            for s in found["settings"]
-        ]
-    )
-
-
-def plain(value: Any) -> Any:
-    """`value` as JSON holds it."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return files.number(value) if isinstance(value, float) else value
-
-
-def run(
-    names: Sequence[str], out: Path, *, all_commits: bool, html: bool, alpha: float, permutations: int, seed: int
-) -> None:
-    """Reads the runs, writes compare.json, compare.csv and compare.vl.json into `out`, and prints the answer.
-
-    html: writes compare.html too, a page of one file.
-    """
-    known = experiments.read_runs(names, all_commits=all_commits)
-    workspace = known.same.get(experiments.WORKSPACE, experiments.WORKSPACE)
-    if not known.runs:
-        _say_left_out(known.passed_over)
-    runs, others = same_cohort(known.runs, workspace) if known.runs else ([], {})
-    now = params.flatten(params.read_params())
-    current = now | experiments.setting_of(now)
-    found = compare(runs, current, alpha=alpha, permutations=permutations, seed=seed)
-    left_out = {**known.passed_over, **others}
-    report = {**found, "left_out": left_out, "same": known.same}
-    files.write_json(out / "compare.json", plain(report))
-    write_csv(out / "compare.csv", as_rows(found))
-    files.write_json(out / "compare.vl.json", plain(summary.plot(found)))
-    if html:
-        from flairprep.report import charts
-        from flairprep.report import html as page
-
-        chart = charts.compared(plain(summary.plot(found)))
-        told = page.render("compare.html", found=plain(report), rows=summary.rows(found), chart=chart)
-        files.write_text(out / "compare.html", told)
-    console.say(summary.table(found))
-    console.say("")
-    _say_left_out(left_out)
-    for sentence in found["answer"]:
-        console.say(sentence)
-    for command in found["commands"]:
-        console.say(f"    {command}")
-
-
-def _say_left_out(left_out: Mapping[str, str]) -> None:
-    for name, why in left_out.items():
-        console.say(f"left out: {name}: {why}")
+    return {"pairs": len(differences), "accuracy": float(np.mean(differences))} if differences else None

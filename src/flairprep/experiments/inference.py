@@ -1,267 +1,309 @@
-"""Intervals, differences and p-values of settings over folds, split seeds and training seeds."""
+"""Intervals, differences and p-values of settings over folds, split seeds and training seeds.
+
+Networks of two folds share most training cases, so their errors correlate; training seeds and split seeds repeat cases.
+"""
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy  # whose parts come when they are first used
+import scipy  # its submodules load on first use
 
 from flairprep.experiments.runs import ExperimentRun
-from flairprep.experiments.settings import REPEAT, ROW, UNIT
+from flairprep.experiments.settings import CASE_KEY, FOLD_KEY, REPEAT_KEY
 from flairprep.stats import bootstrap, hypothesis_tests, intervals, metrics, permutation, power
 
 POWER = 0.8
-MOST_P = 0.99  # of a fold: a p of 1, of which discrete tests have many, has no z-score
+MAX_FOLD_P = 0.99  # of a fold in `stouffer`: discrete tests often give p = 1, which has no z-score
 
 
-def over_repeats(rows: pd.DataFrame, numbers: Any) -> tuple[float, ...]:
-    """The mean of what `numbers` gives for the rows of each split seed and repeat, weighted with their cases.
+def average_over_repeats(
+    table: pd.DataFrame, statistic: Callable[[pd.DataFrame], tuple[float, ...]]
+) -> tuple[float, ...]:
+    """Return the mean of `statistic` over split seeds and repeats, weighted by their cases.
 
-    Other split seeds, and other seeds of training, show the same cases again. So the mean of the bounds is taken, as if
-    the intervals had one and the same error: an interval that is too wide rather than too narrow.
+    Repeats show the same cases again, so bounds of intervals are averaged too, as if all had the same error. The
+    interval is too wide rather than too narrow.
+
+    Args:
+        table: of `declared_table`, or `pair`.
+        statistic: gets the rows of one split seed and repeat.
     """
-    parts = [part for _, part in rows.groupby(REPEAT)]
-    values = np.array([numbers(part) for part in parts], float)
-    return tuple(np.average(values, axis=0, weights=[len(part) for part in parts]).tolist())
+    repeats = [repeat for _, repeat in table.groupby(REPEAT_KEY)]
+    values = np.array([statistic(repeat) for repeat in repeats], float)
+    return tuple(np.average(values, axis=0, weights=[len(repeat) for repeat in repeats]).tolist())
 
 
-def measured(rows: pd.DataFrame, metric: metrics.PairedMetric, seed: int) -> tuple[float, float, float]:
-    """Declared accuracy or AUC over folds with its 95 % interval, (estimate, low, high), by drawing patients.
+def metric_interval(table: pd.DataFrame, metric: metrics.PairedMetric, seed: int) -> tuple[float, float, float]:
+    """Return declared accuracy or AUC over folds with its 95 % bootstrap interval: (estimate, low, high).
 
-    Where all are right, or all wrong, drawing says nothing: then the exact interval (Clopper-Pearson) or that of
-    stats.pooled_auc.
+    If all cases are right, or all wrong, the bootstrap has no width. Then the interval is Clopper-Pearson's over
+    patients, or that of `intervals.pooled_auc`.
     """
 
-    def once(part: pd.DataFrame) -> tuple[float, float, float]:
-        y_true, y_prob, fold = (part[name].to_numpy() for name in ("label", "probability", "fold"))
-        found = bootstrap.bootstrap_interval(
-            y_true, y_prob, groups=part["group"].to_numpy(), folds=fold, metric=metric, seed=seed
+    def one_repeat(repeat: pd.DataFrame) -> tuple[float, float, float]:
+        y_true, y_prob, folds, groups = (repeat[name].to_numpy() for name in ("label", "probability", "fold", "group"))
+        estimate, low, high = bootstrap.bootstrap_interval(
+            y_true, y_prob, groups=groups, folds=folds, metric=metric, seed=seed
         )
-        if found[1] < found[2] or math.isnan(found[0]):
-            return found
+        if low < high or math.isnan(estimate):
+            return estimate, low, high
         if metric == "auc":
-            return intervals.pooled_auc([(y_true[fold == f], y_prob[fold == f]) for f in np.unique(fold)])
-        patients = part["group"].nunique()
-        return found[0], *intervals.clopper_pearson(round(found[0] * patients), patients)
+            return intervals.pooled_auc([(y_true[folds == fold], y_prob[folds == fold]) for fold in np.unique(folds)])
+        patients = repeat["group"].nunique()
+        return estimate, *intervals.clopper_pearson(round(estimate * patients), patients)
 
-    estimate, low, high = over_repeats(rows, once)
+    estimate, low, high = average_over_repeats(table, one_repeat)
     return estimate, low, high
 
 
-def aligned(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
-    """The rows of `declared_of` that all settings share, so that row n of each is the same case and `repeat`.
+def align(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Return the rows of `declared_table` that all settings share, row n of each being the same case and repeat.
 
-    In each fold the training seeds that all have are paired; where there are none, the seeds in their order if all have
-    equally many, else the first of each. So no setting has more networks in it than another.
+    Per fold the training seeds that all settings have are paired. Without any, seeds are paired in their order if all
+    settings have equally many, else the first of each. So no setting has more networks than another.
     """
-    of_unit: list[dict[tuple[int, int], list[int]]] = [{} for _ in tables]
-    for seeds_of, table in zip(of_unit, tables, strict=True):
-        for split_seed, fold, seed in sorted(map(tuple, table[[*UNIT, "seed"]].drop_duplicates().to_numpy().tolist())):
-            seeds_of.setdefault((split_seed, fold), []).append(seed)
+    seeds_by_fold: list[dict[tuple[int, int], list[int]]] = [{} for _ in tables]
+    for seeds, table in zip(seeds_by_fold, tables, strict=True):
+        networks = table[[*FOLD_KEY, "seed"]].drop_duplicates().to_numpy().tolist()
+        for split_seed, fold, seed in sorted(map(tuple, networks)):
+            seeds.setdefault((split_seed, fold), []).append(seed)
     numbered: list[list[tuple[int, int, int, int]]] = [[] for _ in tables]
-    for split_seed, fold in sorted(set.intersection(*(set(seeds) for seeds in of_unit))):
-        seeds = [found[split_seed, fold] for found in of_unit]
-        if shared := sorted(set.intersection(*map(set, seeds))):
-            seeds = [shared for _ in tables]
-        elif len(set(map(len, seeds))) > 1:
-            seeds = [of_one[:1] for of_one in seeds]
-        for rows, of_one in zip(numbered, seeds, strict=True):
-            rows += [(split_seed, fold, seed, repeat) for repeat, seed in enumerate(of_one)]
-    key = [*ROW, "repeat"]
-    kept = [
-        table.drop(columns="repeat").merge(pd.DataFrame(rows, columns=[*UNIT, "seed", "repeat"]), on=[*UNIT, "seed"])
+    for split_seed, fold in sorted(set.intersection(*map(set, seeds_by_fold))):
+        paired = [seeds[split_seed, fold] for seeds in seeds_by_fold]
+        if shared := sorted(set.intersection(*map(set, paired))):
+            paired = [shared for _ in tables]
+        elif len(set(map(len, paired))) > 1:
+            paired = [seeds[:1] for seeds in paired]
+        for rows, paired_seeds in zip(numbered, paired, strict=True):
+            rows += [(split_seed, fold, seed, repeat) for repeat, seed in enumerate(paired_seeds)]
+    key = [*CASE_KEY, "repeat"]
+    renumbered = [
+        table.drop(columns="repeat").merge(
+            pd.DataFrame(rows, columns=[*FOLD_KEY, "seed", "repeat"]), on=[*FOLD_KEY, "seed"]
+        )
         for table, rows in zip(tables, numbered, strict=True)
     ]
-    counts = pd.concat([table[key] for table in kept]).value_counts()
+    counts = pd.concat([table[key] for table in renumbered]).value_counts()
     shared_rows = counts[counts == len(tables)].index.to_frame(index=False).sort_values(key)
-    return [shared_rows.merge(table, on=key) for table in kept]
+    return [shared_rows.merge(table, on=key) for table in renumbered]
 
 
-def paired(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
-    """The rows that two settings share, see `aligned`: with probability_a, probability_b, seed_a and seed_b."""
-    return beside(*aligned([a, b]))
+def pair(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that two settings share, see `align`: with probability_a, probability_b, seed_a and seed_b."""
+    return join(*align([a, b]))
 
 
-def beside(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
-    key = [*ROW, "repeat"]
+def join(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    """Join aligned tables of two settings, as `pair` returns them."""
+    key = [*CASE_KEY, "repeat"]
     return a.merge(b[[*key, "seed", "probability"]], on=key, suffixes=("_a", "_b"))
 
 
-def difference(rows: pd.DataFrame, metric: metrics.PairedMetric, folds: int, seed: int) -> dict[str, Any]:
-    """Setting b minus setting a on the cases that both declared: estimate, low, high, p, and nadeau_bengio.
+def metric_difference(pairs: pd.DataFrame, metric: metrics.PairedMetric, folds: int, seed: int) -> dict[str, Any]:
+    """Test whether setting b and setting a differ on the cases that both declared: b minus a.
 
-    The interval is that of drawing patients; p of accuracies comes from exact McNemar where each patient has one scan,
-    else from the draws; p is corrected by `for_folds`, the interval by `widened`. Over several split seeds or seeds of
-    training p is twice the mean (Vovk and Wang 2020: valid however they depend on one another). With ten folds or more
-    over the split seeds, Nadeau and Bengio's test asks too whether other training sets would show the difference: then
-    the larger p counts. p is NaN where the cases are too few for one.
+    The interval is the bootstrap's, widened by `widen_for_folds`. p of accuracies is exact McNemar's where each
+    patient has one scan, else the bootstrap's; `correct_for_folds` corrects it. Over several repeats p is twice the
+    mean (`correct_for_repeats`). With ten folds or more over the split seeds, Nadeau and Bengio's test asks whether
+    other training sets would show the difference too. Then the larger p counts.
 
     Args:
-        rows: of `paired`.
+        pairs: of `pair`.
+        metric: accuracy or AUC.
         folds: of a split, run or not.
+        seed: of the bootstrap.
+
+    Returns:
+        estimate, low, high, p (NaN with too few cases), and nadeau_bengio, None or its estimate, low, high, p.
     """
 
-    def once(part: pd.DataFrame) -> tuple[float, float, float, float]:
-        y_true, prob_a, prob_b = (part[name].to_numpy() for name in ("label", "probability_a", "probability_b"))
-        groups, fold, k = part["group"].to_numpy(), part["fold"].to_numpy(), part["fold"].nunique()
-        *found, p = bootstrap.paired_difference(
+    def one_repeat(repeat: pd.DataFrame) -> tuple[float, float, float, float]:
+        y_true, prob_a, prob_b = (repeat[name].to_numpy() for name in ("label", "probability_a", "probability_b"))
+        groups, fold, k = repeat["group"].to_numpy(), repeat["fold"].to_numpy(), repeat["fold"].nunique()
+        *interval, p = bootstrap.paired_difference(
             y_true, prob_a, prob_b, groups=groups, folds=fold, metric=metric, seed=seed
         )
         if metric == "accuracy" and len(set(groups.tolist())) == len(groups):
             p = hypothesis_tests.mcnemar_p_value((prob_a > 0.5) == y_true, (prob_b > 0.5) == y_true)
-            return *widened(found, k, folds), for_folds(p, k, folds)
-        return *widened(found, k, folds), of_draws(found, p, k, folds)
+            return *widen_for_folds(interval, k, folds), correct_for_folds(p, k, folds)
+        return *widen_for_folds(interval, k, folds), bootstrap_p_value(interval, p, k, folds)
 
-    estimate, low, high, p = over_repeats(rows, once)
-    p = of_repeats(p, rows)
+    estimate, low, high, p = average_over_repeats(pairs, one_repeat)
+    p = correct_for_repeats(p, pairs)
     measure = metrics.accuracy if metric == "accuracy" else metrics.auc
 
-    def of_network(unit: pd.DataFrame) -> float:
-        y_true, prob_a, prob_b = unit[["label", "probability_a", "probability_b"]].to_numpy().T
+    def network_difference(rows: pd.DataFrame) -> float:
+        y_true, prob_a, prob_b = rows[["label", "probability_a", "probability_b"]].to_numpy().T
         return measure(y_true, prob_b) - measure(y_true, prob_a)
 
-    values = np.array(
-        [np.mean([of_network(unit) for _, unit in of_unit.groupby("repeat")]) for _, of_unit in rows.groupby(UNIT)]
+    fold_differences = np.array(
+        [
+            np.mean([network_difference(rows) for _, rows in fold.groupby("repeat")])
+            for _, fold in pairs.groupby(FOLD_KEY)
+        ]
     )
-    again = None
-    if len(values) >= hypothesis_tests.MIN_DIFFERENCES and np.isfinite(values).all():
-        numbers = hypothesis_tests.nadeau_bengio(values, test_share=1 / folds)
-        again, p = dict(zip(("estimate", "low", "high", "p"), numbers, strict=True)), max(p, numbers[3])
-    return {"estimate": estimate, "low": low, "high": high, "p": p, "nadeau_bengio": again}
+    nadeau_bengio = None
+    if len(fold_differences) >= hypothesis_tests.MIN_DIFFERENCES and np.isfinite(fold_differences).all():
+        numbers = hypothesis_tests.nadeau_bengio(fold_differences, test_share=1 / folds)
+        nadeau_bengio = dict(zip(("estimate", "low", "high", "p"), numbers, strict=True))
+        p = max(p, numbers[3])
+    return {"estimate": estimate, "low": low, "high": high, "p": p, "nadeau_bengio": nadeau_bengio}
 
 
-def for_folds(p: float, k: int, folds: int) -> float:
-    """A two-sided p of k folds of a split that took them for independent: its z-score over sqrt(`correlated`).
+def correct_for_folds(p: float, k: int, folds: int) -> float:
+    """Return a two-sided p of k folds that assumed independence with its z-score over sqrt(`design_effect`).
 
-    Without it, two settings that had each learned a noise of its own "differed" in 9 % of 1,000 trials over 5 folds.
+    Uncorrected, two settings that each fit other noise "differed" in 9 % of 1,000 trials over 5 folds.
     """
-    return float(2 * scipy.stats.norm.sf(scipy.stats.norm.isf(p / 2) / math.sqrt(correlated(k, folds))))
+    return float(2 * scipy.stats.norm.sf(scipy.stats.norm.isf(p / 2) / math.sqrt(design_effect(k, folds))))
 
 
-def of_repeats(p: float, rows: pd.DataFrame) -> float:
-    """Twice the mean p where `rows` hold several repeats, see `over_repeats`; one repeat's p as it is."""
-    return p if rows.groupby(REPEAT).ngroups == 1 or math.isnan(p) else min(1.0, 2 * p)
+def correct_for_repeats(p: float, table: pd.DataFrame) -> float:
+    """Return twice the mean p where `table` holds several repeats, valid under any dependence (Vovk and Wang 2020)."""
+    return p if table.groupby(REPEAT_KEY).ngroups == 1 or math.isnan(p) else min(1.0, 2 * p)
 
 
-def widened(found: Sequence[float], k: int, folds: int) -> tuple[float, float, float]:
-    """(estimate, low, high) of a difference with the bounds sqrt(`correlated`) further away, as far as -1 and 1."""
-    estimate, low, high = found
+def widen_for_folds(interval: Sequence[float], k: int, folds: int) -> tuple[float, float, float]:
+    """Return (estimate, low, high) of a difference, widened by sqrt(`design_effect`), clipped to [-1, 1]."""
+    estimate, low, high = interval
     if k == 1:
         return estimate, low, high
-    more = math.sqrt(correlated(k, folds))
-    return estimate, max(-1.0, estimate + more * (low - estimate)), min(1.0, estimate + more * (high - estimate))
+    factor = math.sqrt(design_effect(k, folds))
+    return estimate, max(-1.0, estimate + factor * (low - estimate)), min(1.0, estimate + factor * (high - estimate))
 
 
-def of_draws(found: Sequence[float], p: float, k: int, folds: int) -> float:
-    """`for_folds` of (estimate, low, high) and p by drawing patients.
+def bootstrap_p_value(interval: Sequence[float], p: float, k: int, folds: int) -> float:
+    """Return the p of a bootstrapped difference over k folds, corrected by `correct_for_folds`.
 
-    Of one fold p itself. The p of 2,000 draws is at least 0.001, too coarse to be corrected: over several folds the
-    z-score comes from the width of the interval.
+    One fold keeps its p. 2,000 draws give no p below 0.001, which is too coarse to correct. Over several folds the
+    z-score therefore comes from the width of the interval.
+
+    Args:
+        interval: (estimate, low, high) of the bootstrap, 95 %.
+        p: of the bootstrap.
+        k: folds in the difference.
+        folds: of a split.
     """
-    estimate, low, high = found
-    if k == 1 or low == high or math.isnan(p):
-        return for_folds(p, k, folds)
-    return for_folds(
-        float(2 * scipy.stats.norm.sf(abs(estimate) * 2 * scipy.stats.norm.isf(0.025) / (high - low))), k, folds
-    )
+    estimate, low, high = interval
+    if k > 1 and low != high and not math.isnan(p):
+        z = abs(estimate) * 2 * scipy.stats.norm.isf(0.025) / (high - low)
+        p = float(2 * scipy.stats.norm.sf(z))
+    return correct_for_folds(p, k, folds)
 
 
-def family_wise(
+def family_wise_p_values(
     runs: Sequence[ExperimentRun], *, permutations: int, seed: int, within: bool = False
 ) -> dict[tuple[int, int], dict[str, float]]:
-    """By split seed and fold: each run's p of its selected epoch, corrected for all runs and epochs of that fold.
+    """Return each run's p of its selected epoch, corrected for all runs and epochs of its fold.
 
-    Runs that lost different cases on the way are judged on those that all of the fold have; without any, p is 1.
+    Runs with different failed cases are judged on the cases that all runs of the fold have; without any, p is 1.
 
-    within: labels are permuted inside the strata of the audit's shortcuts only.
+    Args:
+        runs: of one cohort.
+        permutations, seed: number and seed of the permutations.
+        within: permute labels only within the strata of the audit's shortcuts.
+
+    Returns:
+        (split seed, fold) -> run name -> p.
     """
-    found = {}
-    for unit in sorted({(run.split_seed, run.fold) for run in runs}):
-        there = [run for run in runs if (run.split_seed, run.fold) == unit]
-        shared = sorted(set.intersection(*(set(run.found.case_ids) for run in there)))
+    p_values = {}
+    for split_seed, fold in sorted({(run.split_seed, run.fold) for run in runs}):
+        fold_runs = [run for run in runs if (run.split_seed, run.fold) == (split_seed, fold)]
+        names = [run.name for run in fold_runs]
+        shared = sorted(set.intersection(*(set(run.validation.case_ids) for run in fold_runs)))
         if not shared:
-            found[unit] = {run.name: 1.0 for run in there}
+            p_values[split_seed, fold] = dict.fromkeys(names, 1.0)
             continue
-        places = [np.searchsorted(run.found.case_ids, shared) for run in there]
-        strata = [" ".join((run.strata or {}).get(case, "") for run in there) for case in shared]
-        p_values = permutation.joint_selection_p_values(
-            there[0].found.y_true[places[0]],
-            [run.found.y_prob[:, place] for run, place in zip(there, places, strict=True)],
-            metrics=[run.monitor for run in there],
-            groups=there[0].found.groups[places[0]],
+        indices = [np.searchsorted(run.validation.case_ids, shared) for run in fold_runs]
+        strata = [" ".join((run.strata or {}).get(case, "") for run in fold_runs) for case in shared]
+        adjusted = permutation.joint_selection_p_values(
+            fold_runs[0].validation.y_true[indices[0]],
+            [run.validation.y_prob[:, index] for run, index in zip(fold_runs, indices, strict=True)],
+            metrics=[run.monitor for run in fold_runs],
+            groups=fold_runs[0].validation.groups[indices[0]],
             strata=np.array(strata) if within else None,
             n_permutations=permutations,
             seed=seed,
         )
-        found[unit] = dict(zip((run.name for run in there), map(float, p_values), strict=True))
-    return found
+        p_values[split_seed, fold] = dict(zip(names, map(float, adjusted), strict=True))
+    return p_values
 
 
-def over_folds(
+def combine_folds(
     p_values: Mapping[tuple[int, int], Mapping[str, float]], grouped: Sequence[Sequence[ExperimentRun]]
 ) -> list[float]:
-    """One family-wise p of each setting from those of its runs, see `family_wise`; grouped: the runs by setting.
+    """Return one family-wise p per setting, from those of its runs.
 
-    In a fold the smallest of a setting's runs counts, since they are corrected for one another; `stouffer` puts the
-    folds of a split together. Among settings with the same folds the smallest p of those that learned nothing then is
-    a valid p too, since in each fold the smallest is. What is left is Bonferroni: times the number of different sets
-    of folds, as where another split seed shows the same cases again, or one setting has more folds than another.
+    Per fold the smallest p of a setting's runs counts, since these are corrected for one another. `stouffer` combines
+    the folds of a split. Among settings with the same folds, the smallest p of those without signal is then valid,
+    because it is valid in each fold. Bonferroni corrects for the number of different sets of folds (`count_families`).
+
+    Args:
+        p_values: of `family_wise_p_values`.
+        grouped: the runs of each setting.
     """
     smallest: list[dict[int, dict[int, float]]] = []
     for runs in grouped:
         by_split: dict[int, dict[int, float]] = {}
         for run in runs:
-            folds, p = by_split.setdefault(run.split_seed, {}), p_values[run.split_seed, run.fold][run.name]
-            folds[run.fold] = min(p, folds.get(run.fold, 1.0))
+            by_fold, p = by_split.setdefault(run.split_seed, {}), p_values[run.split_seed, run.fold][run.name]
+            by_fold[run.fold] = min(p, by_fold.get(run.fold, 1.0))
         smallest.append(by_split)
-    times = families(grouped)
+    families = count_families(grouped)
     return [
-        min(1.0, times * min(stouffer(list(of_folds.values()), runs[0].folds) for of_folds in by_split.values()))
+        min(1.0, families * min(stouffer(list(by_fold.values()), runs[0].folds) for by_fold in by_split.values()))
         for by_split, runs in zip(smallest, grouped, strict=True)
     ]
 
 
-def families(grouped: Sequence[Sequence[ExperimentRun]]) -> int:
-    """How many different sets of folds of a split the settings have, see `over_folds`."""
-    found = set()
+def count_families(grouped: Sequence[Sequence[ExperimentRun]]) -> int:
+    """Return the number of different sets of folds of a split among the settings, see `combine_folds`.
+
+    There are several if another split seed repeats the cases, or if settings have run on different folds.
+    """
+    families = set()
     for runs in grouped:
         for split_seed in {run.split_seed for run in runs}:
-            found.add((split_seed, *sorted({run.fold for run in runs if run.split_seed == split_seed})))
-    return len(found)
+            families.add((split_seed, *sorted({run.fold for run in runs if run.split_seed == split_seed})))
+    return len(families)
 
 
-def learnable(
+def detectable_accuracy(
     grouped: Sequence[Sequence[ExperimentRun]], runs: Sequence[ExperimentRun], cases: int, nir: float, alpha: float
 ) -> float:
-    """The smallest true accuracy that a setting could show with its cases, by the exact test, NaN if none.
+    """Return the smallest true accuracy that the exact test detects in a setting's cases with POWER, NaN if none.
 
     Args:
-        grouped: the runs of all settings: the level is that of as many tests as `over_folds` corrects for.
-        runs, cases, nir: of the setting. Cases of several folds count as by `correlated`.
+        grouped: the runs of all settings; `alpha` is divided by the number of tests that `combine_folds` corrects for.
+        runs, cases, nir: of the setting. Cases of several folds count as fewer, by `design_effect`.
+        alpha: level of all tests together.
     """
-    there = Counter((run.split_seed, run.fold) for of in grouped for run in of)
-    tests = families(grouped) * max(there[run.split_seed, run.fold] for run in runs)
+    runs_by_fold = Counter((run.split_seed, run.fold) for setting_runs in grouped for run in setting_runs)
+    tests = count_families(grouped) * max(runs_by_fold[run.split_seed, run.fold] for run in runs)
     k = max(len({run.fold for run in runs if run.split_seed == one.split_seed}) for one in runs)
-    worth = round(cases / correlated(k, runs[0].folds))
-    return power.detectable_accuracy(worth, nir, alpha / tests, POWER) if nir < 1 else math.nan
+    effective_cases = round(cases / design_effect(k, runs[0].folds))
+    return power.detectable_accuracy(effective_cases, nir, alpha / tests, POWER) if nir < 1 else math.nan
 
 
 def stouffer(p_values: Sequence[float], folds: int) -> float:
-    """One p from those of some folds of a split: the sum of their z-scores over its standard deviation.
+    """Combine the p of some folds of a split: the sum of their z-scores over its standard deviation (Stouffer 1949).
 
-    The networks of two folds share most of their training cases, so what they got from noise is alike: z-scores have
-    the correlation that Nadeau and Bengio (2003) give the errors, the share of a fold, 1 / folds. (For linear learners
-    of noise it was 0.12 to 0.15 with 5 folds; taken as 0, a sum over the folds rejected 7 to 9 % of 1,000.)
+    z-scores of two folds have the correlation 1 / folds, which Nadeau and Bengio (2003) give to errors. For linear
+    learners of noise it was 0.12 to 0.15 with 5 folds. Taken as 0, a sum over the folds rejected 7 to 9 % of 1,000.
     """
     if len(p_values) == 1:
         return p_values[0]
-    z = scipy.stats.norm.isf(np.minimum(p_values, MOST_P))
-    return float(scipy.stats.norm.sf(z.sum() / math.sqrt(len(z) * correlated(len(z), folds))))
+    z = scipy.stats.norm.isf(np.minimum(p_values, MAX_FOLD_P))
+    return float(scipy.stats.norm.sf(z.sum() / math.sqrt(len(z) * design_effect(len(z), folds))))
 
 
-def correlated(k: int, folds: int) -> float:
-    """How much larger the variance of a sum over k folds is than that of independent ones, see `stouffer`."""
+def design_effect(k: int, folds: int) -> float:
+    """Return Kish's (1965) design effect of k folds: the variance of their sum relative to independent ones.
+
+    It is 1 + (k - 1) * r, with the correlation r = 1 / folds of `stouffer`.
+    """
     return 1 + (k - 1) / folds

@@ -1,4 +1,4 @@
-"""A screening design for the seven pieces of advice, 8 runs instead of 128, and two base runs for the noise."""
+"""A screening design for the seven usual pieces of advice: 8 runs instead of 128, and two base runs for the noise."""
 
 import json
 import shlex
@@ -10,12 +10,18 @@ import numpy as np
 import pandas as pd
 
 from flairprep.core.params import value_of
-from flairprep.experiments import screening
-from flairprep.experiments.inference import aligned, beside, of_draws, of_repeats, over_repeats, widened
+from flairprep.experiments.inference import (
+    align,
+    average_over_repeats,
+    bootstrap_p_value,
+    correct_for_repeats,
+    join,
+    widen_for_folds,
+)
 from flairprep.stats import bootstrap, hypothesis_tests
 
-# The advice that is usually given, each as the two levels that it is about: without it, with it.
-LEVELS: dict[str, tuple[Any, Any]] = {
+# The usual advice, each factor with its two levels: without the advice, with it.
+FACTORS: dict[str, tuple[Any, Any]] = {
     "model.skip": (False, True),
     "model.norm": ("after_pool", "after_conv"),
     "model.dropout": (0.3, 0.0),
@@ -25,132 +31,149 @@ LEVELS: dict[str, tuple[Any, Any]] = {
     "train.schedule": ("constant", "cosine"),
 }
 GENERATOR = (1, 1, 1, -1, 1, -1, -1)  # Plackett and Burman 1946, N = 8
-CENTRES = 2  # seeds of the base setting: how far these lie apart is the noise that an effect must exceed
+CENTRE_RUNS = 2  # seeds of the base setting; an effect must exceed their difference
+MIN_FACTORS = 5  # of a design; with fewer, pairs tell more, and any small grid would count as a design
 
 
-def design() -> np.ndarray:
-    """(8 runs, 7 params) of -1 and +1: the generator turned by one place a run, then all -1 (Plackett and Burman 1946).
+def plackett_burman() -> np.ndarray:
+    """Return the design (8 runs, 7 factors) of -1 and +1: the generator rotated by one per run, then all -1.
 
-    Any two columns hold each of the four pairs of signs twice, so each effect is measured on all 8 runs.
+    Each two columns hold each of the four pairs of signs twice, so each effect is measured on all 8 runs (Plackett and
+    Burman 1946).
     """
-    turned = [np.roll(GENERATOR, places) for places in range(len(GENERATOR))]
-    return np.array([*turned, [-1] * len(GENERATOR)])
+    rotated = [np.roll(GENERATOR, shift) for shift in range(len(GENERATOR))]
+    return np.array([*rotated, [-1] * len(GENERATOR)])
 
 
-def settings() -> list[dict[str, Any]]:
-    """The 8 settings of the design: param -> level."""
+def design_settings() -> list[dict[str, Any]]:
+    """Return the 8 settings of the design: param -> level."""
     return [
-        {key: levels[(sign + 1) // 2] for (key, levels), sign in zip(LEVELS.items(), signs, strict=True)}
-        for signs in design().tolist()
+        {key: levels[(sign + 1) // 2] for (key, levels), sign in zip(FACTORS.items(), signs, strict=True)}
+        for signs in plackett_burman().tolist()
     ]
 
 
-def commands(seed: int) -> list[str]:
-    """What queues the runs; the base setting is that of params.yaml, with `seed` and the ones after it."""
-    queued = [" ".join(f"-S {shlex.quote(f'{k}={value_of(v)}')}" for k, v in setting.items()) for setting in settings()]
-    queued += [f"-S seed={seed + centre}" for centre in range(CENTRES)]
-    return [f"dvc exp run --queue {overrides}" for overrides in queued]
+def queue_commands(seed: int) -> list[str]:
+    """Return the commands that queue the design, then the base setting of params.yaml with `seed` and the next."""
+    overrides = [
+        " ".join(f"-S {shlex.quote(f'{key}={value_of(value)}')}" for key, value in setting.items())
+        for setting in design_settings()
+    ]
+    overrides += [f"-S seed={seed + run}" for run in range(CENTRE_RUNS)]
+    return [f"dvc exp run --queue {override}" for override in overrides]
 
 
-def text(seed: int, folds: int, test_fold: int | None) -> str:
-    """What `flairprep plan` prints: seed, folds and test_fold as params.yaml has them."""
-    every = ",".join(str(fold) for fold in range(folds) if fold != test_fold)
-    said = [
-        f"# {len(LEVELS)} pieces of advice in {len(settings())} runs, then the base setting with {CENTRES} seeds.",
-        f"# Other folds: add -S val_fold={every} to each line. Nothing runs before the queue is started.",
-        *commands(seed),
+def plan(seed: int, folds: int, test_fold: int | None) -> str:
+    """Return what `flairprep plan` prints; seed, folds and test_fold are those of params.yaml."""
+    val_folds = ",".join(str(fold) for fold in range(folds) if fold != test_fold)
+    lines = [
+        f"# {len(FACTORS)} pieces of advice in {len(design_settings())} runs, then the base setting with "
+        f"{CENTRE_RUNS} seeds.",
+        f"# For all folds add -S val_fold={val_folds} to each line. Nothing runs before the queue starts.",
+        *queue_commands(seed),
         "dvc queue start",
         "flairprep compare",
     ]
-    return "\n".join(said)
+    return "\n".join(lines)
 
 
-def members(found: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Which of the settings are runs of this design, so that it is recognised among others."""
-    return [place for place, setting in enumerate(found) if {key: setting.get(key) for key in LEVELS} in settings()]
+def confounded_params(settings: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return the pairs of params that always changed together, so that their effects cannot be separated."""
 
-
-LEAST_COLUMNS = 5  # of a design: with fewer, pairs tell more, and any small grid would pass for one
-
-
-def confounded(settings: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Params that always changed together, so that nothing says which of the two mattered; one that never changed is
-    none of them."""
-
-    def levels(key: str) -> list[int]:
+    def level_indices(key: str) -> list[int]:
         values = [json.dumps(setting[key]) for setting in settings]
         return [values.index(value) for value in values]
 
-    keys = [key for key in settings[0] if any(levels(key))] if settings else []
-    return [(a, b) for a, b in combinations(keys, 2) if levels(a) == levels(b)]
+    varied = [key for key in settings[0] if any(level_indices(key))] if settings else []
+    return [(a, b) for a, b in combinations(varied, 2) if level_indices(a) == level_indices(b)]
 
 
-def orthogonal(settings: Sequence[Mapping[str, Any]]) -> dict[str, list[int]] | None:
-    """The columns of a two-level design among the settings, key -> +1, -1, or 0 where one is no part of it; else None.
+def find_design(settings: Sequence[Mapping[str, Any]]) -> dict[str, list[int]] | None:
+    """Find an orthogonal two-level design among the settings.
 
-    The design may be all settings, all but one (the centre), or those of `plan`. At least LEAST_COLUMNS params must
-    change in it, each between two values, half of the runs each, and the products of any two columns must sum to 0. +1
-    is the larger value, or the later one in the alphabet.
+    Its runs may be all settings, all but one (the centre), or those of `plan`. At least MIN_FACTORS params must change
+    in it, each between two values, half of the runs each, and any two columns must be orthogonal.
+
+    Returns:
+        param -> column of +1 (the larger value, or the later one in the alphabet), -1, or 0 for a setting outside of
+        the design; None without a design.
     """
-    every = range(len(settings))
-    for members in (list(every), *([i for i in every if i != centre] for centre in every), screening.members(settings)):
+    indices = range(len(settings))
+    planned = [i for i in indices if {key: settings[i].get(key) for key in FACTORS} in design_settings()]
+    for members in (list(indices), *([i for i in indices if i != centre] for centre in indices), planned):
         levels = {key: {json.dumps(settings[i][key]) for i in members} for key in settings[0]}
         levels = {key: values for key, values in levels.items() if len(values) > 1}
-        if len(levels) < LEAST_COLUMNS or any(len(values) != 2 for values in levels.values()):
+        if len(levels) < MIN_FACTORS or any(len(values) != 2 for values in levels.values()):
             continue
         high = {key: max(values, key=_order) for key, values in levels.items()}
         columns = {
-            key: [(2 * (json.dumps(settings[i][key]) == high[key]) - 1) * (i in members) for i in every] for key in high
+            key: [(2 * (json.dumps(settings[i][key]) == high[key]) - 1) * (i in members) for i in indices]
+            for key in high
         }
         matrix = np.array(list(columns.values()))
-        if not matrix.sum(axis=1).any() and (matrix @ matrix.T == len(members) * np.eye(len(matrix), dtype=int)).all():
+        orthogonal = (matrix @ matrix.T == len(members) * np.eye(len(matrix), dtype=int)).all()
+        if orthogonal and not matrix.sum(axis=1).any():
             return columns
     return None
 
 
 def _order(text: str) -> tuple[bool, float, str]:
+    """Sort key of a JSON value: numbers by size, then others by their text."""
     value = json.loads(text)
-    number = isinstance(value, int | float)
-    return not number, value if number else 0, text
+    is_number = isinstance(value, int | float)
+    return not is_number, value if is_number else 0, text
 
 
 def main_effects(
-    columns: Mapping[str, Sequence[int]],
+    design: Mapping[str, Sequence[int]],
     settings: Sequence[Mapping[str, Any]],
-    rows: Sequence[pd.DataFrame],
-    noise: Mapping[str, Any] | None,
-    of_split: int,
+    tables: Sequence[pd.DataFrame],
+    variability: Mapping[str, Any] | None,
+    folds: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """Of each param of a design: mean declared accuracy of the settings at its high level minus at its low level.
+    """Return the main effect of each factor: mean declared accuracy at its high level minus at its low level.
 
-    On the cases that all settings declared, drawn as patients; p_holm is corrected over the params. Unless the design
-    holds every combination of the levels (`mixed` false), it mixes effects with products of others, which no analysis
-    can take apart.
+    Cases are those that all settings of the design declared, resampled by patient; p_holm is corrected over the
+    factors. A fractional design (`mixed`) aliases main effects with interactions, which no analysis can separate.
+
+    Args:
+        design: of `find_design`.
+        settings: all settings.
+        tables: `settings.declared_table` of each setting.
+        variability: of `comparison.seed_variability`.
+        folds: of a split, run or not.
+        seed: of the bootstrap.
+
+    Returns:
+        key, low_level, high_level, estimate, low, high, p, within_noise, mixed, p_holm (not where p is NaN), the
+        largest effect first; empty without a shared case.
     """
-    members = [i for i in range(len(settings)) if any(column[i] for column in columns.values())]
-    tables = dict(zip(members, aligned([rows[i] for i in members]), strict=True))
-    shared = tables[members[0]]
-    mixed = len({tuple(column[i] for column in columns.values()) for i in members}) < 2 ** len(columns)
+    members = [i for i in range(len(settings)) if any(column[i] for column in design.values())]
+    aligned = dict(zip(members, align([tables[i] for i in members]), strict=True))
+    shared = aligned[members[0]]
+    mixed = len({tuple(column[i] for column in design.values()) for i in members}) < 2 ** len(design)
 
-    def once(part: pd.DataFrame) -> tuple[float, float, float, float]:
-        y_true, a, b, groups, folds = (
-            part[name].to_numpy() for name in ("label", "probability_a", "probability_b", "group", "fold")
+    def one_repeat(repeat: pd.DataFrame) -> tuple[float, float, float, float]:
+        y_true, prob_a, prob_b, groups, fold = (
+            repeat[name].to_numpy() for name in ("label", "probability_a", "probability_b", "group", "fold")
         )
-        *found, p = bootstrap.paired_difference(y_true, a, b, groups=groups, folds=folds, metric="accuracy", seed=seed)
-        k = part["fold"].nunique()
-        return *widened(found, k, of_split), of_draws(found, p, k, of_split)
+        *interval, p = bootstrap.paired_difference(
+            y_true, prob_a, prob_b, groups=groups, folds=fold, metric="accuracy", seed=seed
+        )
+        k = repeat["fold"].nunique()
+        return *widen_for_folds(interval, k, folds), bootstrap_p_value(interval, p, k, folds)
 
     effects: list[dict[str, Any]] = []
-    for key, column in columns.items() if len(shared) else ():
+    for key, column in design.items() if len(shared) else ():
         low, high = ([i for i in members if column[i] == sign] for sign in (-1, 1))
-        stacked = pd.concat([beside(tables[i], tables[j]) for i, j in zip(low, high, strict=True)])
-        numbers = dict(zip(("estimate", "low", "high", "p"), over_repeats(stacked, once), strict=True))
-        numbers["p"] = of_repeats(numbers["p"], shared)
-        within = None if noise is None else abs(numbers["estimate"]) <= noise["accuracy"]
+        pairs = pd.concat([join(aligned[i], aligned[j]) for i, j in zip(low, high, strict=True)])
+        effect = dict(zip(("estimate", "low", "high", "p"), average_over_repeats(pairs, one_repeat), strict=True))
+        effect["p"] = correct_for_repeats(effect["p"], shared)
+        within_noise = None if variability is None else abs(effect["estimate"]) <= variability["accuracy"]
         levels = {"low_level": settings[low[0]][key], "high_level": settings[high[0]][key]}
-        effects.append({"key": key, **levels, **numbers, "within_noise": within, "mixed": mixed})
-    known = [effect for effect in effects if effect["p"] >= 0]
-    for effect, p in zip(known, hypothesis_tests.holm(np.array([effect["p"] for effect in known])), strict=True):
+        effects.append({"key": key, **levels, **effect, "within_noise": within_noise, "mixed": mixed})
+    tests = [effect for effect in effects if effect["p"] >= 0]
+    for effect, p in zip(tests, hypothesis_tests.holm(np.array([effect["p"] for effect in tests])), strict=True):
         effect["p_holm"] = float(p)
     return sorted(effects, key=lambda effect: -abs(effect["estimate"]))

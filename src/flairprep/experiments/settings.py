@@ -1,4 +1,4 @@
-"""Group runs by setting, and collect what each setting declared."""
+"""Group runs by setting, and collect the predictions that each setting declared."""
 
 import json
 import math
@@ -8,93 +8,96 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from flairprep.experiments import runs as experiments
-from flairprep.experiments.runs import ExperimentRun
+from flairprep.experiments.runs import WORKSPACE, ExperimentRun
 
 T = TypeVar("T")
-UNIT = ["split_seed", "fold"]  # what one network was validated on
-ROW = [*UNIT, "case_id"]
-REPEAT = ["split_seed", "repeat"]  # what shows all cases once
+FOLD_KEY = ["split_seed", "fold"]  # cases that one network was validated on
+CASE_KEY = [*FOLD_KEY, "case_id"]
+REPEAT_KEY = ["split_seed", "repeat"]  # networks that together were validated on each case once
 
 
-def same_cohort(
-    runs: Sequence[ExperimentRun], preferred: str = experiments.WORKSPACE
+def select_comparable(
+    runs: Sequence[ExperimentRun], preferred: str = WORKSPACE
 ) -> tuple[list[ExperimentRun], dict[str, str]]:
-    """The runs on the data of the `preferred` one, else on what most share; and why each other one is left out.
+    """Select the runs on the cohort of the run called `preferred`, else on the most frequent cohort.
 
-    Runs of one split seed share data/split too: without it, a case would lie in two folds.
+    Runs of one split seed must also share data/split. Otherwise a case would lie in two folds.
+
+    Returns:
+        The runs, and why each other run is left out, by name.
     """
-    chosen = _chosen(runs, preferred, lambda run: run.cohort)
-    others = {}
+    cohort = _preferred_value(runs, preferred, lambda run: run.cohort)
+    left_out = {}
     for run in runs:
-        if differing := [key for key in {**chosen, **run.cohort} if chosen.get(key) != run.cohort.get(key)]:
-            others[run.name] = f"other {', '.join(differing)}: never pooled or compared with these"
-    kept = [run for run in runs if run.name not in others]
-    for split_seed in sorted({run.split_seed for run in kept}):
-        alike = [run for run in kept if run.split_seed == split_seed]
-        split = _chosen(alike, preferred, lambda run: run.split)
-        for run in alike:
+        if differing := [key for key in {**cohort, **run.cohort} if cohort.get(key) != run.cohort.get(key)]:
+            left_out[run.name] = f"different {', '.join(differing)}, so not comparable"
+    same_cohort = [run for run in runs if run.name not in left_out]
+    for split_seed in sorted({run.split_seed for run in same_cohort}):
+        same_seed = [run for run in same_cohort if run.split_seed == split_seed]
+        split = _preferred_value(same_seed, preferred, lambda run: run.split)
+        for run in same_seed:
             if run.split != split:
-                others[run.name] = (
-                    f"other data/split than the other runs of split seed {split_seed}: never pooled or compared with "
-                    "these; run it again"
+                left_out[run.name] = (
+                    f"different data/split than other runs of split seed {split_seed}, so not comparable; run it again"
                 )
-    return [run for run in runs if run.name not in others], others
+    return [run for run in runs if run.name not in left_out], left_out
 
 
-def _chosen(runs: Sequence[ExperimentRun], preferred: str, of: Callable[[ExperimentRun], T]) -> T:
-    """What the `preferred` run has, else what most have."""
-    values = [of(run) for run in runs]
-    return next((of(run) for run in runs if run.name == preferred), max(values, key=values.count))
+def _preferred_value(runs: Sequence[ExperimentRun], preferred: str, value: Callable[[ExperimentRun], T]) -> T:
+    """Return the value of the run called `preferred`, else the most frequent value."""
+    values = [value(run) for run in runs]
+    return next((value(run) for run in runs if run.name == preferred), max(values, key=values.count))
 
 
-def differing(runs: Sequence[ExperimentRun]) -> list[str]:
-    """The params in which the settings of the runs differ."""
+def varied_keys(runs: Sequence[ExperimentRun]) -> list[str]:
+    """Return the params in which the settings of the runs differ."""
     keys = dict.fromkeys(key for run in runs for key in run.setting)
     return [key for key in keys if len({json.dumps(run.setting.get(key)) for run in runs}) > 1]
 
 
-def by_setting(runs: Sequence[ExperimentRun], keys: Sequence[str]) -> list[tuple[dict[str, Any], list[ExperimentRun]]]:
-    """The runs of each setting, with its values of `keys`; numbers in their order."""
-    found: dict[str, tuple[dict[str, Any], list[ExperimentRun]]] = {}
+def group_by_setting(
+    runs: Sequence[ExperimentRun], keys: Sequence[str]
+) -> list[tuple[dict[str, Any], list[ExperimentRun]]]:
+    """Return each setting's values of `keys` with its runs, in the order of the values."""
+    groups: dict[str, tuple[dict[str, Any], list[ExperimentRun]]] = {}
     for run in runs:
         values = {key: run.setting.get(key) for key in keys}
-        found.setdefault(json.dumps(values), (values, []))[1].append(run)
+        groups.setdefault(json.dumps(values), (values, []))[1].append(run)
 
-    def order(entry: tuple[dict[str, Any], list[ExperimentRun]]) -> list[tuple[int, float, str]]:
-        numbers = [v if isinstance(v, int | float) else math.inf for v in entry[0].values()]
-        return [(v is not None, n, json.dumps(v)) for n, v in zip(numbers, entry[0].values(), strict=True)]
+    def order(group: tuple[dict[str, Any], list[ExperimentRun]]) -> list[tuple[int, float, str]]:
+        numbers = [v if isinstance(v, int | float) else math.inf for v in group[0].values()]
+        return [(v is not None, n, json.dumps(v)) for n, v in zip(numbers, group[0].values(), strict=True)]
 
-    return sorted(found.values(), key=order)
+    return sorted(groups.values(), key=order)
 
 
-def declared_of(runs: Sequence[ExperimentRun]) -> pd.DataFrame:
-    """One row a run and case: split_seed, fold, seed, repeat, case_id, label, group, probability (declared).
+def declared_table(runs: Sequence[ExperimentRun]) -> pd.DataFrame:
+    """Return one row per run and case: split_seed, fold, seed, repeat, case_id, label, group, probability (declared).
 
-    Networks of several training seeds are never averaged: the setting would be compared as an ensemble. `repeat`
-    numbers the seeds of a fold from 0 on. Of runs with the same split seed, fold and seed the first counts.
+    Probabilities of several training seeds are never averaged, since that would compare the setting as an ensemble.
+    `repeat` numbers the seeds of a fold from 0. Of runs with the same split seed, fold and seed the first counts.
     """
     first: dict[tuple[int, int, int], ExperimentRun] = {}
     for run in runs:
         first.setdefault((run.split_seed, run.fold, run.seed), run)
-    rows = pd.concat(
+    table = pd.concat(
         pd.DataFrame(
             {
                 "split_seed": run.split_seed,
                 "fold": run.fold,
                 "seed": run.seed,
-                "case_id": run.found.case_ids,
-                "label": run.found.y_true,
-                "group": run.found.groups,
-                "probability": run.found.declared,
+                "case_id": run.validation.case_ids,
+                "label": run.validation.y_true,
+                "group": run.validation.groups,
+                "probability": run.validation.declared,
             }
         )
         for run in first.values()
     )
-    rows["repeat"] = rows.groupby(UNIT)["seed"].rank("dense").astype(int) - 1
-    return rows.sort_values([*REPEAT, "fold", "case_id"], ignore_index=True)
+    table["repeat"] = table.groupby(FOLD_KEY)["seed"].rank("dense").astype(int) - 1
+    return table.sort_values([*REPEAT_KEY, "fold", "case_id"], ignore_index=True)
 
 
 def is_constant(run: ExperimentRun) -> bool:
-    """Whether the declared predictions name one label, whatever the image."""
-    return len(np.unique(run.found.declared > 0.5)) == 1
+    """Return whether all declared predictions name one label."""
+    return len(np.unique(run.validation.declared > 0.5)) == 1

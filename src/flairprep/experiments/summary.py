@@ -1,4 +1,4 @@
-"""What compare found, in plain sentences, a table, a chart, and the commands that would tell more."""
+"""Summarise a comparison as sentences, commands for further runs, tables and a chart."""
 
 import math
 import shlex
@@ -7,220 +7,244 @@ from typing import Any
 
 import pandas as pd
 
+from flairprep.core import files
 from flairprep.core.params import value_of
-from flairprep.experiments.runs import ExperimentRun, name_of
+from flairprep.experiments.runs import ExperimentRun, setting_name
 
-PLOTTED = ("accuracy", "accuracy_low", "accuracy_high", "nir", "best_accuracy")
+CHARTED = ("accuracy", "accuracy_low", "accuracy_high", "nir", "best_accuracy")
 
 
-def answer(
-    found: Mapping[str, Any], grouped: Sequence[tuple[dict[str, Any], list[ExperimentRun]]], current: Mapping[str, Any]
+def summarise(
+    comparison: Mapping[str, Any],
+    grouped: Sequence[tuple[dict[str, Any], list[ExperimentRun]]],
+    current: Mapping[str, Any],
 ) -> dict[str, list[str]]:
-    """{"answer": sentences, "commands": what would tell more}."""
-    runs = [run for _, members in grouped for run in members]
-    commands, what = next_runs(grouped, current)
+    """Return {"answer": sentences, "commands": commands of the runs that would tell more}.
+
+    Args:
+        comparison: of `comparison.compare`.
+        grouped: of `settings.group_by_setting`.
+        current: flat params of params.yaml.
+    """
+    runs = [run for _, setting_runs in grouped for run in setting_runs]
+    commands, purpose = next_runs(grouped, current)
     sentences = [
-        *_learned(found, len(runs)),
-        *_differ(found),
-        *_effects(found),
-        *_settle(found, runs[0].cases),
-        *_caveats(found),
-        what,
+        *_learned(comparison, len(runs)),
+        *_differences(comparison),
+        *_main_effects(comparison),
+        *_cases_needed(comparison, runs[0].cases),
+        *_caveats(comparison),
+        purpose,
     ]
     return {"answer": sentences, "commands": commands}
 
 
-def _learned(found: Mapping[str, Any], runs: int) -> list[str]:
-    alpha, settings = found["alpha"], found["settings"]
+def _learned(comparison: Mapping[str, Any], runs: int) -> list[str]:
+    alpha, power, settings = comparison["alpha"], comparison["power"], comparison["settings"]
     varied = [s for s in settings if not s["constant"]]
-    passed = [s for s in varied if s["p_selection"] < alpha]
-    shortcut = [s for s in passed if s["p_within"] is not None and s["p_within"] >= alpha]
-    learned = [s for s in passed if s not in shortcut]
-    of_all = "the epochs of the run" if runs == 1 else f"all {runs} runs and their epochs"
-    said = []
+    significant = [s for s in varied if s["p_selection"] < alpha]
+    shortcuts = [s for s in significant if s["p_within"] is not None and s["p_within"] >= alpha]
+    learned = [s for s in significant if s not in shortcuts]
+    family = "the epochs of the run" if runs == 1 else f"all {runs} runs and their epochs"
+    sentences = []
     if learned:
-        said.append(f"Learned: {_list(learned, 'p_selection')}; corrected for {of_all}.")
-    if shortcut:
-        said.append(
-            f"Learned, but perhaps a shortcut only: {_list(shortcut, 'p_within')} among cases that the shortcuts of "
-            "reports/audit.json do not tell apart."
+        sentences.append(f"Learned: {_with_p(learned, 'p_selection')}; corrected for {family}.")
+    if shortcuts:
+        sentences.append(
+            f"Learned, but perhaps only a shortcut: {_with_p(shortcuts, 'p_within')} within the strata of the "
+            "shortcuts in reports/audit.json."
         )
     if not varied:
-        said.append("Nothing was learned, as far as can be told.")
-    elif not passed:
-        most = max(varied, key=lambda s: s["cases"])
-        n, least = most["cases"], most["learnable"]
-        can = f"; {n} cases can show a true accuracy of {least:.1%} or better so corrected" if least < 1 else ""
-        p = min(s["p_selection"] for s in varied)
-        said.append(
-            f"Nothing was learned, as far as can be told: the smallest p, corrected for {of_all}, is {p:.2g}{can}."
+        sentences.append("No evidence of learning.")
+    elif not significant:
+        largest = max(varied, key=lambda s: s["cases"])
+        cases, least = largest["cases"], largest["learnable"]
+        detectable = (
+            f"; {cases} cases detect a true accuracy of {least:.1%} with {power:.0%} power" if least < 1 else ""
         )
-    if constant := [name_of(s["setting"]) for s in settings if s["constant"]]:
-        said.append(f"One side only, whatever the image: {', '.join(constant)}.")
-    return said
+        p = min(s["p_selection"] for s in varied)
+        sentences.append(f"No evidence of learning: the smallest p, corrected for {family}, is {p:.2g}{detectable}.")
+    if constant := [setting_name(s["setting"]) for s in settings if s["constant"]]:
+        sentences.append(f"Constant prediction: {', '.join(constant)}.")
+    return sentences
 
 
-def _list(settings: Sequence[Mapping[str, Any]], p: str) -> str:
-    return ", ".join(f"{name_of(s['setting'])} (p {s[p]:.2g})" for s in settings)
+def _with_p(settings: Sequence[Mapping[str, Any]], p: str) -> str:
+    return ", ".join(f"{setting_name(s['setting'])} (p {s[p]:.2g})" for s in settings)
 
 
-def _differ(found: Mapping[str, Any]) -> list[str]:
-    pairs = found["pairs"]
-    if len(found["settings"]) == 1:
-        return ["One setting only: there is nothing to compare."]
-    said = []
+def _differences(comparison: Mapping[str, Any]) -> list[str]:
+    pairs = comparison["pairs"]
+    if len(comparison["settings"]) == 1:
+        return ["Only one setting: nothing to compare."]
+    sentences = []
     for pair in pairs:
-        both = " and ".join(pair["changed"])
+        confounded = f"; {' and '.join(pair['changed'])} changed together" if pair["confounded"] else ""
         for metric in pair["differ"]:
             d = pair[metric]
-            said.append(
+            sentences.append(
                 f"They differ: {pair['b']} against {pair['a']}: {metric} {d['estimate']:+.3f} ({d['low']:+.3f} to "
-                f"{d['high']:+.3f}), corrected p {d['p_holm']:.2g}"
-                f"{f'; {both} changed together, so neither can be credited' if pair['confounded'] else ''}."
+                f"{d['high']:+.3f}), corrected p {d['p_holm']:.2g}{confounded}."
             )
-    if apart := [f"{pair['a']} and {pair['b']}" for pair in pairs if not pair["cases"]]:
-        said.append(f"No fold in common, so not compared: {'; '.join(apart)}.")
-    if other := [f"{pair['a']} and {pair['b']}" for pair in pairs if pair["other_seeds"]]:
-        said.append(
-            "No seed of training in common, so paired in their order, or the first of each where one has more: "
-            f"{'; '.join(other)}."
+    if unpaired := [_names(pair) for pair in pairs if not pair["cases"]]:
+        sentences.append(f"Not compared, without a shared fold: {'; '.join(unpaired)}.")
+    if other_seeds := [_names(pair) for pair in pairs if pair["other_seeds"]]:
+        sentences.append(
+            "Without a shared training seed, paired in the order of seeds, or by the first where one setting has more: "
+            f"{'; '.join(other_seeds)}."
         )
-    shared = [pair for pair in pairs if pair["cases"]]
-    few = [
-        f"{metric} of {pair['a']} and {pair['b']}"
-        for pair in shared
+    compared = [pair for pair in pairs if pair["cases"]]
+    untested = [
+        f"{metric} of {_names(pair)}"
+        for pair in compared
         for metric in ("accuracy", "auc")
         if math.isnan(pair[metric]["p"]) and not math.isnan(pair[metric]["estimate"])
     ]
-    if few:
-        said.append(f"Too few cases for a p: {'; '.join(few)}.")
-    if shared and not any(pair["differ"] for pair in pairs):
-        which = "the settings outside of the design" if found["main_effects"] else "the settings"
-        said.append(f"Nothing shows that {which} differ ({len(shared)} pairs, accuracy and AUC, corrected).")
-    if least := [pair["detectable"] for pair in shared if pair["detectable"] and math.isfinite(pair["detectable"])]:
+    if untested:
+        sentences.append(f"Too few cases for a p: {'; '.join(untested)}.")
+    if compared and not any(pair["differ"] for pair in pairs):
+        settings = "the settings outside the design" if comparison["main_effects"] else "the settings"
+        sentences.append(f"No evidence that {settings} differ ({len(compared)} pairs, accuracy and AUC, corrected).")
+    return sentences + _detectable(compared, comparison["power"])
+
+
+def _names(pair: Mapping[str, Any]) -> str:
+    return f"{pair['a']} and {pair['b']}"
+
+
+def _detectable(pairs: Sequence[Mapping[str, Any]], power: float) -> list[str]:
+    """Say which differences the cases of the pairs detect."""
+    cases = max((pair["cases"] for pair in pairs), default=0)
+    least = [pair["detectable"] for pair in pairs if pair["detectable"] and math.isfinite(pair["detectable"])]
+    if least:
         span = f"{min(least):.1%}" if len(least) == 1 else f"{min(least):.1%} to {max(least):.1%}"
-        n = max(pair["cases"] for pair in shared)
-        said.append(
-            f"{n} cases could have shown a true difference of accuracy of {span} or more ({found['power']:.0%} power)."
-        )
-    elif any(pair["discordant"] for pair in shared):
-        said.append(f"{max(pair['cases'] for pair in shared)} cases could not have shown any difference for sure.")
-    return said
+        return [
+            f"With {cases} cases a difference in accuracy of {span} or more would be detected with {power:.0%} power."
+        ]
+    if any(pair["discordant"] for pair in pairs):
+        return [f"With {cases} cases no difference would be detected with {power:.0%} power."]
+    return []
 
 
-def _settle(found: Mapping[str, Any], all_cases: int) -> list[str]:
-    """How many cases the largest difference would take that is not shown yet."""
-    open_pairs = [pair for pair in found["pairs"] if pair["cases"] and "accuracy" not in pair["differ"]]
-    if not open_pairs:
+def _cases_needed(comparison: Mapping[str, Any], all_cases: int) -> list[str]:
+    """Say how many cases the largest difference without evidence needs; all_cases: of all folds."""
+    without_evidence = [pair for pair in comparison["pairs"] if pair["cases"] and "accuracy" not in pair["differ"]]
+    if not without_evidence:
         return []
-    pair = max(open_pairs, key=lambda pair: abs(pair["accuracy"]["estimate"]))
+    pair = max(without_evidence, key=lambda pair: abs(pair["accuracy"]["estimate"]))
     needed = pair["cases_needed"]
     if needed is None:
         return []
-    enough = "which all folds together have" if needed <= all_cases else "which takes more scans than there are"
+    available = f"all folds together have {all_cases}" if needed <= all_cases else f"there are only {all_cases}"
     return [
-        f"The largest difference not shown, {pair['accuracy']['estimate']:+.1%} ({pair['b']} against {pair['a']}), "
-        f"would take about {needed} cases if it is real, {enough} ({all_cases})."
+        f"The largest difference without evidence, {pair['accuracy']['estimate']:+.1%} ({pair['b']} against "
+        f"{pair['a']}), needs about {needed} cases if it is real; {available}."
     ]
 
 
-def _effects(found: Mapping[str, Any]) -> list[str]:
-    if not found["main_effects"]:
+def _main_effects(comparison: Mapping[str, Any]) -> list[str]:
+    effects = comparison["main_effects"]
+    if not effects:
         return []
-    some = "Settings" if found["pairs"] else "The settings"
-    mixed = ", each mixed with products of others" if any(e["mixed"] for e in found["main_effects"]) else ""
-    said = [f"{some} are a screening design. Main effects on the accuracy{mixed}:"]
-    for e in found["main_effects"]:
-        if "p_holm" not in e:
-            said.append(f"  {e['key']}: {e['estimate']:+.3f}, too few cases for a p")
+    settings = "Some settings" if comparison["pairs"] else "The settings"
+    aliased = ", each aliased with interactions" if any(effect["mixed"] for effect in effects) else ""
+    sentences = [f"{settings} form a screening design. Main effects on the accuracy{aliased}:"]
+    for effect in effects:
+        if "p_holm" not in effect:
+            sentences.append(f"  {effect['key']}: {effect['estimate']:+.3f}, too few cases for a p")
             continue
-        mark = ", shown" if e["p_holm"] < found["alpha"] else ""
-        mark += ", no more than two seeds differ" if e["within_noise"] else ""
-        said.append(
-            f"  {e['key']} {value_of(e['low_level'])} -> {value_of(e['high_level'])}: {e['estimate']:+.3f} "
-            f"({e['low']:+.3f} to {e['high']:+.3f}), corrected p {e['p_holm']:.2g}{mark}"
+        mark = ", significant" if effect["p_holm"] < comparison["alpha"] else ""
+        mark += ", no more than two seeds differ" if effect["within_noise"] else ""
+        sentences.append(
+            f"  {effect['key']} {value_of(effect['low_level'])} -> {value_of(effect['high_level'])}: "
+            f"{effect['estimate']:+.3f} ({effect['low']:+.3f} to {effect['high']:+.3f}), "
+            f"corrected p {effect['p_holm']:.2g}{mark}"
         )
-    return said
+    return sentences
 
 
-def _caveats(found: Mapping[str, Any]) -> list[str]:
-    said = []
-    if found["confounded"]:
-        both = "; ".join(f"{a} with {b}" for a, b in found["confounded"])
-        said.append(f"Confounded, always changed together, so neither can be credited: {both}.")
-    if "code" in found["keys"]:
-        said.append("Runs of other code are other settings: git diff A B -- src shows what changed.")
-    if found["seed_variability"]:
-        said.append(
-            f"Two seeds of the same setting and fold differ by {found['seed_variability']['accuracy']:.1%} of accuracy "
-            "on average: less than that is noise of training."
+def _caveats(comparison: Mapping[str, Any]) -> list[str]:
+    sentences = []
+    if comparison["confounded"]:
+        both = "; ".join(f"{a} with {b}" for a, b in comparison["confounded"])
+        sentences.append(f"Confounded, since they always changed together: {both}.")
+    if "code" in comparison["keys"]:
+        sentences.append("Runs of different code are different settings: git diff A B -- src shows what changed.")
+    if comparison["seed_variability"]:
+        sentences.append(
+            "Two seeds of a setting and fold differ in accuracy by "
+            f"{comparison['seed_variability']['accuracy']:.1%} on average: a smaller difference is training noise."
         )
-    elif len(found["settings"]) > 1:
-        said.append("One seed each: how far two seeds of one setting lie apart is not known.")
-    scored = [s for s in found["settings"] if s["test_p"] is not None]
-    for s in scored:
+    elif len(comparison["settings"]) > 1:
+        sentences.append("One seed per setting: how much seeds differ is unknown.")
+    tested = [s for s in comparison["settings"] if s["test_p"] is not None]
+    for s in tested:
         mark = " (the best of several: selected on the test fold)" if s["selected_on_test"] else ""
-        said.append(
-            f"Test fold, {name_of(s['setting'])}: accuracy {s['test_accuracy']:.1%}, p {s['test_p_holm']:.2g} "
-            f"corrected for {len(scored)} settings{mark}."
+        sentences.append(
+            f"Test fold, {setting_name(s['setting'])}: accuracy {s['test_accuracy']:.1%}, p {s['test_p_holm']:.2g} "
+            f"corrected for {len(tested)} settings{mark}."
         )
-    return said
+    return sentences
 
 
 def next_runs(
     grouped: Sequence[tuple[dict[str, Any], list[ExperimentRun]]], current: Mapping[str, Any]
 ) -> tuple[list[str], str]:
-    """The queue commands that would tell more, and what they do: the folds that a setting has not been validated on,
-    or, where there are none, all folds of another split with another seed of training."""
-    runs = [run for _, members in grouped for run in members]
-    splits = [run.split_seed for run in runs]
-    split_seed = max(set(splits), key=splits.count)
-    every = list(range(runs[0].folds))
-    gaps = []
-    for _, members in grouped:
-        done = {run.fold for run in members if run.split_seed == split_seed}
-        gaps.append([fold for fold in every if fold not in done and fold != members[0].setting.get("test_fold")])
-    further: dict[str, Any] = {"split.seed": split_seed}
-    what = "The folds that are missing:"
-    if not any(gaps):
-        further = {"split.seed": max(splits) + 1, "seed": max(run.seed for run in runs) + 1}
-        gaps = [[fold for fold in every if fold != members[0].setting.get("test_fold")] for _, members in grouped]
-        what = "All folds are there; another split with another seed says whether the rest is luck:"
+    """Return the commands that queue the runs that would tell more, and a sentence on their purpose.
+
+    They run the missing folds of each setting. Without any, they repeat all folds with another split and another seed.
+    """
+    runs = [run for _, setting_runs in grouped for run in setting_runs]
+    split_seeds = [run.split_seed for run in runs]
+    split_seed = max(set(split_seeds), key=split_seeds.count)
+    usable = [
+        [fold for fold in range(runs[0].folds) if fold != setting_runs[0].setting.get("test_fold")]
+        for _, setting_runs in grouped
+    ]
+    missing = []
+    for (_, setting_runs), folds in zip(grouped, usable, strict=True):
+        done = {run.fold for run in setting_runs if run.split_seed == split_seed}
+        missing.append([fold for fold in folds if fold not in done])
+    seeds: dict[str, Any] = {"split.seed": split_seed}
+    purpose = "To run the missing folds:"
+    if not any(missing):
+        missing = usable
+        seeds = {"split.seed": max(split_seeds) + 1, "seed": max(run.seed for run in runs) + 1}
+        purpose = "All folds have run. To repeat them with another split and another seed:"
     commands: dict[str, None] = {}
-    for (values, members), folds in zip(grouped, gaps, strict=True):
-        wanted = {key: value for key, value in (members[0].setting | further).items() if key != "code"}
+    for (values, setting_runs), folds in zip(grouped, missing, strict=True):
+        wanted = {key: value for key, value in (setting_runs[0].setting | seeds).items() if key != "code"}
         if folds:
-            told = {k: v for k, v in wanted.items() if current.get(k) != v or (k in values and v is not None)}
-            overrides = [f"{key}={value_of(value)}" for key, value in told.items()]
+            given = {k: v for k, v in wanted.items() if current.get(k) != v or (k in values and v is not None)}
+            overrides = [f"{key}={value_of(value)}" for key, value in given.items()]
             overrides.append(f"val_fold={','.join(map(str, folds))}")
-            commands[" ".join(f"-S {shlex.quote(text)}" for text in overrides)] = None
-    return [*(f"dvc exp run --queue {text}" for text in commands), "dvc queue start", "flairprep compare"], what
+            commands[" ".join(f"-S {shlex.quote(override)}" for override in overrides)] = None
+    queue = [f"dvc exp run --queue {overrides}" for overrides in commands]
+    return [*queue, "dvc queue start", "flairprep compare"], purpose
 
 
-def table(found: Mapping[str, Any]) -> str:
-    """A line a setting, for the terminal."""
-    return str(pd.DataFrame(rows(found)).to_string(index=False))
+def text_rows(comparison: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the rows of the table for people, one per setting: column -> text."""
+    # Over several runs p is that of the setting, not of its best accuracy.
+    p_name = "p of best" if all(s["runs"] == 1 for s in comparison["settings"]) else "p of setting"
+    return [
+        {
+            **{key.split(".")[-1]: value_of(value) for key, value in s["setting"].items()},
+            "runs": str(s["runs"]),
+            "cases": str(s["cases"]),
+            "declared accuracy": _interval(s, "accuracy"),
+            "declared AUC": _interval(s, "auc"),
+            "NIR": f"{s['nir']:.3f}",
+            "best accuracy": f"{s['best_accuracy']:.3f}",
+            p_name: f"{s['p_selection']:.2g}",
+        }
+        for s in comparison["settings"]
+    ]
 
 
-def rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Of each setting what is told, column -> text."""
-    # over folds p is that of all runs, not of the best accuracy beside it
-    p = "its p" if all(s["runs"] == 1 for s in found["settings"]) else "p of the setting"
-    lines = []
-    for s in found["settings"]:
-        lines.append(
-            {
-                **{key.split(".")[-1]: value_of(value) for key, value in s["setting"].items()},
-                "runs": s["runs"],
-                "cases": s["cases"],
-                "declared accuracy": _interval(s, "accuracy"),
-                "declared AUC": _interval(s, "auc"),
-                "NIR": f"{s['nir']:.3f}",
-                "best accuracy": f"{s['best_accuracy']:.3f}",
-                p: f"{s['p_selection']:.2g}",
-            }
-        )
-    return lines
+def text_table(comparison: Mapping[str, Any]) -> str:
+    """Return `text_rows` as lines for the terminal."""
+    return str(pd.DataFrame(text_rows(comparison)).to_string(index=False))
 
 
 def _interval(setting: Mapping[str, Any], metric: str) -> str:
@@ -230,9 +254,30 @@ def _interval(setting: Mapping[str, Any], metric: str) -> str:
     return f"{estimate:.3f}" + ("" if math.isnan(low) else f" ({low:.3f}-{high:.3f})")
 
 
-def plot(found: Mapping[str, Any]) -> dict[str, Any]:
-    """A Vega-Lite chart: a line a setting with the declared accuracy, its interval, the NIR, and the best epoch."""
-    rows = [{"name": name_of(s["setting"]), **{k: s[k] for k in PLOTTED}} for s in found["settings"]]
+def csv_table(comparison: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the content of compare.csv: one row per setting, its params first."""
+    rows = []
+    for setting in comparison["settings"]:
+        numbers = {key: value for key, value in setting.items() if key not in ("setting", "names")}
+        rows.append(
+            {key: value_of(value) for key, value in setting["setting"].items()}
+            | {key: files.number(value) if isinstance(value, float) else value for key, value in numbers.items()}
+        )
+    return pd.DataFrame(rows)
+
+
+def to_json(value: Any) -> Any:
+    """Return `value` as JSON holds it: text keys, lists, numbers of 6 digits, null for NaN."""
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    return files.number(value) if isinstance(value, float) else value
+
+
+def chart(comparison: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a Vega-Lite chart: one line per setting with declared accuracy, interval, NIR and best epoch."""
+    rows = [{"name": setting_name(s["setting"]), **{key: s[key] for key in CHARTED}} for s in comparison["settings"]]
     y = {"field": "name", "type": "nominal", "title": None, "sort": None}
 
     def x(field: str) -> dict[str, Any]:
@@ -240,7 +285,7 @@ def plot(found: Mapping[str, Any]) -> dict[str, Any]:
 
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-        "title": "Declared accuracy with its 95 % interval; tick: always the larger class; ring: best epoch (selected)",
+        "title": "Declared accuracy with its 95 % interval; tick: NIR; ring: best epoch (selected)",
         "data": {"values": rows},
         "width": 500,
         "height": {"step": 28},

@@ -1,4 +1,6 @@
-"""Smallest accuracies, AUCs and differences that a number of cases can detect."""
+"""Effects that a number of cases can detect, and cases that an effect needs."""
+
+import math
 
 import numpy as np
 import scipy  # its submodules load on first use
@@ -56,3 +58,23 @@ def detectable_difference(n: int, discordant: float, alpha: float = 0.05, power:
         return float(scipy.stats.binom.pmf(m, n, discordant) @ rejected) - power
 
     return float(scipy.optimize.brentq(excess, 0, discordant)) if excess(discordant) > 0 else float("nan")
+
+
+def cases_needed(difference: float, discordant: float, alpha: float = 0.05, power: float = 0.8) -> int | None:
+    """Return the approximate number of cases that McNemar's test needs to detect a difference (Connor 1987).
+
+    ((z_{alpha / 2} * sqrt(d) + z_power * sqrt(d - D^2)) / D)^2, with the difference D and the discordant share d.
+
+    Args:
+        difference: of two accuracies on the same cases.
+        discordant: share of the cases that exactly one setting gets right.
+        alpha, power: two-sided level, and power.
+
+    Returns:
+        The number; None for a difference of 0.
+    """
+    if not difference:
+        return None
+    z_alpha, z_power = scipy.stats.norm.isf(alpha / 2), scipy.stats.norm.ppf(power)
+    numerator = z_alpha * math.sqrt(discordant) + z_power * math.sqrt(discordant - difference**2)
+    return math.ceil((numerator / difference) ** 2)
