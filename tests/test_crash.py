@@ -281,7 +281,7 @@ def test_a_full_disk_ends_a_stage_with_its_name_and_leaves_nothing(
     [error] = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert any(word in error for word in FULL)
     assert "Traceback" not in done.stderr
-    assert done.stderr.endswith(f"{stage}: nothing was written; `dvc checkout` brings the former result back\n")
+    assert done.stderr.endswith(f"{stage}: no output written; restore the previous one: dvc checkout\n")
     assert not out.exists()
     assert not project.left()
     again = project.stage(stage)
@@ -357,7 +357,7 @@ def test_a_file_that_cannot_be_read_ends_ingest_and_is_not_named(
         shutil.copytree(tmp_path / "00003", "data/raw/train/00003")
     assert caught.value.code == 1
     shown = "".join(capsys.readouterr())
-    assert f"error: ingest: case 00003: a raw file cannot be read ({reason}); mend that and run again\n" in shown
+    assert f"error: ingest: case 00003: a raw file cannot be read ({reason}); fix that and run again\n" in shown
     assert "FLAIR" not in shown
     assert ".dcm" not in shown
     assert not Path("data/ingest").exists()

@@ -42,7 +42,7 @@ def test_error_is_a_line_and_an_exit_status(
     assert status_of(raiser(error)) == status
     assert capsys.readouterr() == ("", text)
     assert status_of(raiser(error), "split") == status
-    advice = "split: nothing was written; `dvc checkout` brings the former result back\n"
+    advice = "split: no output written; restore the previous one: dvc checkout\n"
     assert capsys.readouterr() == ("", text + advice)
 
 
@@ -73,7 +73,7 @@ def test_stage_as_a_program_ends_with_one_error_line_and_status_1(tmp_path: Path
     assert (ended.returncode, ended.stdout) == (1, "")
     first, *rest = ended.stderr.splitlines()
     assert first == "error: params.yaml: cannot be read (No such file or directory); run from the project's root"
-    assert rest == ["ingest: nothing was written; `dvc checkout` brings the former result back"]
+    assert rest == ["ingest: no output written; restore the previous one: dvc checkout"]
 
 
 OUTCOMES = [

@@ -301,7 +301,7 @@ def test_file_that_is_not_dicom_is_passed_over_with_a_warning(tmp_path: Path) ->
     for name, content in (("notes.txt", b"text"), ("empty", b""), ("DICOMDIR", index)):
         (tmp_path / name).write_bytes(content)
     series = read_series([*paths, *(tmp_path / name for name in ("notes.txt", "empty", "DICOMDIR"))])
-    assert series.warnings == ((Code.NOT_DICOM, "3 of 13 files are not DICOM, passed over"),)
+    assert series.warnings == ((Code.NOT_DICOM, "3 of 13 files are not DICOM, skipped"),)
     assert series.image.GetSize() == (5, 4, 10)
     assert refused(read_series, [tmp_path / "notes.txt"]).code is Code.NOT_DICOM
 

@@ -179,7 +179,7 @@ def test_each_process_has_one_thread(dask: Dask) -> None:
     assert set(map_cases(threads, range(4), "test")) == {(1, "1")}
 
 
-@pytest.mark.parametrize("error", [FlairprepError("mend it"), OSError(28, "No space left on device", "out")])
+@pytest.mark.parametrize("error", [FlairprepError("fix it"), OSError(28, "No space left on device", "out")])
 def test_error_that_concerns_all_cases_ends_the_whole_after_the_results_before_it(dask: Dask, error: Exception) -> None:
     results = map_cases(partial(raises_on_five, error=error), range(10), "test", on_failure=lost)
     assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]

@@ -152,7 +152,7 @@ def test_nothing_to_do_is_done(count: int) -> None:
     assert list(map_cases(square, [], "test")) == []
 
 
-@pytest.mark.parametrize("error", [FlairprepError("mend it"), OSError(28, "No space left on device", "out")])
+@pytest.mark.parametrize("error", [FlairprepError("fix it"), OSError(28, "No space left on device", "out")])
 def test_error_that_concerns_all_cases_ends_the_whole_after_the_results_before_it(count: int, error: Exception) -> None:
     results = map_cases(partial(raises_on_five, error=error), range(10), "test", on_failure=lost)
     assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
@@ -262,7 +262,7 @@ def ctrl_c_ends(folder: Path, **environment: str) -> None:
     assert (program.returncode, told) == (130, "")
     assert errors.splitlines() == [
         "interrupted",
-        "test: nothing was written; `dvc checkout` brings the former result back",
+        "test: no output written; restore the previous one: dvc checkout",
     ]
     until(lambda: not any(_runs(path.stem) for path in folder.glob("*.pid")))
 

@@ -5,6 +5,7 @@ Every test permutes labels over whole groups (patients): p = (1 + b) / (1 + B), 
 (n_cases,): float where it holds numbers (NaN: not given), else text.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -28,10 +29,11 @@ from flairprep.audit.association import (
 )
 from flairprep.audit.finding import Finding, Verdict
 from flairprep.audit.strata import combine, is_predicted, stratify, tertiles
-from flairprep.core import console
 from flairprep.core.errors import FlairprepError
 from flairprep.core.files import number
 from flairprep.stats import hypothesis_tests, intervals
+
+logger = logging.getLogger(__name__)
 
 NOTES = {"intensity statistics": "; it may be the disease itself as well as the scanner"}
 MEASURES = {"cramers_v": "Cramer's V", "auc": "AUC"}
@@ -206,7 +208,7 @@ def check_permutations(items: Sequence[dict[str, Any]], alpha: float, permutatio
     """Warn if no p of so many permutations can be below `alpha` after Holm's correction."""
     tests = sum(item["p"] is not None for item in items)
     if tests >= alpha * (1 + permutations):
-        console.warn(
+        logger.warning(
             f"params.yaml: audit.permutations: {permutations}: too few for {tests} tests to reach audit.alpha {alpha} "
             f"after Holm's correction; set it to {round(tests / alpha)} or more"
         )

@@ -1,5 +1,6 @@
 """What a person sees while a stage runs: progress, warnings, the summary, and errors without a traceback."""
 
+import logging
 import os
 import sys
 import time
@@ -24,7 +25,32 @@ def say(text: str) -> None:
 
 def warn(text: str) -> None:
     """Print one line on standard error."""
-    print(f"warning: {text}", file=sys.stderr, flush=True)
+    _mark("warning: ", "yellow", text)
+
+
+def _mark(word: str, style: str, text: str) -> None:
+    """Print `word` and `text` on standard error, the word in colour on a terminal."""
+    if not sys.stderr.isatty():
+        print(f"{word}{text}", file=sys.stderr, flush=True)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True, soft_wrap=True, highlight=False).print(Text.assemble((word, style), text))
+
+
+class _Warnings(logging.Handler):
+    """Prints what library code logs as `warn` does."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warn(record.getMessage())
+
+
+def show_logged_warnings() -> None:
+    """Show warnings of library code, which logs them to `flairprep...`, on standard error."""
+    logger = logging.getLogger("flairprep")
+    if not any(isinstance(handler, _Warnings) for handler in logger.handlers):
+        logger.addHandler(_Warnings(logging.WARNING))
 
 
 def debugging() -> bool:
@@ -38,9 +64,7 @@ def progress(items: Iterable[T], total: int, label: str, unit: str = "case") -> 
     Nothing is shown in the first SILENT seconds.
     """
     if sys.stderr.isatty():
-        from tqdm import tqdm
-
-        yield from tqdm(items, total=total, desc=label, unit=unit, file=sys.stderr, delay=SILENT)
+        yield from _bar(items, total, label, unit)
         return
     start, shown = time.monotonic(), 0
     for done, item in enumerate(items, 1):
@@ -50,6 +74,27 @@ def progress(items: Iterable[T], total: int, label: str, unit: str = "case") -> 
             shown = done * 10 // total
             left = spent / done * (total - done)
             print(f"{label}: {done} of {total} {unit}s, about {left:.0f} s left", file=sys.stderr, flush=True)
+
+
+def _bar(items: Iterable[T], total: int, label: str, unit: str) -> Iterator[T]:
+    """Pass `items` through with a bar on the terminal, from SILENT seconds on."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        *(BarColumn(), MofNCompleteColumn(), TextColumn(f"{unit}s"), TimeRemainingColumn()),
+    )
+    bar, start = Progress(*columns, console=Console(stderr=True), transient=True), time.monotonic()
+    task = bar.add_task(label, total=total)
+    try:
+        for item in items:
+            yield item
+            bar.advance(task)
+            if not bar.live.is_started and time.monotonic() - start >= SILENT:
+                bar.start()
+    finally:
+        bar.stop()
 
 
 def summarise(stage: str, outcomes: list[Outcome], passed_on: int = 0, reused: int = 0, shown: int = SHOWN) -> None:
@@ -92,6 +137,7 @@ def run(main: Callable[[], None], stage: str | None = None) -> None:
 
     FLAIRPREP_DEBUG=1 shows the traceback too. `stage` is named where a former result may have been removed by DVC.
     """
+    show_logged_warnings()
     try:
         main()
     except KeyboardInterrupt:
@@ -100,10 +146,10 @@ def run(main: Callable[[], None], stage: str | None = None) -> None:
     except (FlairprepError, OSError) as error:
         if debugging():
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        _mark("error: ", "bold red", str(error))
         status = 1
     else:
         return
     if stage:
-        print(f"{stage}: nothing was written; `dvc checkout` brings the former result back", file=sys.stderr)
+        print(f"{stage}: no output written; restore the previous one: dvc checkout", file=sys.stderr)
     sys.exit(status)

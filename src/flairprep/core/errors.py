@@ -2,7 +2,7 @@
 
 
 class FlairprepError(Exception):
-    """Something the user can mend; the text names the file, the key, the value and the remedy.
+    """Something the user can fix; the text names the file, the key, the value and the remedy.
 
     Whoever runs the program sees the text alone and exit status 1 (a traceback with FLAIRPREP_DEBUG=1).
     """

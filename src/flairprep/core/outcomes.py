@@ -93,5 +93,5 @@ def too_many_failures(outcomes: list[Outcome], max_failed: float) -> str | None:
         return None
     return (
         f"params.yaml: ingest.max_failed: {max_failed}: {len(failed)} of {len(tried)} cases failed, reasons above; "
-        "mend or remove them, list them in ingest.exclude, or raise it"
+        "fix or remove them, list them in ingest.exclude, or raise it"
     )

@@ -4,6 +4,7 @@ Two layouts. By folder, as on Kaggle: CASE/FLAIR/*, and the folder's name is the
 any folders and names, files grouped by what their headers say, and a case id is what a key makes of the patient id.
 """
 
+import logging
 import os
 import re
 from collections import Counter, defaultdict
@@ -13,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 from flairprep.cohort import case_ids
-from flairprep.core import console
 from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError
@@ -21,6 +21,8 @@ from flairprep.dicom import header as headers
 from flairprep.dicom.classify import SEQUENCES
 from flairprep.runner.map_cases import map_cases
 from flairprep.runner.result_cache import ResultCache
+
+logger = logging.getLogger(__name__)
 
 CACHED = re.compile(r"/(files/md5|cache)/[0-9a-f]{2}/[0-9a-f]{30}$")  # where DVC's own links lead
 PIECE = 1000  # files of one folder whose patients are looked up, and kept, together
@@ -92,7 +94,9 @@ def by_folder(dicom_dir: Path, sequence: str) -> list[RawCase]:
     cases = [in_folder(case_id, case, sequence, dicom_dir) for case_id, case in sorted(folders.items())]
     beside = [folders[case.case_id] for case in cases if case.folder]
     if loose := sum(map(_loose, (dicom_dir, *beside))):
-        console.warn(f"{dicom_dir}: {loose} files lie beside the folders CASE/ or CASE/{sequence}/ and are passed over")
+        logger.warning(
+            f"{dicom_dir}: {loose} files lie beside the folders CASE/ or CASE/{sequence}/ and are skipped"
+        )
     return cases
 
 
@@ -149,7 +153,7 @@ def by_subject(dicom_dir: Path, key: bytes | None = None) -> dict[str, list[Path
             else:
                 nobodys[code] += 1
     for code, count in sorted(nobodys.items()):
-        console.warn(f"{code}: {count} of {len(paths)} files in {dicom_dir} belong to no case")
+        logger.warning(f"{code}: {count} of {len(paths)} files in {dicom_dir} belong to no case")
     return {subject: sorted(subjects[subject]) for subject in sorted(subjects)}
 
 
@@ -233,4 +237,4 @@ def _may_follow(link: Path, inside: Path) -> bool:
 
 
 def _unlisted(error: OSError) -> None:
-    raise FlairprepError(f"a folder of the raw scans cannot be listed ({error.strerror}); mend that and run again")
+    raise FlairprepError(f"a folder of the raw scans cannot be listed ({error.strerror}); fix that and run again")

@@ -56,7 +56,7 @@ def undamaged() -> Iterator[None]:
     except OSError as error:
         if error.errno is None:  # pydicom's own way to say that the content is damaged
             raise CaseError(Code.DECODE_FAILED, "a file is damaged (OSError)") from error
-        raise FlairprepError(f"a raw file cannot be read ({error.strerror}); mend that and run again") from error
+        raise FlairprepError(f"a raw file cannot be read ({error.strerror}); fix that and run again") from error
     except Exception as error:  # it can be anything, a RecursionError included; the case gets the kind, never the text
         raise CaseError(Code.DECODE_FAILED, f"a file is damaged ({type(error).__name__})") from error
 

@@ -91,10 +91,10 @@ def choose_series(case: RawCase, found: Survey, sequence: str) -> tuple[Candidat
     if marks := [mark for mark in best.marks if mark != "derived" and (mark, sequence) != ("post-contrast", "T1wCE")]:
         notes.append((Code.MARKED_SERIES, ", ".join(marks)))
     if found.damaged:
-        notes.append((Code.DECODE_FAILED, f"{len(found.damaged)} damaged files in other folders, passed over"))
+        notes.append((Code.DECODE_FAILED, f"{len(found.damaged)} damaged files in other folders, skipped"))
     if found.foreign:
         total = len(case.files)
-        notes.append((Code.NOT_DICOM, f"{found.foreign} of {total} files are not DICOM, passed over"))
+        notes.append((Code.NOT_DICOM, f"{found.foreign} of {total} files are not DICOM, skipped"))
     return best, notes
 
 

@@ -68,11 +68,11 @@ def _series(found: Sequence[Dataset | None], fault: Callable[[Dataset], CaseErro
     if not datasets:
         raise CaseError(Code.NOT_DICOM, f"none of the {len(found)} files is DICOM")
     if len(datasets) < len(found):
-        notes.append((Code.NOT_DICOM, f"{len(found) - len(datasets)} of {len(found)} files are not DICOM, passed over"))
+        notes.append((Code.NOT_DICOM, f"{len(found) - len(datasets)} of {len(found)} files are not DICOM, skipped"))
     with undamaged():
         images = [dataset for dataset in datasets if headers.is_image(dataset)] or datasets
         if len(images) < len(datasets):
-            notes.append((Code.NO_PIXEL_DATA, f"{len(datasets) - len(images)} files hold no image, passed over"))
+            notes.append((Code.NO_PIXEL_DATA, f"{len(datasets) - len(images)} files hold no image, skipped"))
         _check(images, fault)
         frames = [frame for dataset in images for frame in frames_of(dataset)]
     if any(text(dataset, "PhotometricInterpretation") == "MONOCHROME1" for dataset in images):

@@ -1,13 +1,16 @@
 """Read section `model` of params.yaml and fill in what is a named network's own; without tensorflow."""
 
+import logging
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
 
-from flairprep.core import console, params
+from flairprep.core import params
 from flairprep.core.params import Section
+
+logger = logging.getLogger(__name__)
 
 Norm = Literal["after_conv", "after_pool", "group", "none"]
 Init = Literal["glorot_uniform", "he_normal"]
@@ -24,7 +27,7 @@ def _current_name(name: Any) -> Any:
 
 @cache  # one line per program, however often it reads the section
 def _warn_renamed(name: str) -> None:
-    console.warn(f"{params.FILE}: model.name: {name!r} is now called {RENAMED[name]!r}; write the new name there")
+    logger.warning(f"{params.FILE}: model.name: {name!r} is now called {RENAMED[name]!r}; write the new name there")
 
 
 class ModelParams(Section):

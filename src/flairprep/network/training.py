@@ -1,6 +1,7 @@
 """Train a network: its optimizer, schedule, devices, inference and fit."""
 
 import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from flairprep.core import console
 from flairprep.network import model
 from flairprep.network.input_pipeline import Cases
 from flairprep.network.train_config import TrainConfig
+
+logger = logging.getLogger(__name__)
 
 DECAY_STEPS, DECAY_RATE = 100_000, 0.96  # of the ExponentialDecay in keras.io's tutorial, see model
 Inference = Callable[[Any], Any]  # images, float32 (batch, z, y, x, 1), to probabilities, float32 (batch, 1)
@@ -22,7 +24,7 @@ def schedule(kind: str, rate: float, steps: int) -> float | keras.optimizers.sch
     """Return the learning rate, or its schedule over the run's `steps`; warn of one that never changes the rate."""
     if kind == "exponential":
         if steps <= DECAY_STEPS:
-            console.warn(
+            logger.warning(
                 f"train: train.schedule exponential first lowers the rate at step {DECAY_STEPS}, but the run has "
                 f"{steps} steps: the rate stays constant; choose cosine, or constant to say so"
             )

@@ -1,5 +1,6 @@
 """Draw the pictures of all cases, as acquired and as the network sees them, through the result cache."""
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -8,13 +9,14 @@ from typing import Any, TypeVar
 import numpy as np
 import SimpleITK as sitk
 
-from flairprep.core import console
 from flairprep.core.outcomes import CaseError
 from flairprep.imaging import nifti
 from flairprep.report import previews
 from flairprep.report.previews import Shown
 from flairprep.runner.case_stage import map_volumes
 from flairprep.runner.result_cache import ResultCache
+
+logger = logging.getLogger(__name__)
 
 VOLUMES, SLICES = Path("data/ingest/volumes"), Path("data/select_slices")
 Window = tuple[float, float]
@@ -58,7 +60,7 @@ def over(work: Callable[..., T], folder: Path, cases: list[str], label: str, out
     """
 
     def warn(case_id: str, error: CaseError) -> None:
-        console.warn(f"report: case {case_id}: no picture: {error.code}: {error.message}")
+        logger.warning(f"report: case {case_id}: no picture: {error.code}: {error.message}")
 
     out.mkdir(parents=True, exist_ok=True)
     there = [case for case in cases if (folder / f"{case}.nii.gz").is_file()]

@@ -22,6 +22,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from platformdirs import user_cache_path
 from pydantic import TypeAdapter
 
 from flairprep.core.files import atomic_part
@@ -229,10 +230,9 @@ def cache_folder() -> Path | None:
     chosen = os.environ.get("FLAIRPREP_CACHE")
     if chosen == "off":
         return None
-    parent = os.environ.get("XDG_CACHE_HOME", "")
-    default = Path(parent if parent.startswith("/") else "~/.cache", "flairprep")
     try:
-        return (Path(chosen) if chosen else default).expanduser().absolute() / LAYOUT
+        folder = Path(chosen).expanduser() if chosen else user_cache_path("flairprep", appauthor=False)
+        return folder.expanduser().absolute() / LAYOUT
     except RuntimeError as error:
         raise FileNotFoundError(errno.ENOENT, "no home folder") from error
 

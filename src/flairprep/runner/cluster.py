@@ -26,12 +26,13 @@ from tempfile import NamedTemporaryFile
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import uuid4
 
-from flairprep.core import console
 from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError
 from flairprep.runner import code_version
 from flairprep.runner.pool import AHEAD, HEAVY, Pool, WorkerLimits
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -118,7 +119,7 @@ class Cluster(Generic[T, R]):
 
     def _threads(self) -> int:
         if not (count := sum(self._client.nthreads().values())):
-            console.warn(f"{self._address}: no dask worker is there; waiting for one")
+            logger.warning(f"{self._address}: no dask worker is there; waiting for one")
         return max(count, 1)  # a cluster that adapts starts workers once there is work for them
 
     def _submit(self, items: Sequence[T]) -> Any:

@@ -6,6 +6,7 @@ never a byte of an out.
 """
 
 import json
+import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -18,12 +19,13 @@ from typing import Any, Generic, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter
 
-from flairprep.core import console
 from flairprep.core.console import progress
 from flairprep.core.outcomes import CaseError
 from flairprep.runner import cache_dir, code_version
 from flairprep.runner.map_cases import map_cases, prepare, run_cases
 from flairprep.runner.pool import AHEAD, workers
+
+logger = logging.getLogger(__name__)
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -106,7 +108,7 @@ class ResultCache:
 
     def _warn(self, reason: str | None) -> None:
         if not self._warned:
-            console.warn(f"{self.stage}: results are not kept for later runs ({reason}; see FLAIRPREP_CACHE)")
+            logger.warning(f"{self.stage}: results are not kept for later runs ({reason}; see FLAIRPREP_CACHE)")
         self._warned = True
 
 

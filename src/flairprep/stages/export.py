@@ -52,7 +52,7 @@ def check_folds(split: Sequence[Row], case_ids: Collection[str]) -> None:
     if empty := sorted({row["fold"] for row in split} - left):
         raise FlairprepError(
             f"{SPLIT}: fold {empty[0]}: every case of it failed after ingest; "
-            "mend the cases (their codes stand above) or lower split.folds in params.yaml"
+            "fix the cases (their codes stand above) or lower split.folds in params.yaml"
         )
 
 
