@@ -225,8 +225,6 @@ def next_runs(
 
 def text_rows(comparison: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return the rows of the table for people, one per setting: column -> text."""
-    # Over several runs p is that of the setting, not of its best accuracy.
-    p_name = "p of best" if all(s["runs"] == 1 for s in comparison["settings"]) else "p of setting"
     return [
         {
             **{key.split(".")[-1]: value_of(value) for key, value in s["setting"].items()},
@@ -236,7 +234,7 @@ def text_rows(comparison: Mapping[str, Any]) -> list[dict[str, str]]:
             "declared AUC": _interval(s, "auc"),
             "NIR": f"{s['nir']:.3f}",
             "best accuracy": f"{s['best_accuracy']:.3f}",
-            p_name: f"{s['p_selection']:.2g}",
+            "p_selection": f"{s['p_selection']:.2g}",
         }
         for s in comparison["settings"]
     ]
