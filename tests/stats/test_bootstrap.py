@@ -17,7 +17,7 @@ PAIRED: tuple[metrics.PairedMetric, ...] = ("accuracy", "auc")
 @pytest.mark.parametrize("seed", range(3))
 def test_a_draw_measures_what_scikit_learn_measures_with_weights(seed: int) -> None:
     y_true, y_prob = sample(seed)
-    weights = bootstrap._draw_weights(np.arange(40), None, 20, seed)
+    weights = bootstrap.draw_weights(np.arange(40), None, 20, seed)
     assert (weights[0] == 1).all()
     for metric, expected in (
         ("accuracy", lambda w: sklearn.metrics.accuracy_score(y_true, y_prob > 0.5, sample_weight=w)),
@@ -52,7 +52,7 @@ def test_the_interval_of_an_accuracy_equals_scipys_bootstrap() -> None:
 def test_whole_groups_are_drawn_within_their_fold() -> None:
     groups = np.array(["a", "b", "a", "c", "d", "e", "d"])
     folds = np.array([0, 0, 0, 0, 1, 1, 1])
-    weights = bootstrap._draw_weights(groups, folds, 3000, 0)[1:]
+    weights = bootstrap.draw_weights(groups, folds, 3000, 0)[1:]
     assert (weights[:, 0] == weights[:, 2]).all()
     assert (weights[:, 4] == weights[:, 6]).all()
     assert (weights[:, [0, 1, 3]].sum(axis=1) == 3).all()  # as many groups as the fold has

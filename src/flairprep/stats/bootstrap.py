@@ -28,7 +28,7 @@ def bootstrap_interval(
         confidence: level of the interval.
         n_bootstrap, seed: number and seed of the draws.
     """
-    weights = _draw_weights(groups, folds, n_bootstrap, seed)
+    weights = draw_weights(groups, folds, n_bootstrap, seed)
     return _percentile_summary(_weighted_metric(weights, y_true, y_prob, folds, metric), confidence)[:3]
 
 
@@ -57,7 +57,7 @@ def paired_difference(
         confidence: level of the interval.
         n_bootstrap, seed: number and seed of the draws.
     """
-    weights = _draw_weights(groups, folds, n_bootstrap, seed)
+    weights = draw_weights(groups, folds, n_bootstrap, seed)
     values_a, values_b = (_weighted_metric(weights, y_true, y_prob, folds, metric) for y_prob in (prob_a, prob_b))
     estimate, low, high, p = _percentile_summary(values_b - values_a, confidence)
     return estimate, low, high, max(p, _min_attainable_p(prob_a, prob_b, groups, metric))
@@ -69,7 +69,7 @@ def _min_attainable_p(prob_a: Array, prob_b: Array, groups: Array, metric: Paire
     return min(1.0, 2 * 0.5 ** len(np.unique(np.asarray(groups)[a != b])))
 
 
-def _draw_weights(groups: Array, folds: Array | None, n_bootstrap: int, seed: int) -> Array:
+def draw_weights(groups: Array, folds: Array | None, n_bootstrap: int, seed: int) -> Array:
     """Return how often each draw takes each case, (1 + n_bootstrap, n_cases); the first row takes each once."""
     groups = np.asarray(groups)
     folds = np.zeros(len(groups)) if folds is None else np.asarray(folds)

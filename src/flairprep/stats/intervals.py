@@ -85,3 +85,39 @@ def hanley_mcneil_variance(area: float, n1: float, n0: float) -> float:
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
     numerator = area * (1 - area) + (n1 - 1) * (q1 - area**2) + (n0 - 1) * (q2 - area**2)
     return numerator / (n1 * n0)
+
+
+def wilson(share: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Return Wilson's score interval of a share of n cases, which need not be a whole number (Wilson 1927)."""
+    z = float(scipy.stats.norm.ppf((1 + confidence) / 2))
+    centre, half = share + z**2 / (2 * n), z * float(np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)))
+    scale = 1 + z**2 / n
+    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def newcombe_auc(
+    area: float, sizes: Sequence[tuple[int, int]], *, factor: float = 1.0, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Return the interval of an AUC: the values A with |area - A| <= z * sqrt(V(A)) (Newcombe 2006, method 5).
+
+    V is Hanley and McNeil's variance with (n1 + n0) / 2 for n1 and n0 in its numerator. Over folds it is the variance
+    of the mean weighted with their pairs of cases. NaN where no fold has both classes.
+
+    Args:
+        sizes: (n1, n0) of each fold.
+        factor: multiplies the variance, as where folds share training cases.
+    """
+    sizes = [(n1, n0) for n1, n0 in sizes if n1 and n0]
+    if not sizes:
+        return (float("nan"),) * 2
+    pairs = np.array([n1 * n0 for n1, n0 in sizes], float)
+    weights, z = pairs / pairs.sum(), float(scipy.stats.norm.ppf((1 + confidence) / 2))
+
+    def half(true: float) -> float:
+        means = [(n1 + n0) / 2 for n1, n0 in sizes]
+        variances = [hanley_mcneil_variance(true, m, m) * m**2 / p for m, p in zip(means, pairs, strict=True)]
+        return z * float(np.sqrt(factor * (weights**2 @ variances)))
+
+    low = 0.0 if area <= 0 else float(scipy.optimize.brentq(lambda a: area - a - half(a), 0, area))
+    high = 1.0 if area >= 1 else float(scipy.optimize.brentq(lambda a: a - area - half(a), area, 1))
+    return low, high
