@@ -1,10 +1,9 @@
-"""Does a demo cohort end in the verdict that it should? Many small cohorts, from DICOM files to the verdict.
+"""Verdicts on demo cohorts with and without signal: many small cohorts, from DICOM files to the verdict.
 
 python bench/demo.py > bench/results/demo.txt
 
-Each cohort is what `flairprep demo --cases 60 --seed K --signal S` writes, and goes through the stages that lead to the
-verdict at miniature size: volumes of 24 x 48 x 48 voxels, a network of two blocks, three folds. Everything else is as
-params.yaml has it.
+`flairprep demo --cases 60 --seed K --signal S` writes each cohort. It passes the stages up to the verdict in miniature:
+volumes of 24 x 48 x 48 voxels, a network of two blocks, three folds. Everything else is as in params.yaml.
 """
 
 import os
@@ -25,10 +24,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from machine import header
+import machine
 from ruamel.yaml import YAML
 
-from flairprep.demo import cohort as demo
+from flairprep.demo import cohort
 
 PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
 STAGES = ("ingest", "normalize", "select_slices", "split", "export", "train", "evaluate")
@@ -46,8 +45,8 @@ MINIATURE: dict[str, Any] = {
 PACKAGES = ("numpy", "SimpleITK", "tensorflow-cpu", "keras")
 
 
-def verdict(task: tuple[float, int], *, cases: int) -> dict[str, Any]:
-    """reports/metrics.json of the cohort with this signal and seed, with the seconds that it took."""
+def run_cohort(task: tuple[float, int], *, cases: int) -> dict[str, Any]:
+    """Return reports/metrics.json of a cohort, and its seconds; task: signal and seed."""
     signal, seed = task
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
@@ -55,14 +54,14 @@ def verdict(task: tuple[float, int], *, cases: int) -> dict[str, Any]:
             Path(name).mkdir()
         write_params()
         with Path("log").open("w") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(io.StringIO()):
-            demo.make(Path("data/raw"), cases=cases, signal=signal, seed=seed)
+            cohort.make(Path("data/raw"), cases=cases, signal=signal, seed=seed)
             for stage in STAGES:
                 import_module(f"flairprep.stages.{stage}").main()
         return {**json.loads(Path("reports/metrics.json").read_text()), "seconds": time.monotonic() - start}
 
 
 def write_params() -> None:
-    """The project's params.yaml at miniature size."""
+    """Write the project's params.yaml in miniature."""
     yaml = YAML()
     params = yaml.load(PARAMS)
     for key, value in MINIATURE.items():
@@ -74,10 +73,10 @@ def write_params() -> None:
     yaml.dump(params, Path("params.yaml"))
 
 
-def line(signal: float, seed: int, found: dict[str, Any]) -> str:
-    """A row of the table."""
-    numbers = " ".join(f"{found[key]:>8.3f}" for key in ("accuracy", "auc", "nir", "best_accuracy", "p_selection"))
-    return f"signal {signal:g} seed {seed:>2}: {numbers} {found['seconds']:>4.0f} s  {found['verdict']}"
+def row(signal: float, seed: int, metrics: dict[str, Any]) -> str:
+    """Return a row of the table."""
+    numbers = " ".join(f"{metrics[key]:>8.3f}" for key in ("accuracy", "auc", "nir", "best_accuracy", "p_selection"))
+    return f"signal {signal:g} seed {seed:>2}: {numbers} {metrics['seconds']:>4.0f} s  {metrics['verdict']}"
 
 
 def main() -> None:
@@ -85,21 +84,21 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=CASES)
     parser.add_argument("--seeds", type=int, nargs=2, default=(40, 10), help="cohorts without and with signal")
     options = parser.parse_args()
-    print(header(PACKAGES))
+    print(machine.header(PACKAGES))
     print(" ".join(["python", "bench/demo.py", *sys.argv[1:]]))
     print("                    accuracy      auc      nir     best p_select")
     without, with_signal = options.seeds
     tasks = [*((1.0, seed) for seed in range(with_signal)), *((0.0, seed) for seed in range(without))]
     learned = {1.0: 0, 0.0: 0}
-    # A pool whose processes may have children, which those of multiprocessing may not: ingest has its own workers.
+    # Not multiprocessing.Pool: its processes may not have children, and ingest has its own workers.
     with ProcessPoolExecutor(PROCESSES, get_context("spawn"), max_tasks_per_child=1) as pool:
-        for task, found in zip(tasks, pool.map(partial(verdict, cases=options.cases), tasks), strict=True):
-            learned[task[0]] += found["verdict"] == "learned"
-            print(line(*task, found), flush=True)
-    most, least = without // 10, round(0.9 * with_signal)  # of 40 with a level of 5 %, 5 or more come by chance in 5 %
-    print(f"signal 0: learned {learned[0.0]} of {without}, at most {most} expected")
-    print(f"signal 1: learned {learned[1.0]} of {with_signal}, at least {least} expected")
-    sys.exit(learned[0.0] > most or learned[1.0] < least)
+        for task, metrics in zip(tasks, pool.map(partial(run_cohort, cases=options.cases), tasks), strict=True):
+            learned[task[0]] += metrics["verdict"] == "learned"
+            print(row(*task, metrics), flush=True)
+    max_learned, min_learned = without // 10, round(0.9 * with_signal)  # at 5 %, chance gives 5 or more of 40 in 5 %
+    print(f"signal 0: learned {learned[0.0]} of {without}, at most {max_learned} expected")
+    print(f"signal 1: learned {learned[1.0]} of {with_signal}, at least {min_learned} expected")
+    sys.exit(learned[0.0] > max_learned or learned[1.0] < min_learned)
 
 
 if __name__ == "__main__":

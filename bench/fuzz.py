@@ -1,4 +1,4 @@
-"""Damaged files through ingest's own workers, and kills during `dvc repro`: what each costs.
+"""Damaged files in ingest's workers, and kills during `dvc repro`: no damage may cost more than its own case.
 
 python bench/fuzz.py --files 5000 --seed 0 --kills 50
 python bench/fuzz.py --seed 0 --only 1234 --keep FOLDER
@@ -25,8 +25,8 @@ import SimpleITK as sitk
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
+import machine  # noqa: E402
 import mutations  # noqa: E402
-from machine import header  # noqa: E402
 
 from flairprep.core.codes import Code  # noqa: E402
 from flairprep.dicom import discovery  # noqa: E402
@@ -36,47 +36,47 @@ from flairprep.stages import ingest  # noqa: E402
 
 SCANS = ROOT.parent / "shared/scans"
 PACKAGES = ("numpy", "pydicom", "python-gdcm", "pylibjpeg-openjpeg", "pyjpegls", "SimpleITK", "dvc")
-SECONDS, MEGABYTES = 20, 2048  # of a case
-CODE = 600  # MB that a worker may have beside its data: its code, and what it shares with the others
-LARGEST = 1 << 20  # bytes of a file to begin with, and four times as many of the multi-frame ones
-SERIES, SLICES = 5, 4  # every so many cases are a series of so many slices
-BATCH = 200  # cases that lie on the disk at a time
+SECONDS, MEGABYTES = 20, 2048  # limits of a case
+CODE_MEGABYTES = 600  # of a worker beside its data: its code, and pages shared with other workers
+MAX_BYTES = 1 << 20  # of an original file; four times as many of a multi-frame one
+SERIES_PERIOD, SLICES = 5, 4  # each fifth case is a series of 4 slices
+BATCH = 200  # cases on the disk at a time
 
 
 @dataclass(frozen=True)
 class Source:
-    """Whole files of one series."""
+    """Undamaged files of one series."""
 
     name: str
     contents: tuple[bytes, ...]
 
 
 def sources() -> tuple[list[Source], list[Source]]:
-    """Single files, one or two of each folder and syntax, and series."""
+    """Return single files, some of each folder and transfer syntax, and series."""
     single = [Source(f"pydicom/{name}", (content,)) for name, content in mutations.pydicom_files().items()]
-    several = []
+    series = []
     for folder in sorted({path.parent for path in SCANS.rglob("*") if path.is_file()}):
-        paths = [path for path in sorted(folder.iterdir()) if path.is_file() and path.stat().st_size < 4 * LARGEST]
+        paths = [path for path in sorted(folder.iterdir()) if path.is_file() and path.stat().st_size < 4 * MAX_BYTES]
         together = "transfer-syntaxes" in str(folder)
-        found = [content for path in paths[: 9 if together else SLICES] if (content := _readable(path))]
+        contents = [content for path in paths[: 9 if together else SLICES] if (content := _readable(path))]
         name = folder.relative_to(SCANS).as_posix()
-        single += [Source(f"{name}/{n}", (content,)) for n, content in enumerate(found[: 9 if together else 2])]
-        if len(found) == SLICES and len(found[0]) < LARGEST:
-            several.append(Source(name, tuple(found)))
-    return single, several
+        single += [Source(f"{name}/{n}", (content,)) for n, content in enumerate(contents[: 9 if together else 2])]
+        if len(contents) == SLICES and len(contents[0]) < MAX_BYTES:
+            series.append(Source(name, tuple(contents)))
+    return single, series
 
 
 def _readable(path: Path) -> bytes | None:
     try:
         return mutations.readable(path.read_bytes())
-    except Exception:  # a licence beside the scans, or a file that is damaged already
+    except Exception:  # a licence beside the scans, or a damaged file
         return None
 
 
-def make(number: int, seed: int, single: list[Source], several: list[Source]) -> tuple[Source, str, list[bytes]]:
-    """The files of case `number`: where they come from, what was done to one of them, and their contents."""
+def make(number: int, seed: int, single: list[Source], series: list[Source]) -> tuple[Source, str, list[bytes]]:
+    """Return the files of case `number`: their source, the mutations of one of them, and their contents."""
     rng = np.random.default_rng([seed, number])
-    kind = several if several and number % SERIES == SERIES - 1 else single
+    kind = series if series and number % SERIES_PERIOD == SERIES_PERIOD - 1 else single
     source = kind[rng.integers(len(kind))]
     other = single[rng.integers(len(single))].contents
     contents = list(source.contents)
@@ -86,7 +86,7 @@ def make(number: int, seed: int, single: list[Source], several: list[Source]) ->
 
 
 def write(case: Path, contents: Sequence[bytes]) -> discovery.RawCase:
-    """The files as a case of the raw folder."""
+    """Write the files as a case of the raw folder."""
     folder = case / "FLAIR"
     folder.mkdir(parents=True)
     paths = []
@@ -97,7 +97,7 @@ def write(case: Path, contents: Sequence[bytes]) -> discovery.RawCase:
 
 
 class Peak:
-    """The most memory that any process below this one has ever had (VmHWM), in MB, looked at all the time."""
+    """Watch the peak memory (VmHWM, MB) of all descendants of this process."""
 
     def __init__(self) -> None:
         self.megabytes = 0
@@ -106,7 +106,7 @@ class Peak:
 
     def _watch(self) -> None:
         while True:
-            for process in below(self._own):
+            for process in descendants(self._own):
                 with contextlib.suppress(OSError, StopIteration):
                     lines = Path(f"/proc/{process}/status").read_text().splitlines()
                     line = next(line for line in lines if line.startswith("VmHWM"))
@@ -114,23 +114,23 @@ class Peak:
             time.sleep(0.1)
 
 
-def below(process: int) -> Iterator[int]:
-    """The processes that one has started, and theirs."""
+def descendants(process: int) -> Iterator[int]:
+    """Yield the processes that a process started, and theirs."""
     for task in Path(f"/proc/{process}/task").glob("*/children"):
         with contextlib.suppress(OSError):
             for child in task.read_text().split():
                 yield int(child)
-                yield from below(int(child))
+                yield from descendants(int(child))
 
 
 def fuzz(numbers: Sequence[int], seed: int, keep: Path | None) -> bool:
-    """Whether no case did more than cost itself."""
+    """Return whether each damaged case affected itself alone, within the limits."""
     os.environ.setdefault("FLAIRPREP_SECONDS", str(SECONDS))
     os.environ.setdefault("FLAIRPREP_MEGABYTES", str(MEGABYTES))
-    single, several = sources()
-    print(f"{len(single)} single files and {len(several)} series of {SLICES} to begin with, {workers()} workers")
+    single, series = sources()
+    print(f"{len(single)} single files and {len(series)} series of {SLICES} slices as originals, {workers()} workers")
     peak, counts, slowest = Peak(), Counter[tuple[str, str]](), (0.0, 0)
-    lost, raised = [], list[int]()
+    ended, raised = [], list[int]()
     section = ingest.IngestParams(dicom_dir="raw", sequence="FLAIR", exclude={}, max_failed=1.0, min_slices=1)
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
@@ -139,7 +139,7 @@ def fuzz(numbers: Sequence[int], seed: int, keep: Path | None) -> bool:
             folder, out = Path(temporary) / "raw", Path(temporary) / "volumes"
             folder.mkdir()
             out.mkdir()
-            made = {number: make(number, seed, single, several) for number in batch}
+            made = {number: make(number, seed, single, series) for number in batch}
             cases = [write(folder / f"{number:06d}", contents) for number, (_, _, contents) in made.items()]
             if keep:
                 shutil.copytree(folder, keep, dirs_exist_ok=True)
@@ -156,9 +156,9 @@ def fuzz(numbers: Sequence[int], seed: int, keep: Path | None) -> bool:
                             slowest, last = max(slowest, (time.monotonic() - last, number)), time.monotonic()
                             if outcome.code in (Code.CRASHED, Code.TIMED_OUT):
                                 source, names, _ = made[number]
-                                lost.append((number, outcome.code, outcome.message, source.name, names))
-                                print(*lost[-1], sep=" | ", flush=True)
-                except Exception as error:  # that of the case whose turn it was; the others can go on
+                                ended.append((number, outcome.code, outcome.message, source.name, names))
+                                print(*ended[-1], sep=" | ", flush=True)
+                except Exception as error:  # of the next case; the others can go on
                     source, names, _ = made[int(cases[read].case_id)]
                     raised.append(int(cases[read].case_id))
                     print(raised[-1], "IN THE PARENT", repr(error), source.name, names, sep=" | ", flush=True)
@@ -173,41 +173,43 @@ def fuzz(numbers: Sequence[int], seed: int, keep: Path | None) -> bool:
     print(f"{'status':<8}{'code':<30}{'cases':>7}")
     for (status, code), count in sorted(counts.items()):
         print(f"{status:<8}{code:<30}{count:>7}")
-    limit = int(os.environ["FLAIRPREP_MEGABYTES"]) + CODE
-    let_out = [number for number, code, message, _, _ in lost if code == Code.CRASHED and "FLAIRPREP_DEBUG" in message]
+    limit = int(os.environ["FLAIRPREP_MEGABYTES"]) + CODE_MEGABYTES
+    escaped = [number for number, code, message, _, _ in ended if code == Code.CRASHED and "FLAIRPREP_DEBUG" in message]
     print(f"cases                         {sum(counts.values())} of {len(numbers)}")
     print(f"seconds                       {time.monotonic() - start:.0f}")
     print(f"longest wait for a case       {slowest[0]:.1f} s, case {slowest[1]}")
     print(f"largest worker                {peak.megabytes} MB, allowed {limit}")
-    print(f"ended for taking too long     {sum(code == Code.TIMED_OUT for _, code, *_ in lost)}")
-    print(f"crashed natively              {sum(code == Code.CRASHED for _, code, *_ in lost) - len(let_out)}")
-    print(f"exceptions that code let out  {len(let_out)} {let_out[:20]}")
+    print(f"ended for taking too long     {sum(code == Code.TIMED_OUT for _, code, *_ in ended)}")
+    print(f"crashed natively              {sum(code == Code.CRASHED for _, code, *_ in ended) - len(escaped)}")
+    print(f"exceptions that code let out  {len(escaped)} {escaped[:20]}")
     print(f"exceptions in the parent      {len(raised)} {raised[:20]}")
-    return not raised and not let_out and peak.megabytes <= limit
+    return not raised and not escaped and peak.megabytes <= limit
 
 
 def kills(count: int, seed: int) -> bool:
-    """Whether `dvc repro` after each kill gave the bytes of an undisturbed run."""
+    """Return whether `dvc repro` after each kill gave the bytes of an undisturbed run."""
     import test_crash
 
     with tempfile.TemporaryDirectory() as temporary:
-        found = list(test_crash.kill_often(Path(temporary), count, seed, at_once=True, say=partial(print, flush=True)))
-    equal = sum(found)
-    print(f"kills {len(found)}, equal to the undisturbed run afterwards {equal}")
+        is_equal = list(
+            test_crash.kill_often(Path(temporary), count, seed, at_once=True, say=partial(print, flush=True))
+        )
+    equal = sum(is_equal)
+    print(f"kills {len(is_equal)}, equal to the undisturbed run afterwards {equal}")
     return equal == count
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=0, help="how many damaged files")
+    parser.add_argument("--files", type=int, default=0, help="number of damaged files")
     parser.add_argument("--first", type=int, default=0, help="the number of the first")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", type=int, help="this one alone")
-    parser.add_argument("--keep", type=Path, help="a folder to leave the damaged files in")
-    parser.add_argument("--kills", type=int, default=0, help="how many kills during dvc repro")
+    parser.add_argument("--only", type=int, help="one case alone")
+    parser.add_argument("--keep", type=Path, help="a folder that keeps the damaged files")
+    parser.add_argument("--kills", type=int, default=0, help="number of kills during dvc repro")
     options = parser.parse_args()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    print(header(PACKAGES))
+    print(machine.header(PACKAGES))
     print(" ".join(["python", "bench/fuzz.py", *sys.argv[1:]]))
     numbers = range(options.first, options.first + options.files) if options.only is None else [options.only]
     good = not numbers or fuzz(numbers, options.seed, options.keep)

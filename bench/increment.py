@@ -1,11 +1,10 @@
-"""What one case more costs, and what DVC costs: 200 cases through `dvc repro`, then 201, then nothing new.
+"""Cost of one more case, and of DVC: `dvc repro` with 200 cases, with 201, and with nothing new.
 
 python bench/increment.py [--cases 200] > bench/results/increment.txt
 
-The series are those of bench/speed.py, in a clone of the project with a store of its own. DVC calls each stage through
-a script that notes its time, so that what the stages took and what DVC did besides (hashing, linking) stand apart. A
-`dvc repro` with nothing to do is compared, in turns, with one of a dvc.yaml of the same outs and data, without code and
-params.
+The series are those of bench/speed.py, in a clone of the project with a cache of its own. DVC calls each stage through
+a script that logs its time, which separates the stages from DVC's hashing and linking. A `dvc repro` with nothing to
+do takes turns with one on a bare dvc.yaml: the same outs and data, without code and params.
 """
 
 import argparse
@@ -22,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from machine import header
+import machine
 from ruamel.yaml import YAML
 from speed import write_case
 
@@ -39,7 +38,7 @@ exit $status
 
 
 class Project:
-    """A clone of the project in `folder`/project, run with a PATH on which python is the script that notes times."""
+    """A clone of the project in `folder`/project, whose PATH starts with a python that logs times."""
 
     def __init__(self, folder: Path) -> None:
         self.root, self.log = folder / "project", folder / "log"
@@ -52,7 +51,7 @@ class Project:
         self._environment = os.environ | {"PATH": path, "FLAIRPREP_CACHE": str(folder / "cache")}
 
     def run(self, *command: str) -> float:
-        """Seconds of `command`."""
+        """Run `command`; return its seconds."""
         start = time.perf_counter()
         done = subprocess.run(command, cwd=self.root, env=self._environment, capture_output=True, text=True)
         if done.returncode:
@@ -60,17 +59,17 @@ class Project:
         return time.perf_counter() - start
 
     def repro(self) -> tuple[float, dict[str, float]]:
-        """Seconds of `dvc repro` of TARGETS, and of each stage that it ran."""
+        """Run `dvc repro` on TARGETS; return its seconds, and those of each stage that ran."""
         self.log.write_text("")
-        spent = self.run("dvc", "repro", "--quiet", *TARGETS)
-        found = {}
+        seconds = self.run("dvc", "repro", "--quiet", *TARGETS)
+        stages = {}
         for line in self.log.read_text().splitlines():
             module, start, end = line.split()
-            found[module.rpartition(".")[2]] = float(end) - float(start)
-        return spent, found
+            stages[module.rpartition(".")[2]] = float(end) - float(start)
+        return seconds, stages
 
     def add(self, cases: range) -> float:
-        """Seconds that DVC takes to track these cases, too; they are made first."""
+        """Make cases and track them; return the seconds of `dvc add`."""
         raw = self.root / "data/raw"
         with ProcessPoolExecutor() as workers:
             list(workers.map(partial(write_case, raw / "train", stripped=True), cases))
@@ -81,25 +80,25 @@ class Project:
         return self.run("dvc", "add", "--quiet", "data/raw/train")
 
     def bare(self) -> None:
-        """Makes dvc.yaml one of the same outs and data, without code and params, as if it had been run."""
+        """Replace dvc.yaml by one of the same outs and data, without code and params, as if it had run."""
         yaml = YAML()
         stages = yaml.load(self.root / "dvc.yaml")["stages"]
         names = {"${ingest.dicom_dir}": "data/raw/train", "${labels.table}": "data/raw/train_labels.csv"}
-        kept: dict[str, Any] = {}
+        bare: dict[str, Any] = {}
         for name in ("ingest", "normalize", "select_slices", "balance", "split", "audit", "export"):
             deps = [names.get(dep, dep) for dep in stages[name]["deps"] if not dep.startswith("src/")]
-            kept[name] = {"cmd": "true", "deps": deps, "outs": list(stages[name]["outs"])}
+            bare[name] = {"cmd": "true", "deps": deps, "outs": list(stages[name]["outs"])}
         (self.root / "dvc.lock").unlink()
-        yaml.dump({"stages": kept}, self.root / "dvc.yaml")
-        self.run("dvc", "commit", "--force", "--quiet", *kept)
+        yaml.dump({"stages": bare}, self.root / "dvc.yaml")
+        self.run("dvc", "commit", "--force", "--quiet", *bare)
 
 
 def main() -> None:
-    """Prints the three tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=200)
     count = parser.parse_args().cases
-    print(header(("SimpleITK", "pydicom", "dvc", "zlib-ng")))
+    print(machine.header(("SimpleITK", "pydicom", "dvc", "zlib-ng")))
     with tempfile.TemporaryDirectory() as name:
         project = Project(Path(name))
         rows = {}
@@ -116,7 +115,7 @@ def main() -> None:
         copy = Project(Path(tempfile.mkdtemp(dir=name)))
         shutil.rmtree(copy.root)
         subprocess.run(["cp", "-al", str(project.root), str(copy.root)], check=True)
-        for file in ("dvc.yaml", "dvc.lock"):  # a file of its own, not a second name of the same
+        for file in ("dvc.yaml", "dvc.lock"):  # a copy, not a hard link
             content = (copy.root / file).read_bytes()
             (copy.root / file).unlink()
             (copy.root / file).write_bytes(content)
@@ -128,12 +127,12 @@ def main() -> None:
 
 
 def show(rows: dict[str, dict[str, float]]) -> None:
-    """Seconds of each stage, side by side, and their ratio."""
+    """Print the seconds of each stage side by side, and their ratio."""
     (first, many), (second, more) = rows.items()
     print(f"\n{'seconds':20}{first:>12}{second:>12}{'ratio':>9}")
-    for name, spent in many.items():
-        again = more.get(name)
-        print(f"{name:20}{spent:12.2f}" + ("" if again is None else f"{again:12.2f}{again / spent:9.3f}"))
+    for name, before in many.items():
+        after = more.get(name)
+        print(f"{name:20}{before:12.2f}" + ("" if after is None else f"{after:12.2f}{after / before:9.3f}"))
 
 
 if __name__ == "__main__":

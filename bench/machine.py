@@ -1,4 +1,4 @@
-"""What every bench prints first: when it ran, and on what."""
+"""The header of every bench's output: date, versions and processor."""
 
 import platform
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def header(packages: Sequence[str]) -> str:
-    """Date, Python, the versions of the distributions `packages`, and the CPU."""
+    """Return date, Python, the versions of the distributions `packages`, and the processor."""
     cpu = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
     model = next((line.split(":")[1].strip() for line in cpu if line.startswith("model name")), platform.processor())
     versions = ", ".join(f"{name} {version(name)}" for name in packages)

@@ -1,12 +1,12 @@
-"""How fast flairprep gets from DICOM to what the network reads, beside the tools that people use for it.
+"""Time from DICOM to the network's input, for flairprep and for other tools.
 
 python bench/speed.py [--json bench/results/speed.json] > bench/results/speed.txt
 
-The cohort is made here: series of 189 slices of 256 x 256 voxels, int16, 0.9375 x 0.9375 x 1 mm, axial and sagittal in
-turn, the files in shuffled order: a head of smooth tissue and noise, skull-stripped, or whole with noise in the air. In
-each round every tool does every case once, one after the other, each in a process of its own, on one thread; a ratio is
-the median, over cases and rounds, of a tool's time over flairprep's in the same round. Tools that are not installed are
-left out: pip install flairprep[bench].
+The cohort is synthetic: series of 189 slices of 256 x 256 voxels, int16, 0.9375 x 0.9375 x 1 mm, axial and sagittal in
+turn, files in shuffled order. A head is smooth tissue with noise, skull-stripped, or whole with noise in the air. In
+each round each tool processes each case once, sequentially, in a process of its own, on one thread. A ratio is the
+median, over cases and rounds, of a tool's time over flairprep's in the same round. Missing tools are skipped: pip
+install flairprep[bench].
 """
 
 # ruff: noqa: E402
@@ -35,10 +35,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+import machine
 import numpy as np
 import pydicom
 import SimpleITK as sitk
-from machine import header
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from scipy.ndimage import gaussian_filter
@@ -68,7 +68,7 @@ VOLUME, WHOLE = "DICOM to a compressed volume", "The same volume of whole heads"
 
 
 def head(rng: np.random.Generator, plane: str, stripped: bool) -> np.ndarray:
-    """A head, int16 (slices, rows, columns): an ellipsoid with a rough edge, in exact zeros, or in the noise of air."""
+    """Return a head, int16 (slices, rows, columns): an ellipsoid with a rough edge, in exact zeros or noisy air."""
     row, column = (np.array(direction) for direction in PLANES[plane])
     axes = [int(np.flatnonzero(direction)[0]) for direction in (np.cross(row, column), column, row)]
     lengths = np.array(HEAD)[axes][:, None, None, None]
@@ -82,7 +82,7 @@ def head(rng: np.random.Generator, plane: str, stripped: bool) -> np.ndarray:
 
 
 def _field(rng: np.random.Generator, sigma: float) -> np.ndarray:
-    """Smooth noise of standard deviation 1 over the volume; sigma in voxels."""
+    """Return smooth noise of standard deviation 1 over the volume; sigma in voxels."""
     step = 2
     small = gaussian_filter(rng.standard_normal((SLICES // step + 1, EDGE // step, EDGE // step)), sigma / step)
     large = small.repeat(step, 0).repeat(step, 1).repeat(step, 2)[:SLICES]
@@ -90,7 +90,7 @@ def _field(rng: np.random.Generator, sigma: float) -> np.ndarray:
 
 
 def write_case(folder: Path, number: int, *, stripped: bool) -> None:
-    """The DICOM files of case `number` as folder/ID/FLAIR/Image-N.dcm, N in random order."""
+    """Write the DICOM files of case `number` as folder/ID/FLAIR/Image-N.dcm, N in random order."""
     rng = np.random.default_rng([2021, number])
     plane = list(PLANES)[number % 2]
     row, column = (np.array(direction, float) for direction in PLANES[plane])
@@ -111,7 +111,7 @@ def write_case(folder: Path, number: int, *, stripped: bool) -> None:
 
 
 def _shared(number: int, orientation: np.ndarray) -> Dataset:
-    """What the files of one series share, about what those of the RSNA-MICCAI set hold."""
+    """Return the elements that all files of a series share, similar to those of the RSNA-MICCAI set."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.MediaStorageSOPClassUID = MRImageStorage
@@ -139,18 +139,18 @@ def _shared(number: int, orientation: np.ndarray) -> Dataset:
     return dataset
 
 
-# The tools: each takes a case's folder, and an empty one to write to
+# Tools: each gets a case's folder, and an empty one for its outputs
 
 
 @cache
 def section(stage: Any) -> Any:
-    """The stage's section of params.yaml."""
+    """Load the stage's section of params.yaml."""
     name = stage.__name__.rpartition(".")[2]
     return params.load(sections.SECTIONS[name], name)
 
 
 def every_intermediate(case: Path, out: Path) -> None:
-    """ingest, normalize, select_slices and export, one after the other, through the files between them."""
+    """Run ingest, normalize, select_slices and export, with the files between them."""
     stripped = to_volume(case, out)
     for folder in (normalize.OUT, select_slices.OUT, export.OUT):
         folder.mkdir(parents=True)
@@ -161,10 +161,10 @@ def every_intermediate(case: Path, out: Path) -> None:
 
 
 def in_memory(case: Path, out: Path) -> bytes:
-    """The record of the case's shard, and no other file."""
+    """Return the record of the case's shard, without any file."""
     pool.keep_memory()
-    found = discovery.in_folder(case.name, case, "FLAIR", case.parent)
-    best, _ = survey.choose_series(found, survey.survey_case(found), "FLAIR")
+    raw_case = discovery.in_folder(case.name, case, "FLAIR", case.parent)
+    best, _ = survey.choose_series(raw_case, survey.survey_case(raw_case), "FLAIR")
     image = survey.read_candidate(best).image
     image = normalize.normalize(image, section(normalize), skull_stripped=skull_stripping.is_skull_stripped(image))
     image = select_slices.select_slices(image, section(select_slices), background=section(normalize).background)
@@ -172,17 +172,17 @@ def in_memory(case: Path, out: Path) -> bytes:
 
 
 def to_volume(case: Path, out: Path) -> bool:
-    """ingest alone: one .nii.gz; whether it is skull-stripped."""
+    """Run ingest alone, which writes one .nii.gz; return whether it is skull-stripped."""
     pool.keep_memory()  # as in flairprep's workers
-    found = discovery.in_folder(case.name, case, "FLAIR", case.parent)
+    raw_case = discovery.in_folder(case.name, case, "FLAIR", case.parent)
     folder = ingest.OUT / "volumes"
     folder.mkdir(parents=True)
-    row = ingest.ingest(found, params=section(ingest), volumes_dir=folder).outcome.row
+    row = ingest.ingest(raw_case, params=section(ingest), volumes_dir=folder).outcome.row
     return row["skull_stripped"] == "yes"
 
 
 def monai(reader: str, case: Path, out: Path) -> np.ndarray:
-    """LoadImage, Orientation, Spacing, NormalizeIntensity, Resize."""
+    """Apply LoadImage, Orientation, Spacing, NormalizeIntensity, Resize."""
     return _monai(reader)(str(case / "FLAIR")).numpy()
 
 
@@ -206,7 +206,7 @@ def _monai(reader: str) -> Any:
 
 
 def torchio(case: Path, out: Path) -> np.ndarray:
-    """ToCanonical, Resample, ZNormalization, Resize."""
+    """Apply ToCanonical, Resample, ZNormalization, Resize."""
     import torchio as tio
 
     return _torchio()(tio.ScalarImage(case / "FLAIR")).numpy()
@@ -223,7 +223,7 @@ def _torchio() -> Any:
 
 
 def dcm2niix(compression: str, case: Path, out: Path) -> Path:
-    """The volume as dcm2niix writes it; compression: y or n."""
+    """Convert the series by dcm2niix; compression: y or n."""
     from dcm2niix import bin as binary
 
     command = [binary, "-z", compression, "-b", "n", "-f", "volume", "-o", str(out), str(case / "FLAIR")]
@@ -232,9 +232,9 @@ def dcm2niix(compression: str, case: Path, out: Path) -> Path:
 
 
 def dcm2niix_simpleitk(smooth: bool, case: Path, out: Path) -> np.ndarray:
-    """dcm2niix, then orientation, z-score of what is not zero and interpolation in SimpleITK.
+    """Run dcm2niix, then orient, z-score voxels that are not zero, and resample in SimpleITK.
 
-    smooth: with the Gaussian that keeps fine structures from aliasing, as flairprep does it; else without.
+    smooth: with a Gaussian against aliasing, as flairprep does it; else without.
     """
     image = sitk.ReadImage(str(dcm2niix("n", case, out)))
     image = sitk.Cast(sitk.DICOMOrient(image, "LPS"), sitk.sitkFloat32)
@@ -251,12 +251,14 @@ def dcm2niix_simpleitk(smooth: bool, case: Path, out: Path) -> np.ndarray:
         ]
         image = sitk.DiscreteGaussian(image, variances, maximumKernelWidth=64, useImageSpacing=False)
     origin = image.TransformContinuousIndexToPhysicalPoint(first)
-    found = sitk.Resample(image, SHAPE, sitk.Transform(), sitk.sitkLinear, origin, spacing, image.GetDirection(), -4.0)
-    return sitk.GetArrayFromImage(found)
+    resampled = sitk.Resample(
+        image, SHAPE, sitk.Transform(), sitk.sitkLinear, origin, spacing, image.GetDirection(), -4.0
+    )
+    return sitk.GetArrayFromImage(resampled)
 
 
 def tutorial(case: Path, out: Path) -> np.ndarray:
-    """The question's own loader: the middle 64 files by name, each resized; no geometry."""
+    """Load the middle 64 files by name, each resized, as the tutorial does; no geometry."""
     import cv2
 
     cv2.setNumThreads(1)
@@ -267,7 +269,7 @@ def tutorial(case: Path, out: Path) -> np.ndarray:
 
 
 def dicom2nifti(case: Path, out: Path) -> Path:
-    """The volume as dicom2nifti writes it."""
+    """Convert the series by dicom2nifti."""
     from dicom2nifti import convert_dicom
 
     path = out / "volume.nii.gz"
@@ -276,7 +278,7 @@ def dicom2nifti(case: Path, out: Path) -> Path:
 
 
 class Tool(NamedTuple):
-    """What is timed: a table, a line of it, the packages that it needs, and the function."""
+    """A row of a table: its name, the packages it needs, and the function that is timed."""
 
     table: str
     name: str
@@ -314,7 +316,7 @@ TOOLS = (
 
 
 def installed(package: str) -> str | None:
-    """The version of a package, None where it is not installed."""
+    """Return the version of a package, None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -323,14 +325,14 @@ def installed(package: str) -> str | None:
 
 @contextlib.contextmanager
 def workspace() -> Any:
-    """An empty folder with the project's params.yaml that is the working directory for a while."""
+    """Change into an empty folder with the project's params.yaml."""
     with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
         shutil.copy(ROOT / "params.yaml", name)
         yield Path(name)
 
 
 def once(run: Callable[[Path, Path], Any], case: Path) -> tuple[float, float]:
-    """Seconds by the clock, and of the processor with those of child processes."""
+    """Run a tool once; return wall seconds, and processor seconds with those of child processes."""
     with workspace() as out, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         times, start = os.times(), time.perf_counter()
@@ -339,27 +341,27 @@ def once(run: Callable[[Path, Path], Any], case: Path) -> tuple[float, float]:
     return wall, sum(after[:4]) - sum(times[:4])
 
 
-Seconds = dict[tuple[str, str], list[tuple[float, float]]]  # of a table and a tool
+Seconds = dict[tuple[str, str], list[tuple[float, float]]]  # (table, tool) -> wall and processor seconds of each run
 
 
-def timed(tools: list[Tool], cases: dict[str, list[Path]], rounds: int) -> Seconds:
-    """The seconds of each tool, in the same order of cases and rounds for all; a first round only warms up."""
+def time_tools(tools: list[Tool], cases: dict[str, list[Path]], rounds: int) -> Seconds:
+    """Time each tool, in the same order of cases and rounds for all; a first round only warms up."""
     seconds: Seconds = defaultdict(list)
     with contextlib.ExitStack() as stack:
-        # Each in its own process: they leave memory and settings behind that would help or hinder the others.
+        # One process per tool: memory and settings of one would affect the others.
         workers = [stack.enter_context(ProcessPoolExecutor(1, get_context("spawn"))) for _ in tools]
         for number in range(rounds + 1):
             for table in dict.fromkeys(tool.table for tool in tools):
                 for case in cases[table][: None if number else 1]:
                     for tool, worker in zip(tools, workers, strict=True):
                         if tool.table == table:
-                            spent = worker.submit(once, tool.run, case).result()
-                            seconds[table, tool.name] += [spent] if number else []
+                            run_seconds = worker.submit(once, tool.run, case).result()
+                            seconds[table, tool.name] += [run_seconds] if number else []
     return dict(seconds)
 
 
 def check_equal(case: Path) -> None:
-    """Refuses to time what is not the same: flairprep's volume holds the voxels of dcm2niix's, on the same grid."""
+    """Refuse to compare different results: flairprep's and dcm2niix's volumes must have equal voxels and grids."""
     with workspace() as out:
         to_volume(case, out)
         volume = ingest.OUT / f"volumes/{case.name}.nii.gz"
@@ -371,26 +373,26 @@ def check_equal(case: Path) -> None:
         np.testing.assert_allclose(ours.GetSpacing(), other.GetSpacing(), atol=1e-5)
 
 
-def lines(seconds: Seconds) -> list[dict[str, Any]]:
-    """The rows of the tables; ratio: over flairprep's first line of the same table, case by case."""
-    rows, base = [], {}
-    for (table, name), spent in seconds.items():
-        ours = base.setdefault(table, spent)
-        wall, cpu = (median(values) for values in zip(*spent, strict=True))
-        ratio = median(one[0] / other[0] for one, other in zip(spent, ours, strict=True))
+def rows(seconds: Seconds) -> list[dict[str, Any]]:
+    """Return the rows of the tables; ratio: to flairprep's first row of the same table, case by case."""
+    table_rows, base = [], {}
+    for (table, name), runs in seconds.items():
+        ours = base.setdefault(table, runs)
+        wall, cpu = (median(values) for values in zip(*runs, strict=True))
+        ratio = median(one[0] / other[0] for one, other in zip(runs, ours, strict=True))
         row = {"table": table, "tool": name, "seconds": round(wall, 4), "processor_seconds": round(cpu, 4)}
-        rows.append(row | {"ratio": round(ratio, 3)})
-    return rows
+        table_rows.append(row | {"ratio": round(ratio, 3)})
+    return table_rows
 
 
 def sizes(case: Path) -> dict[str, int]:
-    """Bytes of a case's outs, and of the same volume as dcm2niix compresses it."""
+    """Return the bytes of a case's outs, and of the same volume compressed by dcm2niix."""
     with workspace() as out:
         every_intermediate(case, out)
-        found = {path.parent.as_posix(): path.stat().st_size for path in sorted(Path("data").rglob(f"{case.name}*"))}
+        bytes_of = {path.parent.as_posix(): path.stat().st_size for path in sorted(Path("data").rglob(f"{case.name}*"))}
         if installed("dcm2niix"):
-            found["dcm2niix -z y"] = dcm2niix("y", case, out).stat().st_size
-    return found
+            bytes_of["dcm2niix -z y"] = dcm2niix("y", case, out).stat().st_size
+    return bytes_of
 
 
 # Workers
@@ -402,39 +404,40 @@ def _whole_case(case: Path) -> None:
 
 
 def two_workers(cases: list[Path], rounds: int) -> float:
-    """How many times faster two workers are than one, the median of the rounds; their start is left out."""
+    """Return the speed-up of two workers over one, median of the rounds, without their start."""
     speedups = []
     many = cases * max(1, 12 // len(cases))
     for _ in range(rounds):
-        spent = {}
+        seconds = {}
         for count in ("1", "2"):
             os.environ["FLAIRPREP_WORKERS"] = count
-            found = map_cases.map_cases(_whole_case, [*cases[:2], *many], f"{count} workers", on_failure=_lost)
-            next(found), next(found)
+            results = map_cases.map_cases(_whole_case, [*cases[:2], *many], f"{count} workers", on_failure=_raise)
+            next(results), next(results)
             start = time.perf_counter()
-            list(found)
-            spent[count] = time.perf_counter() - start
-        speedups.append(spent["1"] / spent["2"])
+            list(results)
+            seconds[count] = time.perf_counter() - start
+        speedups.append(seconds["1"] / seconds["2"])
     return median(speedups)
 
 
-def _lost(case: Path, error: Exception) -> None:
+def _raise(case: Path, error: Exception) -> None:
     raise error
 
 
 def main() -> None:
-    """Prints the tables, and writes them as JSON where --json says."""
+    """Print the tables; with --json also write them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", nargs="*", default=[], help="words that the names of the tools hold")
-    parser.add_argument("--one", action="store_true", help="leave the comparison of two workers with one out")
+    parser.add_argument("--only", nargs="*", default=[], help="words in the names of tools")
+    parser.add_argument("--one", action="store_true", help="skip the comparison of two workers with one")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     start = time.monotonic()
+    packages = [name for name in PACKAGES if installed(name)]
     report: dict[str, Any] = {
-        "machine": f"{header([name for name in PACKAGES if installed(name)])}, {len(os.sched_getaffinity(0))} cores",
+        "machine": f"{machine.header(packages)}, {len(os.sched_getaffinity(0))} cores",
         "cases": arguments.cases,
         "rounds": arguments.rounds,
     }
@@ -451,8 +454,8 @@ def main() -> None:
             for case in (*stripped, *whole):
                 check_equal(case)
         report["bytes"] = {kind: sizes(case) for kind, case in (("stripped", stripped[0]), ("whole", whole[0]))}
-        report["speed"] = lines(
-            timed(tools, {INPUT: stripped, WHOLE_INPUT: whole, VOLUME: stripped, WHOLE: whole}, arguments.rounds)
+        report["speed"] = rows(
+            time_tools(tools, {INPUT: stripped, WHOLE_INPUT: whole, VOLUME: stripped, WHOLE: whole}, arguments.rounds)
         )
         if not arguments.one:
             report["two_workers_over_one"] = two_workers(stripped, 3)
@@ -463,17 +466,17 @@ def main() -> None:
 
 
 def show(report: dict[str, Any]) -> None:
-    """The report as text."""
+    """Print the report."""
     print(f"{report['machine']}\n{report['cases']} cases, {report['rounds']} rounds")
     table = ""
     for row in report["speed"]:
         if row["table"] != table:
             table = row["table"]
-            print(f"\n{table:42} {'s a case':>9} {'processor':>9} {'ratio':>6}")
+            print(f"\n{table:42} {'s / case':>9} {'processor':>9} {'ratio':>6}")
         print(f"{row['tool']:42} {row['seconds']:9.3f} {row['processor_seconds']:9.3f} {row['ratio']:6.2f}")
     print()
-    for kind, found in report["bytes"].items():
-        print(f"{kind} heads, MB a case: " + ", ".join(f"{name} {size / 1e6:.1f}" for name, size in found.items()))
+    for kind, bytes_of in report["bytes"].items():
+        print(f"{kind} heads, MB per case: " + ", ".join(f"{name} {size / 1e6:.1f}" for name, size in bytes_of.items()))
     if "two_workers_over_one" in report:
         print(f"\n2 workers over 1: {report['two_workers_over_one']:.2f}")
     print(f"\n{report['minutes']} minutes", file=sys.stderr)

@@ -1,14 +1,14 @@
-"""What a training step costs, and whether the shards can feed it.
+"""Cost of a training step, and whether the shards can feed it.
 
 python bench/training.py [--json bench/results/training.json] > bench/results/training.txt
 
-All cores are used. tutorial_cnn, fed from shards, and the same network in plain Keras, on arrays in memory, take turns,
-each in a process of its own; the ratio is the median of those of the turns.
+All cores are used. tutorial_cnn fed from shards and the same network in plain Keras on arrays in memory take turns,
+each in a process of its own. The ratio is the median over the turns.
 """
 
 import os
 
-os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # as flairprep sets it: without, plain Keras takes three times as long
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # as flairprep sets it; without it plain Keras takes three times as long
 
 import argparse
 import json
@@ -22,16 +22,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import machine
 import numpy as np
-from machine import header
 
 from flairprep.dataset import shards
 
 SHAPE = (64, 128, 128)  # of the network's input, (z, y, x)
-EPOCHS = 3  # through which it is watched waiting
+EPOCHS = 3  # in which its waiting is timed
 BATCH = {"resnet3d": 4, "tutorial_cnn": 2}
-TRAINED = 32  # cases an epoch of the timed ones, so that its start is little of it
-MANY = 192  # of those in which it reads and waits
+TRAINED = 32  # cases per timed epoch, enough to make its start negligible
+MANY = 192  # cases per epoch of reading and waiting
 
 
 @cache
@@ -49,7 +49,7 @@ def _ours(directory: Path, name: str) -> Any:
 
 
 def epoch_of_ours(directory: Path, name: str) -> float:
-    """Seconds a training step, of a network of flairprep's fed from shards."""
+    """Return the seconds per training step of a network of flairprep fed from shards."""
     network, batches = _ours(directory, name)
     return _epoch(lambda: network.fit(batches, verbose=0, shuffle=False), name)
 
@@ -75,7 +75,7 @@ def _bare() -> Any:
 
 
 def epoch_of_bare() -> float:
-    """Seconds a training step, of the question's network in plain Keras on arrays in memory."""
+    """Return the seconds per training step of the tutorial's network in plain Keras on arrays in memory."""
     network, images, labels = _bare()
     return _epoch(lambda: network.fit(images, labels, batch_size=BATCH["tutorial_cnn"], verbose=0), "tutorial_cnn")
 
@@ -87,7 +87,7 @@ def _epoch(fit: Callable[[], Any], name: str) -> float:
 
 
 def reading(directory: Path, augment: str) -> float:
-    """Cases a second from the shards on the disk to batches, shuffled; the median epoch but the first, which traces."""
+    """Return cases per second from shards to shuffled batches, median of the epochs without the first, which traces."""
     from flairprep.network import input_pipeline
 
     batches = input_pipeline.training_batches(directory, [0], augment, batch_size=4, seed=0)
@@ -100,13 +100,13 @@ def reading(directory: Path, augment: str) -> float:
 
 
 def waiting(directory: Path) -> tuple[float, float]:
-    """The share of EPOCHS of the default network, augmented as by default, in which it waits for the next batch.
+    """Return the share of EPOCHS of the default network, augmented as by default, spent waiting for the next batch.
 
-    As in fit, the first step is traced when the reading of the first batches has begun. Keras itself asks for batches
-    inside its step; here they are asked for from Python, which takes time though a batch is ready.
+    As in fit, the first step is traced while the first batches are read. Keras fetches batches inside its step.
+    Fetching them from Python, as here, takes time even if a batch is ready.
 
     Returns:
-        The share, and what of it is more than as many batches take that are one and the same in memory.
+        The share, and its excess over the share with one batch in memory that repeats.
     """
     from flairprep.network import input_pipeline
 
@@ -115,14 +115,14 @@ def waiting(directory: Path) -> tuple[float, float]:
     first = next(iter(batches))
     source = iter(batches.repeat(EPOCHS))
     network.train_on_batch(*first)
-    waited, spent = _waited(network, source)
+    waited, total = _waited(network, source)
     ready = input_pipeline.tf.data.Dataset.from_tensors(first).repeat(EPOCHS * len(batches)).prefetch(2)
-    least, _ = _waited(network, iter(ready))
-    return waited / spent, (waited - least) / spent
+    ready_waited, _ = _waited(network, iter(ready))
+    return waited / total, (waited - ready_waited) / total
 
 
 def _waited(network: Any, source: Any) -> tuple[float, float]:
-    """Seconds in which a network that trains on all batches of `source` waits, and of the whole."""
+    """Train on all batches of `source`; return the seconds of waiting, and all seconds."""
     waited, start = 0.0, time.perf_counter()
     while True:
         asked = time.perf_counter()
@@ -134,7 +134,7 @@ def _waited(network: Any, source: Any) -> tuple[float, float]:
 
 
 def write_shards(directory: Path, count: int) -> None:
-    """A fold of `count` cases of the network's shape."""
+    """Write a fold of `count` cases of the network's shape."""
     rng = np.random.default_rng(0)
     directory.mkdir(parents=True)
     paths = []
@@ -146,8 +146,8 @@ def write_shards(directory: Path, count: int) -> None:
     shards.write_info(directory, [entry], (*SHAPE, 1))
 
 
-def measured(folder: Path, rounds: int) -> dict[str, float]:
-    """The figures of both lines."""
+def measure(folder: Path, rounds: int) -> dict[str, float]:
+    """Return all measurements."""
     few, many = folder / "few", folder / "many"
     write_shards(few, TRAINED)
     write_shards(many, MANY)
@@ -175,30 +175,31 @@ def measured(folder: Path, rounds: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Prints the two lines, and writes the figures as JSON where --json says."""
+    """Print the measurements; with --json also write them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    machine = f"{header(('numpy', 'tensorflow-cpu', 'keras'))}, {len(os.sched_getaffinity(0))} cores"
-    print(f"{machine}\n{arguments.rounds} rounds\n")
+    environment = f"{machine.header(('numpy', 'tensorflow-cpu', 'keras'))}, {len(os.sched_getaffinity(0))} cores"
+    print(f"{environment}\n{arguments.rounds} rounds\n")
     with tempfile.TemporaryDirectory() as name:
-        found = measured(Path(name), arguments.rounds)
+        measured = measure(Path(name), arguments.rounds)
     print(
-        f"shards to batches: {found['cases_a_second_read']:.0f} cases a second, {found['read_over_trained']:.1f} times "
-        f"what a training step of resnet3d takes ({found['cases_a_second_trained']:.1f}); "
-        f"flipped and shifted too {found['cases_a_second_augmented']:.0f}"
+        f"shards to batches: {measured['cases_a_second_read']:.0f} cases per second, "
+        f"{measured['read_over_trained']:.1f} times what a training step of resnet3d takes "
+        f"({measured['cases_a_second_trained']:.1f}); "
+        f"flipped and shifted too {measured['cases_a_second_augmented']:.0f}"
     )
     print(
-        f"{EPOCHS} epochs of {MANY} cases: {found['waiting_for_what_is_not_ready']:.1%} of the time waits for data "
-        f"({found['waiting']:.1%} with what it takes to ask for a batch that is ready)"
+        f"{EPOCHS} epochs of {MANY} cases: {measured['waiting_for_what_is_not_ready']:.1%} of the time waits for data "
+        f"({measured['waiting']:.1%} with what it takes to ask for a batch that is ready)"
     )
     print(
-        f"a step of tutorial_cnn from shards: {found['tutorial_cnn_step']:.2f} s, in bare Keras from memory "
-        f"{found['bare_keras_step']:.2f} s, ratio {found['tutorial_cnn_over_bare']:.3f}"
+        f"a step of tutorial_cnn from shards: {measured['tutorial_cnn_step']:.2f} s, in bare Keras from memory "
+        f"{measured['bare_keras_step']:.2f} s, ratio {measured['tutorial_cnn_over_bare']:.3f}"
     )
     if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine, **found}, indent=2) + "\n")
+        arguments.json.write_text(json.dumps({"machine": environment, **measured}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
