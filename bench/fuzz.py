@@ -37,7 +37,7 @@ from flairprep.stages import ingest  # noqa: E402
 SCANS = ROOT.parent / "shared/scans"
 PACKAGES = ("numpy", "pydicom", "python-gdcm", "pylibjpeg-openjpeg", "pyjpegls", "SimpleITK", "dvc")
 SECONDS, MEGABYTES = 20, 2048  # limits of a case
-CODE_MEGABYTES = 600  # of a worker beside its data: its code, and pages shared with other workers
+CODE_MEGABYTES = 600  # of a worker without its data: its code, and pages shared with other workers
 MAX_BYTES = 1 << 20  # of an original file; four times as many of a multi-frame one
 SERIES_PERIOD, SLICES = 5, 4  # each fifth case is a series of 4 slices
 BATCH = 200  # cases on the disk at a time
@@ -69,7 +69,7 @@ def sources() -> tuple[list[Source], list[Source]]:
 def _readable(path: Path) -> bytes | None:
     try:
         return mutations.readable(path.read_bytes())
-    except Exception:  # a licence beside the scans, or a damaged file
+    except Exception:  # a licence among the scans, or a damaged file
         return None
 
 

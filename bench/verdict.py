@@ -2,10 +2,11 @@
 
 python bench/verdict.py [--quick] > bench/results/verdict.txt
 
-A run: 117 cases, 61 of label 1, and 60 epochs. The latent score of a case follows an AR(1) process over the epochs,
-z[e] = r * z[e-1] + sqrt(1 - r^2) * noise, standard normal in every epoch and independent between cases; r is the epoch
-correlation. The probability is the logistic function of z + q for label 1 and of z - q for label 0. q is the normal
-quantile of the true accuracy, the same in every epoch; q = 0 is no signal. All settings get the same random numbers.
+A run: 117 cases, 61 of label 1, and 60 epochs. The latent score of a case follows an AR(1) process over the epochs:
+z[e] = r * z[e-1] + sqrt(1 - r^2) * noise, with the epoch correlation r. It is standard normal in every epoch and
+independent between cases. The probability is the logistic function of z + q for label 1 and of z - q for label 0. q is
+the normal quantile of the true accuracy, the same in every epoch; q = 0 is no signal. All settings get the same random
+numbers.
 
 Runs have 499 permutations, where evaluate takes 10,000: p = (1 + b) / (1 + B) holds its level for every B. The exit
 status is 1 where a requirement is not met.

@@ -46,9 +46,9 @@ def paired_difference(
 ) -> tuple[float, float, float, float]:
     """Return accuracy or AUC of setting b minus setting a on the same cases: (estimate, low, high, two-sided p).
 
-    Both settings get the same draws, those of `bootstrap_interval`. p inverts the percentile interval: it is
-    2 * (1 + b) / (1 + B), with b draws on the rarer side of 0 or on 0 (Davison and Hinkley 1997). Equal predictions
-    give 1. With few patients too few draws differ, so p is at least 2 / 2^k. That is the smallest p of a sign-flip
+    Both settings get the same draws, those of `bootstrap_interval`. p inverts the percentile interval (Davison and
+    Hinkley 1997): 2 * (1 + b) / (1 + B), with b draws on the rarer side of 0 or on it. Equal predictions give 1. With
+    few patients too few draws differ, so p is at least 2 / 2^k. That is the smallest p of a sign-flip
     test over the k groups whose predictions differ.
 
     Args:

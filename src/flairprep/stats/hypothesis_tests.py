@@ -67,8 +67,8 @@ def nadeau_bengio(
 ) -> tuple[float, float, float, float]:
     """Test whether the mean difference over repeated splits is 0: (mean, low, high, two-sided p).
 
-    Training sets overlap, so the variance of the mean is variance * (1 / J + n_test / n_train), with J - 1 degrees of
-    freedom (Nadeau and Bengio 2003).
+    Training sets overlap, so the variance of the mean is variance * (1 / J + n_test / n_train) (Nadeau and Bengio
+    2003). The t-test has J - 1 degrees of freedom.
 
     Args:
         differences: (J,), one per split seed and fold, averaged over training seeds.

@@ -89,8 +89,9 @@ def step_down_min_p(statistics: Array) -> Array:
     """Return family-wise p-values of tests whose statistics were permuted together: step-down minP.
 
     The raw p-value of an entry is the share of its row that is at least as large. Rows are taken in the order of their
-    observed raw p. Each row's adjusted p is the share of columns where the smallest raw p of this and all later rows
-    is at most the observed one, made monotone (Westfall and Young 1993, algorithm 2.8). One set of permutations gives
+    observed raw p. In each column the smallest raw p of a row and all later rows is compared with the row's observed
+    one. The adjusted p is the share of columns where it is no larger, made monotone (Westfall and Young 1993, algorithm
+    2.8). One set of permutations gives
     both the p-values and their minima (Ge, Dudoit and Speed 2003). The observed column counts, so p >= 1 / (1 + B).
 
     Args:
