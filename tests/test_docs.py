@@ -28,7 +28,17 @@ from flairprep.core import params
 from flairprep.core.codes import WARNS, Code
 from flairprep.evaluation import verdict
 from flairprep.stages import evaluate
-from flairprep.stats import bootstrap, hypothesis_tests, intervals, metrics, permutation, power
+from flairprep.stats import (
+    bootstrap,
+    clinical,
+    hypothesis_tests,
+    intervals,
+    metrics,
+    permutation,
+    power,
+    ranking,
+    replicates,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -189,19 +199,14 @@ def test_every_metric_has_a_row_and_no_other_has_one() -> None:
     rng = np.random.default_rng(0)
     ids, labels = np.array([f"{n}" for n in range(8)]), np.array([0, 1] * 4)
     found = evaluate.Predictions(ids, labels, rng.uniform(size=(4, 8)), ids)
-    section_of = evaluate.EvaluateParams(alpha=0.05, permutations=99, seed=0)
+    section_of = evaluate.EvaluateParams(alpha=0.05, permutations=99, seed=0, prevalence=None)
     table_of = pd.DataFrame({"epoch": "1", "case_id": ids, "label": labels, "probability": "0.5", "group": ids})
     measures = evaluate.evaluate(found, "val_loss", section_of) | verdict.of_test_fold(table_of, table_of)
     assert sorted(first_columns(DOCS["metrics"], "metric")) == sorted([*measures, "diagnosis"])
 
 
 def test_the_verdicts_are_those_of_the_code() -> None:
-    verdicts = {
-        verdict.verdict({"predicted_positive": share, "p_selection": p, "p_within": within}, 0.05)
-        for share in (0.5, 1)
-        for p in (0.01, 0.5)
-        for within in (None, 0.5)
-    }
+    verdicts = set(verdict.MEANING)
     assert set(first_columns(DOCS["metrics"], "verdict")) == verdicts
 
 
@@ -232,7 +237,17 @@ def test_every_statistic_has_its_place_and_every_name_is_a_function() -> None:
         module, function = name.split(".")
         (path,) = (ROOT / "src/flairprep").glob(f"*/{module}.py")
         assert callable(getattr(importlib.import_module(f"flairprep.{path.parent.name}.{module}"), function)), name
-    for module_of in (metrics, intervals, bootstrap, hypothesis_tests, power, permutation):
+    for module_of in (
+        metrics,
+        intervals,
+        bootstrap,
+        clinical,
+        hypothesis_tests,
+        power,
+        permutation,
+        ranking,
+        replicates,
+    ):
         own = {
             name for name, value in vars(module_of).items() if getattr(value, "__module__", "") == module_of.__name__
         }

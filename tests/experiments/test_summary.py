@@ -9,11 +9,11 @@ from flairprep.experiments import comparison, summary
 from flairprep.stats import power
 
 
-def test_without_learning_the_detectable_accuracy_is_given() -> None:
+def test_without_learning_the_detectable_auc_is_given() -> None:
     result = compare(simulate_run("a", lr=1e-5), simulate_run("b", lr=2e-5))
-    least = power.detectable_accuracy(PER_FOLD, 0.5, 0.05 / 2)
-    assert f"{min(s['p_selection'] for s in result['settings']):.2g}; {PER_FOLD} cases" in answer(result)
-    assert f"{least:.1%}" in answer(result)
+    least = power.detectable_auc(PER_FOLD // 2, PER_FOLD // 2, 0.05 / 2)
+    assert f"{min(s['p_auc'] for s in result['settings']):.2g}; {PER_FOLD} cases" in answer(result)
+    assert f"{least:.3f}" in answer(result)
 
 
 def test_the_detectable_difference_and_the_cases_needed_are_given() -> None:

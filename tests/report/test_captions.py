@@ -11,7 +11,7 @@ from flairprep.report import captions
 METRICS = {
     **{"accuracy": 0.75, "accuracy_low": 0.476229, "accuracy_high": 0.927338, "auc": 0.9, "auc_low": 0.7},
     **{"auc_high": 1.0, "nir": 0.5, "n": 16, "verdict": "learned", "best_accuracy": 0.875, "best_epoch": 29},
-    **{"p_selection": 0.0056, "p_within": None, "brier": 0.1, "predicted_positive": 0.25},
+    **{"p_auc": 0.0012, "p_selection": 0.0056, "p_within": None, "leaked": 0, "brier": 0.1, "predicted_positive": 0.25},
 }
 
 
@@ -37,6 +37,9 @@ def test_the_selected_epoch_stands_beside_its_luck() -> None:
     text = captions.significance(METRICS, 0.05)
     assert "87.5 %" in text
     assert "0.0056" in text
+    assert "0.0012" in text
+    assert "p_without_leaks" not in text
+    assert "(p_without_leaks)" in captions.significance(METRICS | {"leaked": 2, "p_without_leaks": 0.3}, 0.05)
     assert "p_within" not in text
     assert "0.2 (p_within)" in captions.significance(METRICS | {"p_within": 0.2}, 0.05)
 

@@ -20,7 +20,16 @@ from flairprep.stages import evaluate
 KEYS = {
     *("accuracy", "accuracy_low", "accuracy_high", "auc", "auc_low", "auc_high", "log_loss", "log_loss_prior", "brier"),
     *("nir", "p_nir", "predicted_positive", "best_accuracy", "best_epoch", "p_selection", "p_within"),
-    *("n", "verdict", "diagnosis"),
+    *("n", "verdict", "diagnosis", "better_than_nir", "p_auc", "leaked", "auc_without_leaks", "p_without_leaks"),
+    *("spread", "prevalence"),
+    *(
+        f"{name}{end}"
+        for name in (
+            *("sensitivity", "specificity", "balanced_accuracy", "mcc", "average_precision"),
+            *("calibration_intercept", "calibration_slope", "ppv", "npv"),
+        )
+        for end in ("", "_low", "_high")
+    ),
 }
 TEST_KEYS = {"test_accuracy", "test_auc", "test_auc_low", "test_auc_high", "test_p_nir"}
 
@@ -55,6 +64,7 @@ def run(
     test: pd.DataFrame | None = None,
     groups: list[str] | None = None,
     strata: dict[str, str] | None = None,
+    leaks: list[str] | None = None,
     **changes: Any,
 ) -> dict[str, Any]:
     """What metrics.json holds after `main`."""
@@ -67,8 +77,9 @@ def run(
     cases = pd.DataFrame({"case_id": ids, "plane": "axial", "manufacturer": "SIEMENS", "sex": sexes})
     put("data/ingest/cases.csv", cases.to_csv(index=False))
     put("data/train/history.csv", history(len(y_prob)).to_csv(index=False))
-    if strata is not None:
-        put("reports/audit.json", json.dumps({"items": [], "bars": [], "strata": strata}))
+    if strata is not None or leaks is not None:
+        items = [{"name": "near-duplicates", "verdict": "leak", "cases": leaks}] * (leaks is not None)
+        put("reports/audit.json", json.dumps({"items": items, "bars": [], "strata": strata or {}}))
     others = pd.DataFrame({"case_id": ["90000", "90001"], "label": [1, 0], "group": ["90000", "90001"], "fold": [1, 2]})
     put("data/split/split.csv", pd.concat([others, split]).sample(frac=1, random_state=1).to_csv(index=False))
     write_params(Path(), **changes | {"evaluate": {"permutations": 199} | changes.get("evaluate", {})})
@@ -110,13 +121,24 @@ def test_every_number_equals_a_direct_computation(make: Any, epochs: int) -> Non
         "nir": nir,
         "p_nir": binomtest(correct, n, nir, alternative="greater").pvalue,
         "predicted_positive": (mean > 0.5).mean(),
+        "sensitivity": sk.recall_score(y_true, mean > 0.5),
+        "specificity": sk.recall_score(1 - y_true, mean <= 0.5),
+        "balanced_accuracy": sk.balanced_accuracy_score(y_true, mean > 0.5),
+        "mcc": sk.matthews_corrcoef(y_true, mean > 0.5),
+        "average_precision": sk.average_precision_score(y_true, mean),
+        "ppv": sk.precision_score(y_true, mean > 0.5),
+        "npv": sk.precision_score(1 - y_true, mean <= 0.5),
+        "prevalence": y_true.mean(),
+        "spread": np.ptp(mean),
         "best_accuracy": max(accuracies),
         "best_epoch": accuracies.index(max(accuracies)) + 1,
         "n": n,
     }
     assert {key: measures[key] for key in expected} == pytest.approx(expected, abs=1e-6)
     assert measures["auc_low"] < measures["auc"] < measures["auc_high"]
-    assert (measures["p_selection"] * 200) % 1 == pytest.approx(0, abs=1e-3)  # (1 + b) / (1 + 199)
+    for p in ("p_selection", "p_auc"):
+        assert (measures[p] * 200) % 1 == pytest.approx(0, abs=1e-3)  # (1 + b) / (1 + 199)
+    assert measures["better_than_nir"] == (measures["p_nir"] < 0.05)
 
 
 def test_selected_and_declared_numbers_are_kept_apart() -> None:
@@ -124,9 +146,10 @@ def test_selected_and_declared_numbers_are_kept_apart() -> None:
     before = run(y_true, y_prob, train={"monitor": "val_accuracy"})
     y_prob[1] = 0.2 + 0.6 * y_true  # the second epoch is perfect, the last three are noise
     after = run(y_true, y_prob, train={"monitor": "val_accuracy"})
-    selected = {"best_accuracy", "best_epoch", "p_selection", "p_within", "verdict"}
+    selected = {"best_accuracy", "best_epoch", "p_selection"}
     assert {key: after[key] for key in KEYS - selected} == {key: before[key] for key in KEYS - selected}
-    assert (after["best_accuracy"], after["best_epoch"], after["verdict"]) == (1, 2, "learned")
+    assert (after["best_accuracy"], after["best_epoch"], after["p_selection"]) == (1, 2, 1 / 200)
+    assert after["verdict"] == "no evidence", "a lucky epoch is no verdict"
     assert after["accuracy"] < 0.7
 
 
@@ -134,42 +157,95 @@ def test_selected_and_declared_numbers_are_kept_apart() -> None:
 def test_learned_and_no_evidence(seed: int, capsys: pytest.CaptureFixture[str]) -> None:
     learned = run(*planted(seed))
     assert learned["verdict"] == "learned"
-    assert learned["p_selection"] == 1 / 200
-    assert "verdict: learned\n" in capsys.readouterr().out
+    assert learned["p_auc"] == 1 / 200
+    assert "verdict: learned: " in capsys.readouterr().out
     nothing = run(*noise(seed))
     assert nothing["verdict"] == "no evidence"
-    assert nothing["p_selection"] >= 0.05
+    assert nothing["p_auc"] >= 0.05
     said = capsys.readouterr().out
-    assert "verdict: no evidence\n" in said
-    assert "40 validation cases can show a true accuracy of " in said
+    assert "verdict: no evidence: " in said
+    assert "40 validation cases can show a true AUC of " in said
 
 
 def test_alpha_is_the_line_between_the_two_verdicts() -> None:
     y_true, y_prob = noise(2)
-    p = run(y_true, y_prob)["p_selection"]
+    p = run(y_true, y_prob)["p_auc"]
     assert 0.01 < p < 0.49
     assert run(y_true, y_prob, evaluate={"alpha": p})["verdict"] == "no evidence"
     assert run(y_true, y_prob, evaluate={"alpha": p + 0.001})["verdict"] == "learned"
 
 
 @pytest.mark.parametrize("side", [0, 1])
-def test_constant_prediction_wins_over_a_significant_p(side: int) -> None:
+def test_what_ranks_on_one_side_of_the_threshold_has_learned(side: int, capsys: pytest.CaptureFixture[str]) -> None:
     y_true, y_prob = planted()
     y_prob = np.concatenate([y_prob, 0.4 * y_prob[-3:] + 0.6 * side])  # the last three epochs lie on one side
     measures = run(y_true, y_prob, train={"monitor": "val_accuracy"})
-    assert measures["verdict"] == "constant prediction"
-    assert measures["p_selection"] < 0.05
-    assert measures["predicted_positive"] == side
+    assert (measures["verdict"], measures["predicted_positive"]) == ("learned (threshold off)", side)
     assert measures["accuracy"] == pytest.approx(y_true.mean() if side else 1 - y_true.mean())
-    assert measures["auc"] > 0.8  # the order is still there
+    assert measures["auc"] > 0.8
+    assert "threshold" in capsys.readouterr().out
     notes = pd.read_csv("reports/evaluate/probability.csv")["note"].unique().tolist()
     assert notes == [f"constant prediction: all {side}"]
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_one_side_without_evidence_is_a_constant_prediction(side: int) -> None:
+    y_true, y_prob = noise(0)
+    assert run(y_true, 0.4 * y_prob + 0.6 * side)["verdict"] == "constant prediction"
+
+
+def test_probabilities_that_hardly_vary_are_a_constant_prediction_whatever_their_order() -> None:
+    y_true, y_prob = planted()
+    measures = run(y_true, 0.5 + 0.009 * (y_prob - 0.5))
+    assert (measures["verdict"], measures["p_auc"]) == ("constant prediction", 1 / 200)
+
+
+def test_a_network_can_rank_and_be_no_more_accurate_than_the_larger_class() -> None:
+    """One label in five: a calibrated network calls nearly all cases 0."""
+    rng = np.random.default_rng(0)
+    y_true = (np.arange(100) % 5 == 0).astype(int)
+    y_prob = np.clip(0.2 + 0.15 * (y_true - 0.2) + rng.normal(0, 0.12, (3, 100)).mean(axis=0), 0.01, 0.6)
+    measures = run(y_true, np.tile(y_prob, (3, 1)).round(6))
+    assert measures["p_auc"] < 0.05
+    assert not measures["better_than_nir"]
+    assert measures["verdict"] in ("learned", "learned (threshold off)")
+
+
+def test_a_leak_that_makes_the_result_is_in_the_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    """Half of the validation cases lie in training folds too: the network knows them by heart, and nothing else."""
+    y_true, y_prob = noise(1, n=40)
+    y_prob[:, :20] = 0.2 + 0.6 * y_true[:20]
+    names = [f"{case:05d}" for case in range(20)]
+    measures = run(y_true, y_prob, leaks=[*names, "90000"])
+    assert (measures["verdict"], measures["leaked"]) == ("learned (leak)", 20)
+    assert measures["p_auc"] < 0.05 <= measures["p_without_leaks"]
+    declared = y_prob[-3:].mean(axis=0)
+    assert measures["auc_without_leaks"] == pytest.approx(sk.roc_auc_score(y_true[20:], declared[20:]), abs=1e-6)
+    assert "split.group_column" in capsys.readouterr().out
+    assert run(*planted(), leaks=names)["verdict"] == "learned", "it stands without them"
+    untouched = run(*planted(), leaks=["90000"])
+    assert (untouched["leaked"], untouched["p_without_leaks"]) == (0, None)
+    assert run(*planted(), leaks=[f"{case:05d}" for case in range(40)])["verdict"] == "learned (leak)"
+
+
+@pytest.mark.parametrize(("alpha", "least"), [(0.01, 100), (0.005, 200)])
+def test_permutations_that_cannot_reach_alpha_are_refused(alpha: float, least: int) -> None:
+    with pytest.raises(FlairprepError, match=rf"evaluate: permutations: 99: .* {least} or more"):
+        run(*planted(), evaluate={"alpha": alpha, "permutations": 99})
+    assert run(*planted(), evaluate={"alpha": alpha, "permutations": least})["verdict"] == "learned"
+
+
+def test_predictive_values_are_those_of_the_prevalence_given() -> None:
+    here, rare = run(*planted()), run(*planted(), evaluate={"prevalence": 0.05})
+    assert rare["ppv"] < here["ppv"]
+    assert rare["npv"] > here["npv"]
+    assert rare["sensitivity"] == here["sensitivity"]
 
 
 def test_the_same_probability_for_every_case() -> None:
     measures = run(np.arange(20) % 2, np.full((4, 20), 0.5))  # exactly 0.5 predicts 0
     assert (measures["verdict"], measures["predicted_positive"]) == ("constant prediction", 0)
-    assert (measures["auc"], measures["p_selection"], measures["accuracy"]) == (0.5, 1, 0.5)
+    assert (measures["auc"], measures["p_auc"], measures["accuracy"]) == (0.5, 1, 0.5)
 
 
 @pytest.mark.parametrize("label", [0, 1])
@@ -179,17 +255,16 @@ def test_a_fold_of_one_label_has_no_auc(label: int, monitor: str, capsys: pytest
     measures = run(np.full(40, label), y_prob, train={"monitor": monitor})
     assert set(measures) == KEYS
     assert measures["auc"] is measures["auc_low"] is measures["auc_high"] is None
-    assert (measures["nir"], measures["p_selection"], measures["verdict"]) == (1, 1, "no evidence")
+    assert (measures["nir"], measures["p_auc"], measures["verdict"]) == (1, 1, "no evidence")
     assert measures["log_loss_prior"] == pytest.approx(0, abs=1e-6)
     assert "no AUC (one label only)" in capsys.readouterr().out
     assert pd.read_csv("reports/evaluate/roc.csv").empty
 
 
-def test_one_case_of_a_label_has_an_auc_without_an_interval(capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_case_of_a_label_has_an_auc_with_a_wide_interval() -> None:
     measures = run(np.repeat([0, 1], (9, 1)), noise(0, n=10)[1])
-    assert 0 <= measures["auc"] <= 1
-    assert measures["auc_low"] is measures["auc_high"] is None
-    assert f"AUC {measures['auc']:.3f}\n" in capsys.readouterr().out
+    assert measures["auc_low"] < measures["auc"] < measures["auc_high"]
+    assert measures["auc_high"] - measures["auc_low"] > 0.4
 
 
 def test_scans_of_a_patient_are_one_piece_of_evidence() -> None:
@@ -197,7 +272,7 @@ def test_scans_of_a_patient_are_one_piece_of_evidence() -> None:
     y_prob = np.tile(0.2 + 0.6 * y_true, (3, 1))
     assert run(y_true, y_prob)["verdict"] == "learned"
     measures = run(y_true, y_prob, groups=["a"] * 8 + ["b"] * 8)  # two patients: one of two permutations is as good
-    assert measures["p_selection"] == pytest.approx(0.5, abs=0.15)
+    assert measures["p_auc"] == pytest.approx(0.5, abs=0.15)
     assert measures["verdict"] == "no evidence"
 
 
@@ -281,7 +356,7 @@ def test_probabilities_of_0_and_1_are_counted_and_cost_a_finite_loss() -> None:
 
 def test_the_seed_of_the_permutations_is_a_parameter() -> None:
     y_true, y_prob = noise(2)
-    assert len({run(y_true, y_prob, evaluate={"seed": seed})["p_selection"] for seed in range(4)}) > 1
+    assert len({run(y_true, y_prob, evaluate={"seed": seed})["p_auc"] for seed in range(4)}) > 1
 
 
 def by_case(y_true: np.ndarray, texts: list[str]) -> dict[str, str]:
@@ -296,7 +371,7 @@ def test_a_network_that_reads_the_manufacturer_only_has_learned_a_shortcut(capsy
     strata = by_case(y_true, [f"manufacturer={v}" for v in vendor])
     assert run(y_true, y_prob)["verdict"] == "learned"
     measures = run(y_true, y_prob, strata=strata)
-    assert (measures["verdict"], measures["p_selection"]) == ("learned (shortcut)", 1 / 200)
+    assert (measures["verdict"], measures["p_auc"]) == ("learned (shortcut)", 1 / 200)
     assert measures["p_within"] >= 0.05
     assert f"p {measures['p_within']:.3g} among cases that the shortcuts" in capsys.readouterr().out
 

@@ -170,3 +170,22 @@ def test_a_single_case_of_a_class_in_a_fold_leaves_no_interval() -> None:
     assert 0 < area < 1
     assert math.isnan(low)
     assert math.isnan(high)
+
+
+@pytest.mark.parametrize("area", [0.0, 0.3, 0.5, 0.83, 1.0])
+@pytest.mark.parametrize("factor", [1.0, 1.8])
+def test_newcombes_bounds_are_where_the_score_equation_holds(area: float, factor: float) -> None:
+    n1, n0, z = 8, 30, 1.959963984540054
+    mean = (n1 + n0) / 2
+    for bound in intervals.newcombe_auc(area, [(n1, n0)], factor=factor):
+        q1, q2 = bound / (2 - bound), 2 * bound**2 / (1 + bound)
+        spread = bound * (1 - bound) + (mean - 1) * (q1 - bound**2 + q2 - bound**2)
+        if 0 < bound < 1:
+            assert abs(area - bound) == pytest.approx(z * math.sqrt(factor * spread / (n1 * n0)), abs=1e-9)
+        else:
+            assert bound == area
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 7), (3, 7), (61, 117), (117, 117)])
+def test_wilson_equals_statsmodels(right: int, n: int) -> None:
+    assert intervals.wilson(right / n, n) == pytest.approx(proportion_confint(right, n, method="wilson"), abs=1e-12)

@@ -140,7 +140,7 @@ def _compare(options: argparse.Namespace) -> None:
     from flairprep.stages import evaluate
 
     section = params.load(evaluate.EvaluateParams, "evaluate")
-    chosen = {"all_commits": options.all_commits, "html": options.html, **section.model_dump()}
+    chosen = {"all_commits": options.all_commits, "html": options.html, **section.model_dump(exclude={"prevalence"})}
     compare(options.experiments, options.out, **chosen)
 
 

@@ -94,9 +94,7 @@ def by_folder(dicom_dir: Path, sequence: str) -> list[RawCase]:
     cases = [in_folder(case_id, case, sequence, dicom_dir) for case_id, case in sorted(folders.items())]
     beside = [folders[case.case_id] for case in cases if case.folder]
     if loose := sum(map(_loose, (dicom_dir, *beside))):
-        logger.warning(
-            f"{dicom_dir}: {loose} files lie beside the folders CASE/ or CASE/{sequence}/ and are skipped"
-        )
+        logger.warning(f"{dicom_dir}: {loose} files lie beside the folders CASE/ or CASE/{sequence}/ and are skipped")
     return cases
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flairprep.stats import bootstrap, hypothesis_tests, intervals, metrics
+from flairprep.stats import clinical, hypothesis_tests, intervals, metrics, replicates
 
 DECLARED_EPOCHS = 3  # fixed before any run: the mean probability of the last three epochs
 BINS = 20  # of the histogram
@@ -70,7 +70,17 @@ def declared(y_true: np.ndarray, y_prob: np.ndarray, groups: np.ndarray | None =
         if shared(groups)
         else hypothesis_tests.binomial_p_value(correct, n, nir),
         "predicted_positive": float(np.mean(y_prob > 0.5)),
+        "spread": float(np.ptp(y_prob)),
     }
+
+
+def clinical_numbers(
+    y_true: np.ndarray, y_prob: np.ndarray, groups: np.ndarray, prevalence: float | None
+) -> dict[str, Any]:
+    """Return the measures of `clinical.clinical_measures` flat: each with its bounds, NAME_low and NAME_high."""
+    measures = clinical.clinical_measures(y_true, y_prob, groups, prevalence=prevalence)
+    keys = (("", "value"), ("_low", "low"), ("_high", "high"))
+    return {f"{name}{end}": getattr(one, field) for name, one in measures.items() for end, field in keys}
 
 
 def shared(groups: np.ndarray) -> bool:
@@ -81,25 +91,14 @@ def shared(groups: np.ndarray) -> bool:
 def interval(
     y_true: np.ndarray, y_prob: np.ndarray, groups: np.ndarray, metric: metrics.PairedMetric
 ) -> tuple[float, float]:
-    """Return the 95 % interval of an accuracy (Clopper-Pearson) or an AUC (DeLong); y_true, y_prob, groups: (n_cases,).
+    """Return the 95 % interval of one network's accuracy or AUC; y_true, y_prob, groups: (n_cases,).
 
-    Where a patient has several cases, patients are bootstrapped. That gives no interval where all cases, or all pairs
-    of them, are right, or none is. It is then the exact one of as many patients, or DeLong's of one case per patient.
-    NaN for an AUC with fewer than two patients of a label.
+    Clopper-Pearson, and Newcombe's method 5; wider where cases of a group (a patient) stand and fall together, see
+    `replicates.estimate`. NaN for an AUC with one label only.
     """
-    n = len(y_true)
-    if not shared(groups):
-        right = round(metrics.accuracy(y_true, y_prob) * n)
-        return intervals.clopper_pearson(right, n) if metric == "accuracy" else intervals.auc_interval(y_true, y_prob)
-    if metric == "auc" and min(len(np.unique(groups[y_true == label])) for label in (0, 1)) < 2:
-        return float("nan"), float("nan")
-    estimate, low, high = bootstrap.bootstrap_interval(y_true, y_prob, groups=groups, metric=metric)
-    if low < high:
-        return low, high
-    first = np.unique(groups, return_index=True)[1]
-    if metric == "auc":
-        return intervals.auc_interval(y_true[first], y_prob[first])
-    return intervals.clopper_pearson(round(estimate * len(first)), len(first))
+    zeros = np.zeros(len(y_true), int)
+    rows = replicates.Rows(np.asarray(y_true), np.asarray(groups), zeros, zeros)
+    return replicates.estimate(rows, np.asarray(y_prob), metric, folds=1)[1:]
 
 
 def flips(y_prob: np.ndarray) -> np.ndarray:
@@ -190,3 +189,9 @@ def charts(y_true: np.ndarray, y_prob: np.ndarray) -> dict[str, pd.DataFrame]:
 def strata_of(predictions: Predictions, strata: Mapping[str, str]) -> np.ndarray | None:
     """Return the stratum of each case, (n_cases,), from audit's report; None where the audit found no shortcut."""
     return np.array([strata.get(case, "") for case in predictions.case_ids]) if strata else None
+
+
+def leaked(predictions: Predictions, items: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Return which cases audit's report (`items` of audit.json) names in a leak between folds, (n_cases,), bool."""
+    named = {case for item in items if item["verdict"] == "leak" for case in item["cases"]}
+    return np.array([case in named for case in predictions.case_ids], bool)

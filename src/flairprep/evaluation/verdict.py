@@ -9,14 +9,37 @@ from flairprep.evaluation import predictions
 from flairprep.evaluation.predictions import DECLARED_EPOCHS
 from flairprep.stats import power
 
+HARDLY_VARIES = 0.01  # of the declared probabilities, largest minus smallest: no threshold makes use of less
+REMEDY = "keep them in one fold (split.group_column), or list them in ingest.exclude"
+
 
 def verdict(numbers: dict[str, Any], alpha: float) -> str:
-    """Return "constant prediction", "no evidence", "learned (shortcut)" or "learned"."""
-    if numbers["predicted_positive"] in (0, 1):
+    """Return the verdict of a run, from the permutation test of its declared AUC.
+
+    Returns one of MEANING.
+
+    Args:
+        numbers: p_auc; p_without_leaks and p_within, None where the audit found none; predicted_positive; spread.
+    """
+    one_side = numbers["predicted_positive"] in (0, 1)
+    if numbers["spread"] < HARDLY_VARIES or (one_side and numbers["p_auc"] >= alpha):
         return "constant prediction"
-    if numbers["p_selection"] >= alpha:
+    if numbers["p_auc"] >= alpha:
         return "no evidence"
-    return "learned" if numbers["p_within"] is None or numbers["p_within"] < alpha else "learned (shortcut)"
+    for key, kind in (("p_without_leaks", "leak"), ("p_within", "shortcut")):
+        if numbers[key] is not None and numbers[key] >= alpha:
+            return f"learned ({kind})"
+    return "learned (threshold off)" if one_side else "learned"
+
+
+MEANING = {
+    "constant prediction": "the network gives the same answer whatever the image",
+    "no evidence": "chance ranks the cases as well; that is not proof that there is nothing",
+    "learned (leak)": "without the leaked validation cases there is no evidence",
+    "learned (shortcut)": "what it learned cannot be told from the shortcut",
+    "learned (threshold off)": "it ranks, but its threshold is off: recalibrate it, or choose another threshold",
+    "learned": "the network ranks cases by label better than chance",
+}
 
 
 def of_test_fold(rows: pd.DataFrame, split: pd.DataFrame) -> dict[str, Any]:
@@ -35,17 +58,37 @@ def sentence(metrics: dict[str, Any], alpha: float) -> str:
     if m["auc_low"] is not None:  # no interval with a single case of a label
         auc += f" ({m['auc_low']:.3f}-{m['auc_high']:.3f})"
     interval = f"({m['accuracy_low']:.1%}-{m['accuracy_high']:.1%})"
+    right = "better than" if m["better_than_nir"] else "not shown better than"
     lines = [
-        f"verdict: {m['verdict']}",
+        f"verdict: {m['verdict']}: {MEANING[m['verdict']]}",
         f"  declared (mean of the last {DECLARED_EPOCHS} epochs): accuracy {m['accuracy']:.1%} {interval}, {auc}",
-        f"  always guessing the larger class (NIR): {m['nir']:.1%}; p of the declared accuracy {m['p_nir']:.3g}",
+        f"  ranking: p {m['p_auc']:.3g} of the declared AUC, labels permuted",
+        f"  accuracy: {right} always guessing the larger class (NIR): {m['nir']:.1%}; p {m['p_nir']:.3g}",
+        f"  {_shares(m)}",
         f"  Brier score {m['brier']:.3f}, of always answering the share of label 1: {m['nir'] * (1 - m['nir']):.3f}",
         f"  selected (epoch {m['best_epoch']}, the best): accuracy {m['best_accuracy']:.1%}; "
-        f"p {m['p_selection']:.3g} with the selection replayed",
+        f"could it be luck? p {m['p_selection']:.3g} with the selection replayed",
     ]
+    if m["leaked"]:
+        lines.insert(
+            1,
+            f"  {m['leaked']} of {m['n']} validation cases leak from training folds (reports/audit.json): without them "
+            f"p {m['p_without_leaks']:.3g}; {REMEDY}",
+        )
     if m["p_within"] is not None:
         lines.append(f"  p {m['p_within']:.3g} among cases that the shortcuts of reports/audit.json do not tell apart")
-    least = power.detectable_accuracy(m["n"], m["nir"], alpha) if m["nir"] < 1 else float("nan")
+    ones = round(m["n"] * m["prevalence"])
+    least = power.detectable_auc(ones, m["n"] - ones, alpha)
     if np.isfinite(least):
-        lines.append(f"  {m['n']} validation cases can show a true accuracy of {least:.1%} or better (80 % power)")
+        lines.append(f"  {m['n']} validation cases can show a true AUC of {least:.3f} or better (80 % power, p_auc)")
     return "\n".join(lines)
+
+
+def _shares(m: dict[str, Any]) -> str:
+    """Tell sensitivity, specificity and balanced accuracy with their intervals; a dash where there is none."""
+    parts = []
+    for name in ("sensitivity", "specificity", "balanced_accuracy"):
+        value, low, high = (m[f"{name}{end}"] for end in ("", "_low", "_high"))
+        text = "-" if value is None else f"{value:.1%} ({low:.1%}-{high:.1%})"
+        parts.append(f"{name.replace('_', ' ')} {text}")
+    return ", ".join(parts)

@@ -14,13 +14,13 @@ from flairprep.evaluation import predictions
 from flairprep.experiments import screening, summary
 from flairprep.experiments.inference import (
     POWER,
-    combine_folds,
     design_effect,
-    detectable_accuracy,
-    family_wise_p_values,
+    detectable_auc,
+    learned_p_values,
     metric_difference,
     metric_interval,
     pair,
+    strata_of,
 )
 from flairprep.experiments.runs import ExperimentRun, setting_name
 from flairprep.experiments.settings import FOLD_KEY, declared_table, group_by_setting, is_constant, varied_keys
@@ -43,7 +43,7 @@ def compare(
         runs: of one cohort, see `settings.select_comparable`.
         current: flat params of params.yaml, from which the commands start.
         alpha: level of all tests, each family corrected.
-        permutations, seed: number of permutations, seed of permutations and bootstrap.
+        permutations, seed: number and seed of the permutations.
 
     Raises:
         FlairprepError: no run.
@@ -54,22 +54,22 @@ def compare(
     grouped = group_by_setting(runs, keys)
     values, runs_of = [setting for setting, _ in grouped], [setting_runs for _, setting_runs in grouped]
     tables = [declared_table(setting_runs) for setting_runs in runs_of]
-    p_values = partial(family_wise_p_values, runs, permutations=permutations, seed=seed)
-    p_selection = combine_folds(p_values(), runs_of)
-    p_within = (
-        combine_folds(p_values(within=True), runs_of) if any(run.strata for run in runs) else [None] * len(values)
-    )
+    folds = runs[0].folds
+    p_values = partial(learned_p_values, tables, folds, permutations=permutations, seed=seed)
+    p_auc, strata = p_values(), strata_of(runs)
+    p_within = [None] * len(values) if strata is None else p_values(strata=strata)
     settings = []
     for index, setting in enumerate(values):
-        numbers = validation_numbers(runs_of[index], tables[index], seed)
-        p = {"p_selection": p_selection[index], "p_within": p_within[index]}
-        settings.append({"setting": setting, **numbers, **p, **test_fold_numbers(runs_of[index])})
+        numbers = validation_numbers(runs_of[index], tables[index])
+        constant = is_constant(runs_of[index], p_auc[index], alpha)
+        p = {"p_auc": p_auc[index], "p_within": p_within[index], "constant": constant}
+        learnable = detectable_auc(tables[index], folds, alpha / len(values))
+        tests = test_fold_numbers(runs_of[index])
+        settings.append({"setting": setting, **numbers, **p, "learnable": learnable, **tests})
     add_corrected_test_p(settings)
-    for setting, setting_runs in zip(settings, runs_of, strict=True):
-        setting["learnable"] = detectable_accuracy(runs_of, setting_runs, setting["cases"], setting["nir"], alpha)
     variability = seed_variability(runs_of)
     design = screening.find_design(values) if keys else None
-    effects = screening.main_effects(design, values, tables, variability, runs[0].folds, seed) if design else []
+    effects = screening.main_effects(design, values, tables, variability, folds) if design else []
     # Main effects replace the pairs of a design; without a case that all its settings share, the pairs remain.
     in_design = {i for i in range(len(values)) if design and effects and any(levels[i] for levels in design.values())}
     compared = [i for i in range(len(values)) if i not in in_design]
@@ -79,14 +79,14 @@ def compare(
         "keys": keys,
         "confounded": screening.confounded_params([values[i] for i in compared]),
         "settings": settings,
-        "pairs": compare_pairs([grouped[i] for i in compared], [tables[i] for i in compared], alpha, seed),
+        "pairs": compare_pairs([grouped[i] for i in compared], [tables[i] for i in compared], alpha),
         "seed_variability": variability,
         "main_effects": effects,
     }
     return result | summary.summarise(result, grouped, current)
 
 
-def validation_numbers(runs: Sequence[ExperimentRun], table: pd.DataFrame, seed: int) -> dict[str, Any]:
+def validation_numbers(runs: Sequence[ExperimentRun], table: pd.DataFrame) -> dict[str, Any]:
     """Return counts, declared metrics with intervals, and the best epoch of a setting; table: its `declared_table`."""
     best_epochs = []
     for run in runs:
@@ -104,12 +104,11 @@ def validation_numbers(runs: Sequence[ExperimentRun], table: pd.DataFrame, seed:
     }
     for metric in METRICS:
         names = (metric, f"{metric}_low", f"{metric}_high")
-        numbers |= dict(zip(names, metric_interval(table, metric, seed), strict=True))
+        numbers |= dict(zip(names, metric_interval(table, metric, runs[0].folds), strict=True))
     return {
         **numbers,
         "nir": metrics.no_information_rate(table["label"].to_numpy()),
         "predicted_positive": float((table["probability"] > 0.5).mean()),
-        "constant": all(map(is_constant, runs)),
         "best_accuracy": best_accuracy,
         "best_run": best_run,
         "best_epoch": best_epoch,
@@ -138,7 +137,6 @@ def compare_pairs(
     grouped: Sequence[tuple[dict[str, Any], list[ExperimentRun]]],
     tables: Sequence[pd.DataFrame],
     alpha: float,
-    seed: int,
 ) -> list[dict[str, Any]]:
     """Return each pair of settings with the difference of declared predictions, b minus a; all p are one Holm family.
 
@@ -146,7 +144,6 @@ def compare_pairs(
         grouped: of `settings.group_by_setting`.
         tables: `declared_table` of each setting.
         alpha: level of the family.
-        seed: of the bootstrap.
     """
     pairs: list[dict[str, Any]] = []
     for i, j in combinations(range(len(grouped)), 2):
@@ -165,7 +162,7 @@ def compare_pairs(
             "discordant": float((correct_a != correct_b).mean()) if len(rows) else None,
         }
         for metric in METRICS if len(rows) else ():
-            entry[metric] = metric_difference(rows, metric, runs[0].folds, seed)
+            entry[metric] = metric_difference(rows, metric, runs[0].folds)
         pairs.append(entry)
     tests = [entry[metric] for entry in pairs for metric in METRICS if metric in entry and entry[metric]["p"] >= 0]
     for test, p in zip(tests, hypothesis_tests.holm(np.array([test["p"] for test in tests])), strict=True):

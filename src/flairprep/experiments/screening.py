@@ -10,15 +10,8 @@ import numpy as np
 import pandas as pd
 
 from flairprep.core.params import value_of
-from flairprep.experiments.inference import (
-    align,
-    average_over_repeats,
-    bootstrap_p_value,
-    correct_for_repeats,
-    join,
-    widen_for_folds,
-)
-from flairprep.stats import bootstrap, hypothesis_tests
+from flairprep.experiments.inference import align, join, rows_of
+from flairprep.stats import hypothesis_tests, replicates
 
 # The usual advice, each factor with its two levels: without the advice, with it.
 FACTORS: dict[str, tuple[Any, Any]] = {
@@ -130,12 +123,12 @@ def main_effects(
     tables: Sequence[pd.DataFrame],
     variability: Mapping[str, Any] | None,
     folds: int,
-    seed: int,
 ) -> list[dict[str, Any]]:
     """Return the main effect of each factor: mean declared accuracy at its high level minus at its low level.
 
-    Cases are those that all settings of the design declared, resampled by patient; p_holm is corrected over the
-    factors. A fractional design (`mixed`) aliases main effects with interactions, which no analysis can separate.
+    On the cases that all settings of the design declared. Each pair of settings, one at either level, is a repeat, so
+    that what networks differ by is in the error (`replicates.difference`). p_holm is corrected over the factors. A
+    fractional design (`mixed`) aliases main effects with interactions, which no analysis can separate.
 
     Args:
         design: of `find_design`.
@@ -143,7 +136,6 @@ def main_effects(
         tables: `settings.declared_table` of each setting.
         variability: of `comparison.seed_variability`.
         folds: of a split, run or not.
-        seed: of the bootstrap.
 
     Returns:
         key, low_level, high_level, estimate, low, high, p, within_noise, mixed, p_holm (not where p is NaN), the
@@ -154,22 +146,20 @@ def main_effects(
     shared = aligned[members[0]]
     mixed = len({tuple(column[i] for column in design.values()) for i in members}) < 2 ** len(design)
 
-    def one_repeat(repeat: pd.DataFrame) -> tuple[float, float, float, float]:
-        y_true, prob_a, prob_b, groups, fold = (
-            repeat[name].to_numpy() for name in ("label", "probability_a", "probability_b", "group", "fold")
-        )
-        *interval, p = bootstrap.paired_difference(
-            y_true, prob_a, prob_b, groups=groups, folds=fold, metric="accuracy", seed=seed
-        )
-        k = repeat["fold"].nunique()
-        return *widen_for_folds(interval, k, folds), bootstrap_p_value(interval, p, k, folds)
-
     effects: list[dict[str, Any]] = []
     for key, column in design.items() if len(shared) else ():
         low, high = ([i for i in members if column[i] == sign] for sign in (-1, 1))
-        pairs = pd.concat([join(aligned[i], aligned[j]) for i, j in zip(low, high, strict=True)])
-        effect = dict(zip(("estimate", "low", "high", "p"), average_over_repeats(pairs, one_repeat), strict=True))
-        effect["p"] = correct_for_repeats(effect["p"], shared)
+        networks = 1 + shared["repeat"].max()
+        joined = [join(aligned[i], aligned[j]) for i, j in zip(low, high, strict=True)]
+        pairs = pd.concat(rows.assign(repeat=rows["repeat"] + n * networks) for n, rows in enumerate(joined))
+        test = replicates.difference(
+            rows_of(pairs),
+            pairs["probability_a"].to_numpy(),
+            pairs["probability_b"].to_numpy(),
+            "accuracy",
+            folds=folds,
+        )
+        effect: dict[str, Any] = {"estimate": test.estimate, "low": test.low, "high": test.high, "p": test.p}
         within_noise = None if variability is None else abs(effect["estimate"]) <= variability["accuracy"]
         levels = {"low_level": settings[low[0]][key], "high_level": settings[high[0]][key]}
         effects.append({"key": key, **levels, **effect, "within_noise": within_noise, "mixed": mixed})

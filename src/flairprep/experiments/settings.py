@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
+from flairprep.evaluation.verdict import HARDLY_VARIES
 from flairprep.experiments.runs import WORKSPACE, ExperimentRun
 
 T = TypeVar("T")
@@ -98,6 +99,9 @@ def declared_table(runs: Sequence[ExperimentRun]) -> pd.DataFrame:
     return table.sort_values([*REPEAT_KEY, "fold", "case_id"], ignore_index=True)
 
 
-def is_constant(run: ExperimentRun) -> bool:
-    """Return whether all declared predictions name one label."""
-    return len(np.unique(run.validation.declared > 0.5)) == 1
+def is_constant(runs: Sequence[ExperimentRun], p_auc: float, alpha: float) -> bool:
+    """Return whether all runs of a setting are a constant prediction, as `evaluation.verdict` defines it."""
+    declared = [run.validation.declared for run in runs]
+    if all(np.ptp(y_prob) < HARDLY_VARIES for y_prob in declared):
+        return True
+    return p_auc >= alpha and all(len(np.unique(y_prob > 0.5)) == 1 for y_prob in declared)

@@ -42,13 +42,13 @@ def summarise(
 def _learned(comparison: Mapping[str, Any], runs: int) -> list[str]:
     alpha, power, settings = comparison["alpha"], comparison["power"], comparison["settings"]
     varied = [s for s in settings if not s["constant"]]
-    significant = [s for s in varied if s["p_selection"] < alpha]
+    significant = [s for s in varied if s["p_auc"] < alpha]
     shortcuts = [s for s in significant if s["p_within"] is not None and s["p_within"] >= alpha]
     learned = [s for s in significant if s not in shortcuts]
-    family = "the epochs of the run" if runs == 1 else f"all {runs} runs and their epochs"
+    family = "one run" if runs == 1 else f"all settings of {runs} runs"
     sentences = []
     if learned:
-        sentences.append(f"Learned: {_with_p(learned, 'p_selection')}; corrected for {family}.")
+        sentences.append(f"Learned: {_with_p(learned, 'p_auc')}; corrected for {family}.")
     if shortcuts:
         sentences.append(
             f"Learned, but perhaps only a shortcut: {_with_p(shortcuts, 'p_within')} within the strata of the "
@@ -59,10 +59,8 @@ def _learned(comparison: Mapping[str, Any], runs: int) -> list[str]:
     elif not significant:
         largest = max(varied, key=lambda s: s["cases"])
         cases, least = largest["cases"], largest["learnable"]
-        detectable = (
-            f"; {cases} cases detect a true accuracy of {least:.1%} with {power:.0%} power" if least < 1 else ""
-        )
-        p = min(s["p_selection"] for s in varied)
+        detectable = f"; {cases} cases detect a true AUC of {least:.3f} with {power:.0%} power" if least < 1 else ""
+        p = min(s["p_auc"] for s in varied)
         sentences.append(f"No evidence of learning: the smallest p, corrected for {family}, is {p:.2g}{detectable}.")
     if constant := [setting_name(s["setting"]) for s in settings if s["constant"]]:
         sentences.append(f"Constant prediction: {', '.join(constant)}.")
@@ -82,10 +80,13 @@ def _differences(comparison: Mapping[str, Any]) -> list[str]:
         confounded = f"; {' and '.join(pair['changed'])} changed together" if pair["confounded"] else ""
         for metric in pair["differ"]:
             d = pair[metric]
+            who = "These two networks differ" if d["of_networks"] else "They differ"
             sentences.append(
-                f"They differ: {pair['b']} against {pair['a']}: {metric} {d['estimate']:+.3f} ({d['low']:+.3f} to "
+                f"{who}: {pair['b']} against {pair['a']}: {metric} {d['estimate']:+.3f} ({d['low']:+.3f} to "
                 f"{d['high']:+.3f}), corrected p {d['p_holm']:.2g}{confounded}."
             )
+    if any(pair[metric]["of_networks"] for pair in pairs for metric in pair["differ"]):
+        sentences.append("One network per setting says nothing of the settings: run other folds, or other seeds.")
     if unpaired := [_names(pair) for pair in pairs if not pair["cases"]]:
         sentences.append(f"Not compared, without a shared fold: {'; '.join(unpaired)}.")
     if other_seeds := [_names(pair) for pair in pairs if pair["other_seeds"]]:
@@ -234,7 +235,7 @@ def text_rows(comparison: Mapping[str, Any]) -> list[dict[str, str]]:
             "declared AUC": _interval(s, "auc"),
             "NIR": f"{s['nir']:.3f}",
             "best accuracy": f"{s['best_accuracy']:.3f}",
-            "p_selection": f"{s['p_selection']:.2g}",
+            "p_auc": f"{s['p_auc']:.2g}",
         }
         for s in comparison["settings"]
     ]

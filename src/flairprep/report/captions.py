@@ -4,14 +4,17 @@ import math
 from typing import Any
 
 from flairprep.evaluation.predictions import DECLARED_EPOCHS, LEAST_OF_A_LABEL
+from flairprep.evaluation.verdict import REMEDY
 from flairprep.report.html import number, percent
 from flairprep.stats import power
 
 MEANING = {
-    "learned": "The network has learned something that holds for cases it has not seen",
-    "learned (shortcut)": "What the network has learned may be nothing but a shortcut that the audit found",
+    "learned": "The network ranks cases that it has not seen by label, better than chance",
+    "learned (threshold off)": "The network ranks cases that it has not seen, but its threshold is off",
+    "learned (leak)": "There is no evidence of learning without the validation cases that leak from training folds",
+    "learned (shortcut)": "What the network has learned cannot be told from a shortcut that the audit found",
     "no evidence": "There is no evidence that the network has learned anything",
-    "constant prediction": "The network gives every validation case the same label, so it has learned nothing of use",
+    "constant prediction": "The network gives every validation case the same answer, so it has learned nothing of use",
 }
 NO_RUN = "There is no verdict: no network has been trained and evaluated on this data set, or the run did not finish."
 
@@ -42,12 +45,18 @@ def significance(metrics: dict[str, Any], alpha: float) -> str:
     """Say what the verdict rests on, the selected epoch beside the chance of being lucky with it."""
     m = metrics
     text = (
-        f"Epoch {m['best_epoch']} was the best one ({percent(m['best_accuracy'])} right). Among runs whose labels mean "
-        f"nothing, a share of {number(m['p_selection'])} does as well when it may choose its best epoch too "
-        f"(p_selection; below {alpha:g} counts as learned)."
+        f"The verdict rests on the declared predictions: with labels permuted, a share of {number(m['p_auc'])} ranks "
+        f"the cases as well (p_auc; below {alpha:g} counts as learned). Epoch {m['best_epoch']} was the best one "
+        f"({percent(m['best_accuracy'])} right); with the choice of the epoch replayed, chance does as well in "
+        f"{number(m['p_selection'])} (p_selection)."
     )
+    if m["leaked"]:
+        text += (
+            f" {m['leaked']} validation cases leak from training folds; without them the share is "
+            f"{number(m['p_without_leaks'])} (p_without_leaks): {REMEDY}."
+        )
     if m["p_within"] is not None:
-        text += f" Among cases that the shortcuts do not tell apart, that share is {number(m['p_within'])} (p_within)."
+        text += f" Among cases that the shortcuts do not tell apart, the share is {number(m['p_within'])} (p_within)."
     return text
 
 

@@ -32,7 +32,7 @@ class BackgroundUsed(params.Section, extra="ignore"):
     background: float
 
 
-class EvaluateUsed(params.Section):
+class EvaluateUsed(params.Section, extra="ignore"):
     """Section `evaluate`: the permutations behind p_selection are those behind the band of the best epoch."""
 
     alpha: float

@@ -118,6 +118,6 @@ def newcombe_auc(
         variances = [hanley_mcneil_variance(true, m, m) * m**2 / p for m, p in zip(means, pairs, strict=True)]
         return z * float(np.sqrt(factor * (weights**2 @ variances)))
 
-    low = 0.0 if area <= 0 else float(scipy.optimize.brentq(lambda a: area - a - half(a), 0, area))
-    high = 1.0 if area >= 1 else float(scipy.optimize.brentq(lambda a: a - area - half(a), area, 1))
+    low = 0.0 if area <= 0 else float(scipy.optimize.brentq(lambda a: area - a - half(a), 0, min(area, 1 - 1e-12)))
+    high = 1.0 if area >= 1 else float(scipy.optimize.brentq(lambda a: a - area - half(a), max(area, 1e-12), 1))
     return low, high

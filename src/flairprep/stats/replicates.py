@@ -144,8 +144,12 @@ def estimate(
 
 
 def _design_effect(rows: Rows, y_prob: Array, metric: PairedMetric, variance: float) -> float:
-    """Return the variance over that of a single repeat with independent cases: below 1 where repeats are averaged."""
-    if len(np.unique(rows.repeats)) == 1 and len(np.unique(rows.patients)) == len(rows.patients):
+    """Return the variance over that of a single repeat with independent cases: below 1 where repeats are averaged.
+
+    Where all cases are right, or all pairs, there is no variance: then patients count, whatever their cases.
+    """
+    repeats, patients = len(np.unique(rows.repeats)), len(np.unique(rows.patients))
+    if repeats == 1 and patients == len(rows.patients):
         return 1.0
     alone = []
     for repeat in np.unique(rows.repeats):
@@ -153,7 +157,7 @@ def _design_effect(rows: Rows, y_prob: Array, metric: PairedMetric, variance: fl
         _, of_cases = influence(rows.y_true[here], y_prob[here], rows.units[here], metric)
         alone.append(float((of_cases**2).sum()))
     mean = float(np.mean(alone))
-    return variance / mean if mean > 0 and variance > 0 else 1.0
+    return variance / mean if mean > 0 and variance > 0 else len(rows.patients) / repeats / patients
 
 
 def difference(
@@ -185,6 +189,8 @@ def difference(
     error = float(np.sqrt(variance))
     half = float(scipy.stats.t.ppf((1 + confidence) / 2, df)) * error
     gain = b - a
+    if np.isnan(gain):
+        return Difference(*(float("nan"),) * 6, of_networks=False)
     p = 2 * float(scipy.stats.t.sf(abs(gain) / error, df)) if error > 0 else float(gain == 0)
     if not n:  # the same predictions
         p = 1.0
