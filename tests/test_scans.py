@@ -38,7 +38,7 @@ from flairprep.core.params import load
 from flairprep.core.tables import read_csv
 from flairprep.dicom import discovery
 from flairprep.dicom.classify import SEQUENCES
-from flairprep.dicom.volume import Series, read_series
+from flairprep.dicom.volume import SeriesVolume, read_series
 from flairprep.stages import ingest, normalize, select_slices
 from flairprep.stages.export import tensor
 
@@ -90,7 +90,7 @@ EXPECTED: dict[str, str] = dict(zip(LISTED["series"], LISTED["code"], strict=Tru
 
 
 @cache
-def series_of(folder: Path) -> Series:
+def series_of(folder: Path) -> SeriesVolume:
     return read_series(sorted(folder.iterdir()))
 
 

@@ -16,7 +16,7 @@ from flairprep.core.outcomes import CaseError
 from flairprep.dicom import header as headers
 from flairprep.dicom.classify import SEQUENCES, recognise
 from flairprep.dicom.header import Header
-from flairprep.dicom.series import Candidate, choose_candidate, decision, group
+from flairprep.dicom.series import CandidateSeries, choose_candidate, decision, group
 
 SE, IR, GR, EP = ("SE",), ("SE", "IR"), ("GR",), ("EP", "SE")
 MP = ("GR", "IR")  # a gradient echo behind an inversion
@@ -53,12 +53,12 @@ def timed(
     return made(description, image_type=frozenset(image_type), scanning=frozenset(scanning), **(known | values))
 
 
-def only(*members: Header, folder: str = "") -> Candidate:
+def only(*members: Header, folder: str = "") -> CandidateSeries:
     [one] = group(members, folder)
     return one
 
 
-def refused(candidates: Sequence[Candidate], sequence: str = "FLAIR") -> CaseError:
+def refused(candidates: Sequence[CandidateSeries], sequence: str = "FLAIR") -> CaseError:
     with pytest.raises(CaseError) as caught:
         choose_candidate(candidates, sequence)
     return caught.value

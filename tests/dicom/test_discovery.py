@@ -22,7 +22,7 @@ from flairprep.core import console
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError
 from flairprep.core.tables import read_csv
-from flairprep.dicom import discovery, survey
+from flairprep.dicom import discovery, patients, survey
 from flairprep.runner import result_cache
 from flairprep.stages import balance, ingest, split
 
@@ -38,7 +38,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "project"
     (root / RAW).mkdir(parents=True)
     monkeypatch.chdir(root)
-    for module in (discovery, result_cache, survey):
+    for module in (discovery, patients, result_cache):
         monkeypatch.setattr(module, "map_cases", in_this_process)
     write_params(root, ingest={"max_failed": 1, "min_slices": 6}, split={"folds": 2})
     return root

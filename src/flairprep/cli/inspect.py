@@ -85,7 +85,7 @@ class Draft(NamedTuple):
     """A line before its series, if any, was read; notes: what choosing it warned of."""
 
     line: Line
-    candidate: series.Candidate | None = None
+    candidate: series.CandidateSeries | None = None
     notes: tuple[tuple[Code, str], ...] = ()
 
 

@@ -1,15 +1,13 @@
-"""DICOM files opened, and what their headers say: nothing in them is trusted, none of their text leaves the process.
+"""Interpret the header of a DICOM file: series, times, faults, and the columns of cases.csv.
 
-Reading never raises what a damaged file makes pydicom raise, only a CaseError. Modules and elements: DICOM PS3.3.
+Modules and attributes: DICOM PS3.3. No free text of a header leaves the process.
 """
 
-import logging
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydicom import filereader
 from pydicom.dataset import Dataset
 from pydicom.pixels import get_decoder
 
@@ -27,20 +25,19 @@ from flairprep.dicom.elements import (
     values_of,
     words_of,
 )
-from flairprep.dicom.reading import Opened, check_end, open_file, read_dataset, stop_before, undamaged
+from flairprep.dicom.reading import Opened, open_file, undamaged
 
-logging.getLogger("pydicom").disabled = True  # it quotes values, which may identify a patient
-LONGEST_NAME = 200  # characters of a description that are looked at; the standard allows 64
+LONGEST_NAME = 200  # characters of a description that are searched; LO allows 64, PS3.5 6.2
 MAX_LENGTH = 32767  # voxels along one axis: NIfTI-1 counts them in 16 bits
-MAX_VOXELS = 2**27  # of one volume: 512 x 512 x 512
-NO_IMAGES = re.compile(  # SOP classes without pixels: presentation states, raw data, reports, documents
+NO_IMAGES = re.compile(  # SOP classes without pixels, PS3.4 B.5: presentation states, raw data, reports, documents
     r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(11\.|66|88\.|104\.)"
 )
-SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and its multi-frame kinds below it
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # PS3.4 B.5, with the multi-frame classes below it
+# Modalities that a message may name, PS3.3 C.7.3.1.1.1: other text may identify a patient.
 MODALITIES = {"CR", "CT", "DX", "KO", "MG", "NM", "OT", "PR", "PT", "RF", "SC", "SEG", "SR", "US", "XA"}
 NO_AGENT = {"", "NO", "NONE", "N", "0", "-", "N/A", "NA", "NIL", "OHNE"}
-PARTS = {"P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY"}  # of a complex image, beside the magnitude
-MANUFACTURERS = {  # the start of the header's text, lower case -> the name that leaves the raw folder
+PARTS = {"P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY"}  # Image Type of a complex image's other parts
+MANUFACTURERS = {  # how the header's text starts, lower case -> the name in cases.csv
     "siemens": "siemens",
     "philips": "philips",
     "ge ": "ge",
@@ -58,11 +55,11 @@ MANUFACTURERS = {  # the start of the header's text, lower case -> the name that
 
 @dataclass(frozen=True)
 class Header:
-    """What one file says of itself. Text that may identify a patient (patient to names) stays inside the process.
+    """Fields of one file's header. Text that may identify a patient (patient to names) stays inside the process.
 
-    fault: why it can be no slice of a volume. frames: how many slices it holds, 0 where it is no image. number: of the
-    series. names: of its folder, series, protocol and pulse sequence, lower case. Times are in ms, None or () where
-    they are not given (or zero, which scanners write for "none").
+    names: of the folder, series, protocol and pulse sequence, lower case. number: Series Number. fault: why the file
+    cannot be a slice of a volume. frames: how many slices it holds, 0 for non-images. Times are in ms; None or () where
+    they are absent, or zero, which scanners write for "none".
     """
 
     path: Path
@@ -84,16 +81,16 @@ class Header:
     opened: "Opened | None" = field(default=None, compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What goes to another process: the fields, without the data set."""
+        """Return what travels to another process: the fields without the data set."""
         return self.__dict__ | {"opened": None}
 
 
 def read_header(path: Path, *, any_modality: bool = False) -> Header | None:
-    """Read what a file says of itself; None where it is not DICOM.
+    """Read the header of a file; None where it is not DICOM.
 
     Raises:
         CaseError: TOO_LARGE, DECODE_FAILED.
-        FlairprepError: see `undamaged`.
+        FlairprepError: see `reading.undamaged`.
     """
     opened = open_file(path, pixels=False)
     if opened is None:
@@ -133,39 +130,23 @@ def _header(opened: Opened, path: Path, any_modality: bool) -> Header:
     )
 
 
-def complete(found: Header) -> Dataset | None:
-    """Read the pixels of a file whose header is known, only what follows it where that can be done.
-
-    Raises:
-        CaseError: TOO_LARGE, DECODE_FAILED.
-        FlairprepError: see `undamaged`.
-    """
-    if found.opened is None or found.opened.dataset.file_meta.TransferSyntaxUID.is_deflated:
-        return read_dataset(found.path, pixels=True)
-    dataset, end = found.opened
-    implicit, little = dataset.original_encoding
-    with undamaged():
-        with found.path.open("rb") as file:
-            file.seek(end)
-            dataset.update(filereader.read_dataset(file, bool(implicit), bool(little), stop_when=stop_before(True)))
-        check_end(dataset)
-    return dataset
-
-
 def _scanning(dataset: Dataset, groups: tuple[Dataset, ...]) -> frozenset[str]:
-    """Scanning Sequence as in classic files (SE, IR, GR, EP), from what enhanced ones say instead, PS3.3 C.8.13.4."""
+    """Return the words of Scanning Sequence (SE, IR, GR, EP); of enhanced files from the MR Pulse Sequence module.
+
+    MR Image, PS3.3 C.8.3.1; MR Pulse Sequence, C.8.13.4.
+    """
     echo = str(find(groups, "", "EchoPulseSequence"))
-    said = {
+    enhanced = {
         "SE": echo in ("SPIN", "BOTH"),
         "GR": echo in ("GRADIENT", "BOTH"),
         "EP": find(groups, "", "EchoPlanarPulseSequence") == "YES",
         "IR": find(groups, "MRModifierSequence", "InversionRecovery") == "YES",
     }
-    return words_of(dataset, "ScanningSequence") | {word for word, holds in said.items() if holds}
+    return words_of(dataset, "ScanningSequence") | {word for word, holds in enhanced.items() if holds}
 
 
 def is_image(dataset: Dataset) -> bool:
-    """Return whether a data set should hold an image; non-images lie beside the images of many series."""
+    """Return whether the SOP class of a data set is one of images; many series hold reports or raw data too."""
     return not NO_IMAGES.match(text(dataset, "SOPClassUID"))
 
 
@@ -173,6 +154,8 @@ def fault(dataset: Dataset, *, any_modality: bool = False) -> CaseError | None:
     """Return why the header of a data set rules it out as a slice of an MR volume; None where it does not.
 
     Image Type, PS3.3 C.7.6.1.1.2 and C.8.3.1.1.1; Complex Image Component, C.8.13.3.1.3; MOSAIC is Siemens's own.
+
+    any_modality: accept other modalities than MR.
     """
     image_type = words_of(dataset, "ImageType")
     part = text(dataset, "ComplexImageComponent")
@@ -185,26 +168,26 @@ def fault(dataset: Dataset, *, any_modality: bool = False) -> CaseError | None:
     if not gray or value(dataset, "SamplesPerPixel") not in (None, 1):
         return CaseError(Code.NOT_GRAYSCALE, "the pixels are not gray values")
     if text(dataset, "SOPClassUID").startswith(SECONDARY_CAPTURE):
-        return CaseError(Code.SECONDARY_CAPTURE, "a picture of a screen or a film, not of a scanner")
+        return CaseError(Code.SECONDARY_CAPTURE, "a capture of a screen or a film (Secondary Capture)")
     if "MOSAIC" in image_type:
-        return CaseError(Code.MOSAIC, "a Siemens mosaic: the slices lie side by side in one image")
+        return CaseError(Code.MOSAIC, "a Siemens mosaic: slices side by side in one image")
     if "LOCALIZER" in image_type or "SCOUT" in image_type:
         return CaseError(Code.LOCALIZER, "a localizer")
     if image_type & PARTS or part in ("PHASE", "REAL", "IMAGINARY"):
-        return CaseError(Code.NOT_MAGNITUDE, "the phase, or another part of a complex image")
+        return CaseError(Code.NOT_MAGNITUDE, "a phase, real or imaginary image, not a magnitude")
     if text(dataset, "BurnedInAnnotation").upper() == "YES":
-        return CaseError(Code.BURNED_IN, "text is burned into the pixels; it may name the patient")
+        return CaseError(Code.BURNED_IN, "text is burned into the pixels and may name the patient")
     if number_of_frames(dataset) > MAX_LENGTH:
-        return CaseError(Code.TOO_LARGE, f"over {MAX_LENGTH} frames, more than NIfTI holds")
+        return CaseError(Code.TOO_LARGE, f"over {MAX_LENGTH} frames; NIfTI holds no more")
     if "LUTData" in first(dataset, "ModalityLUTSequence"):
-        return CaseError(Code.DECODE_FAILED, "a table of values (Modality LUT Sequence), which is not read")
+        return CaseError(Code.DECODE_FAILED, "Modality LUT Sequence, a table of values, is not supported")
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
         available = get_decoder(syntax).is_available
     except NotImplementedError:
         available = False
     if not available:
-        name = syntax.name if syntax.name != str(syntax) else "an unknown one"
+        name = syntax.name if syntax.name != str(syntax) else "unknown"
         return CaseError(Code.UNSUPPORTED_TRANSFER_SYNTAX, f"transfer syntax: {name}")
     return None
 
@@ -216,7 +199,7 @@ def has_contrast_agent(dataset: Dataset) -> bool:
 
 
 def age_band(age: str) -> str:
-    """Convert a DICOM Age String ("063Y") to a 10-year band ("60-69"; "90+" from 90 on), "" without one."""
+    """Convert an Age String ("063Y", PS3.5 6.2) to a 10-year band ("60-69"; "90+" from 90 on), "" without one."""
     if not re.fullmatch("[0-9]{3}[YMWD]", age):
         return ""
     years = int(int(age[:3]) / {"Y": 1, "M": 12, "W": 52.18, "D": 365.25}[age[3]])
@@ -224,26 +207,29 @@ def age_band(age: str) -> str:
 
 
 def columns(dataset: Dataset) -> dict[str, Any]:
-    """Fill the columns of cases.csv that come from a header: numbers and words of closed lists, no free text."""
-    maker = text(dataset, "Manufacturer").lower()
-    known = [name for start, name in MANUFACTURERS.items() if f"{maker} ".startswith(start)]
+    """Return the columns of cases.csv that come from a header: numbers and words of closed lists, no free text.
+
+    Echo, repetition and inversion time in ms, field strength in T; "" where the header does not give them.
+    """
+    manufacturer = f"{text(dataset, 'Manufacturer').lower()} "
+    known = [name for start, name in MANUFACTURERS.items() if manufacturer.startswith(start)]
     sex = text(dataset, "PatientSex")
     acquisition = text(dataset, "MRAcquisitionType")
     groups = levels(dataset)
 
-    def number(sequence: str, *keywords: str) -> str:
+    def cell(sequence: str, *keywords: str) -> str:
         for keyword in keywords:
-            found = plausible_number(next(iter(values_of(find(groups, sequence, keyword))), None))
-            if found is not None:
-                return f"{found:g}"
+            first_value = next(iter(values_of(find(groups, sequence, keyword))), None)
+            if (number := plausible_number(first_value)) is not None:
+                return f"{number:g}"
         return ""
 
     return {
         "manufacturer": known[0] if known else "other",
-        "field_strength": number("", "MagneticFieldStrength"),
-        "echo_time": number("MREchoSequence", "EchoTime", "EffectiveEchoTime"),
-        "repetition_time": number("MRTimingAndRelatedParametersSequence", "RepetitionTime"),
-        "inversion_time": number("MRModifierSequence", "InversionTime", "InversionTimes"),
+        "field_strength": cell("", "MagneticFieldStrength"),
+        "echo_time": cell("MREchoSequence", "EchoTime", "EffectiveEchoTime"),
+        "repetition_time": cell("MRTimingAndRelatedParametersSequence", "RepetitionTime"),
+        "inversion_time": cell("MRModifierSequence", "InversionTime", "InversionTimes"),
         "acquisition_type": acquisition if acquisition in ("2D", "3D") else "",
         "contrast_agent": "yes" if has_contrast_agent(dataset) else "no",
         "sex": sex if sex in ("M", "F", "O") else "",

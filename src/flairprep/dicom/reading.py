@@ -1,5 +1,9 @@
-"""Open DICOM files safely: nothing in them is trusted before it is checked."""
+"""Open DICOM files safely: nothing in a file is trusted before it is checked, and no text of it leaves the process.
 
+Whatever pydicom raises on a damaged file becomes a CaseError. Files and encodings: DICOM PS3.10 and PS3.5.
+"""
+
+import logging
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -8,10 +12,10 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from pydicom import filereader
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag
 from pydicom.uid import (
     UID,
@@ -26,11 +30,12 @@ from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError
 from flairprep.dicom.elements import UNDEFINED
 
+logging.getLogger("pydicom").disabled = True  # it quotes values, which may identify a patient
 MAX_FILE = 2**31  # bytes of one file; an enhanced FLAIR of 512 x 512 x 400 has a tenth of it
 MAX_INFLATED = 2**29  # bytes that a deflated file may become
-MAX_ELEMENTS = 100_000  # of one data set, those of its sequences aside
-PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})  # of floats, doubles, integers
-MAX_META = 2**10  # bytes in which a file names its transfer syntax
+MAX_ELEMENTS = 100_000  # of one data set, not counting those inside its sequences
+MAX_META = 2**10  # bytes of a file in which its meta information names the transfer syntax, PS3.10 7.1
+PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})  # float, double, integer; PS3.3 C.7.6.24, 25 and 3
 
 
 class Opened(NamedTuple):
@@ -45,7 +50,8 @@ def undamaged() -> Iterator[None]:
     """Turn whatever a damaged file raises, on reading or when an element is first asked for, into a CaseError.
 
     Raises:
-        FlairprepError: the machine could not read the file; that is no property of the file, so it ends the stage.
+        CaseError: DECODE_FAILED with the kind of error, never its text.
+        FlairprepError: the machine could not read the file. Another attempt may succeed, so the stage ends.
     """
     try:
         with warnings.catch_warnings():
@@ -57,12 +63,12 @@ def undamaged() -> Iterator[None]:
         if error.errno is None:  # pydicom's own way to say that the content is damaged
             raise CaseError(Code.DECODE_FAILED, "a file is damaged (OSError)") from error
         raise FlairprepError(f"a raw file cannot be read ({error.strerror}); fix that and run again") from error
-    except Exception as error:  # it can be anything, a RecursionError included; the case gets the kind, never the text
+    except Exception as error:  # anything, a RecursionError included
         raise CaseError(Code.DECODE_FAILED, f"a file is damaged ({type(error).__name__})") from error
 
 
 def read_dataset(path: Path, *, pixels: bool) -> Dataset | None:
-    """Read the data set of a file, pixels only if asked for; None where it is not DICOM, or a DICOMDIR.
+    """Read the data set of a file, pixels only if asked for; None where it is not DICOM or a DICOMDIR.
 
     Raises:
         CaseError: TOO_LARGE, DECODE_FAILED.
@@ -73,10 +79,18 @@ def read_dataset(path: Path, *, pixels: bool) -> Dataset | None:
 
 
 def open_file(path: Path, *, pixels: bool) -> Opened | None:
+    """Read a file as `read_dataset` does and keep the byte at which its pixels begin.
+
+    Files without the 128-byte preamble and "DICM" (PS3.10 7.1) count as DICOM where they begin as old ones do.
+
+    Raises:
+        CaseError: TOO_LARGE, DECODE_FAILED.
+        FlairprepError: see `undamaged`.
+    """
     with undamaged():
         with path.open("rb") as file:
             if (size := file.seek(0, 2)) > MAX_FILE:
-                raise CaseError(Code.TOO_LARGE, f"a file of {size >> 20} MB")
+                raise CaseError(Code.TOO_LARGE, f"a file of {size >> 20} MB; {MAX_FILE >> 20} can be read")
             file.seek(0)
             start = file.read(132)
             file.seek(0)
@@ -84,13 +98,13 @@ def open_file(path: Path, *, pixels: bool) -> Opened | None:
             # Old files begin with their first element, of group 2 or 8, in either byte order.
             bare = start[:2] in (b"\x08\x00", b"\x02\x00", b"\x00\x08") and start[128:] != b"DICM"
             try:
-                dataset, end = read_partial(file, stop_before(pixels), force=bare), file.tell()
+                dataset, end = filereader.read_partial(file, _stop_before(pixels), force=bare), file.tell()
             except (InvalidDicomError, EOFError):
                 return None
-        check_end(dataset)
+        _check_end(dataset)
         if "DirectoryRecordSequence" in dataset:
             return None
-        if "SOPClassUID" not in dataset and "Rows" not in dataset:  # pydicom gives what was read before the end
+        if "SOPClassUID" not in dataset and "Rows" not in dataset:  # pydicom returns what came before the end
             if bare:
                 return None
             raise CaseError(Code.DECODE_FAILED, "a file ends too early")
@@ -98,20 +112,44 @@ def open_file(path: Path, *, pixels: bool) -> Opened | None:
         return Opened(dataset, end)
 
 
+def complete(path: Path, opened: Opened | None) -> Dataset | None:
+    """Read the pixels of a file that `open_file` opened without them, and only what it left where possible.
+
+    Args:
+        path: the file.
+        opened: its data set, which gains the pixels; None, as after a copy to another process, reads the whole file.
+
+    Raises:
+        CaseError: TOO_LARGE, DECODE_FAILED.
+        FlairprepError: see `undamaged`.
+    """
+    if opened is None or opened.dataset.file_meta.TransferSyntaxUID.is_deflated:
+        return read_dataset(path, pixels=True)
+    dataset, end = opened
+    implicit, little = dataset.original_encoding
+    with undamaged():
+        with path.open("rb") as file:
+            file.seek(end)
+            stop = _stop_before(pixels=True)
+            dataset.update(filereader.read_dataset(file, bool(implicit), bool(little), stop_when=stop))
+        _check_end(dataset)
+    return dataset
+
+
 def _settle_syntax(dataset: Dataset) -> None:
-    """Makes the transfer syntax an UID also where it is none, or stands in the file as another kind of value."""
+    """Make the transfer syntax a UID where it is missing, empty or has another value representation."""
     meta = dataset.file_meta
-    said = meta.get("TransferSyntaxUID")
-    if isinstance(said, UID) and said:
+    syntax = meta.get("TransferSyntaxUID")
+    if isinstance(syntax, UID) and syntax:
         return
     implicit, little = dataset.original_encoding
     explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-    meta.pop("TransferSyntaxUID", None)  # with its kind, which a new value would keep
-    meta.TransferSyntaxUID = UID(str(said)) if said else ImplicitVRLittleEndian if implicit else explicit
+    meta.pop("TransferSyntaxUID", None)  # with its VR, which a new value would keep
+    meta.TransferSyntaxUID = UID(str(syntax)) if syntax else ImplicitVRLittleEndian if implicit else explicit
 
 
-def stop_before(pixels: bool) -> Callable[[BaseTag, str | None, int], bool]:
-    """Return what read_partial asks at each element: whether to stop, before the pixels unless they are wanted."""
+def _stop_before(pixels: bool) -> Callable[[BaseTag, str | None, int], bool]:
+    """Return the function that pydicom asks before each element whether to stop: at the pixels unless wanted."""
     elements = count()
 
     def stop(tag: BaseTag, vr: str | None, length: int) -> bool:
@@ -122,8 +160,8 @@ def stop_before(pixels: bool) -> Callable[[BaseTag, str | None, int], bool]:
     return stop
 
 
-def check_end(dataset: Dataset) -> None:
-    """Refuse a file that ends inside an element: pydicom takes what there is of it, such as half of a UID."""
+def _check_end(dataset: Dataset) -> None:
+    """Refuse a file that ends inside an element: pydicom would take half of a UID for a whole one."""
     if not len(dataset):
         return
     last = dataset.get_item(list(dataset.keys())[-1])
@@ -134,15 +172,15 @@ def check_end(dataset: Dataset) -> None:
 
 
 def _check_inflated(file: BinaryIO, start: bytes) -> None:
-    """Refuses a deflated data set that inflates to more than MAX_INFLATED, which pydicom would do without a limit."""
+    """Refuse a deflated data set that inflates to more than MAX_INFLATED; pydicom knows no limit."""
     if start[128:132] != b"DICM" or DeflatedExplicitVRLittleEndian.encode() not in file.read(MAX_META):
         file.seek(0)
         return
-    file.seek(128 + 4 + 8)  # the first element is the length of the others, group 2, which are not deflated
+    file.seek(128 + 4 + 8)  # the first element is the length of group 2, which is not deflated, PS3.10 7.1
     file.seek(int.from_bytes(file.read(4), "little"), 1)
     inflater, size = zlib.decompressobj(wbits=-zlib.MAX_WBITS), 0
-    while not inflater.eof and (piece := inflater.unconsumed_tail or file.read(2**16)):
-        size += len(inflater.decompress(piece, 2**20))
+    while not inflater.eof and (chunk := inflater.unconsumed_tail or file.read(2**16)):
+        size += len(inflater.decompress(chunk, 2**20))
         if size > MAX_INFLATED:
             raise CaseError(Code.TOO_LARGE, f"a file that inflates to over {MAX_INFLATED >> 20} MB")
     file.seek(0)

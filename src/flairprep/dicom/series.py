@@ -1,4 +1,4 @@
-"""Group files to series and choose the one to read."""
+"""Group the files of a case to series and choose the one to read."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from flairprep.core.outcomes import CaseError
 from flairprep.dicom.classify import is_named, marks_of, recognise
 from flairprep.dicom.header import Header
 
-HIGHEST_NUMBER = 100_000  # of a series that is told; a longer one may be a date or an id
+HIGHEST_NUMBER = 100_000  # Series Numbers from here on are not shown: they may be a date or an id
 LOCALIZER = r"locali[sz]er|scout|(?<![a-z])(loc|survey|3.?pl(ane)?|aa_?head)(?![a-z])"
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A series: its files, what it was recognised as ("" where it is none of SEQUENCES), and what speaks against it.
+class CandidateSeries:
+    """A series of a case that may be read: its files, its sequence ("" for none of SEQUENCES), what speaks against it.
 
-    title: the number of the series and the sequence, which is all that may be told of its names. veto: why the times
-    contradict its name. marks: post-contrast, subtraction, two inversion times, derived. fault: why it is no volume.
+    title: the number of the series and the sequence; its names may identify a patient. veto: why the times contradict
+    its name. marks: post-contrast, subtraction, two inversion times, derived. fault: why it cannot become a volume.
     """
 
     title: str
@@ -30,28 +30,31 @@ class Candidate:
 
     @property
     def paths(self) -> list[Path]:
+        """Return the files."""
         return [header.path for header in self.headers]
 
     @property
     def slices(self) -> int:
+        """Return how many slices the files hold."""
         return sum(header.frames for header in self.headers)
 
     @property
     def volumetric(self) -> bool:
+        """Return whether MR Acquisition Type is 3D, PS3.3 C.8.3.1.1.2."""
         return any(header.volumetric for header in self.headers)
 
     @property
     def rank(self) -> tuple[bool, int, bool, bool, int]:
-        """Return the sort key of a choice, the smallest first: sound, unmarked, 3D, with the most slices."""
+        """Return the sort key of a choice, best first: sound, unmarked, original, 3D, with the most slices."""
         expected = ("derived", "post-contrast") if self.sequence == "T1wCE" else ("derived",)
         special = [mark for mark in self.marks if mark not in expected]
         return self.fault is not None, len(special), "derived" in self.marks, not self.volumetric, -self.slices
 
 
-def group(headers: Iterable[Header], folder: str = "") -> list[Candidate]:
-    """Group the files of a case to series, in the order of their numbers.
+def group(headers: Iterable[Header], folder: str = "") -> list[CandidateSeries]:
+    """Group the files of a case to series, in the order of their Series Numbers.
 
-    folder: the sequence whose folder the files lie in, where the layout says so; it is then what they claim to be.
+    folder: the sequence that names the files' folder, where the layout has such folders; the times must fit it.
     """
     series: dict[tuple[str, ...], list[Header]] = {}
     for header in sorted(headers, key=lambda header: header.path):
@@ -60,7 +63,7 @@ def group(headers: Iterable[Header], folder: str = "") -> list[Candidate]:
     return [_candidate(place, members, folder) for place, members in enumerate(numbered, 1)]
 
 
-def _candidate(place: int, headers: list[Header], folder: str) -> Candidate:
+def _candidate(place: int, headers: list[Header], folder: str) -> CandidateSeries:
     images = [header for header in headers if header.frames] or headers
     sequence, veto = recognise(images, folder)
     number = images[0].number
@@ -70,15 +73,15 @@ def _candidate(place: int, headers: list[Header], folder: str) -> Candidate:
     fault = next((header.fault for header in images if header.fault), None)
     if fault is None and is_named(images, LOCALIZER):
         fault = CaseError(Code.LOCALIZER, "a localizer, by its name")
-    return Candidate(title, tuple(headers), sequence, veto, marks_of(images), fault)
+    return CandidateSeries(title, tuple(headers), sequence, veto, marks_of(images), fault)
 
 
-def choose_candidate(candidates: Sequence[Candidate], sequence: str) -> Candidate:
-    """Choose the series to read as `sequence`: the best by `Candidate.rank` of those recognised as it.
+def choose_candidate(candidates: Sequence[CandidateSeries], sequence: str) -> CandidateSeries:
+    """Choose the series to read as `sequence`: of those recognised as it, the best by `CandidateSeries.rank`.
 
     Raises:
-        CaseError: NO_SERIES; AMBIGUOUS_SERIES where the two best are equally good or lie in two studies; or why the
-            best one is no volume.
+        CaseError: NO_SERIES; AMBIGUOUS_SERIES where several are equally good or lie in two studies; or the fault of the
+            best one.
     """
     fitting = sorted((one for one in candidates if one.sequence == sequence), key=lambda one: one.rank)
     if not fitting:
@@ -99,10 +102,10 @@ def _few(titles: list[str]) -> str:
     return "; ".join(titles[:6]) + ("; ..." if len(titles) > 6 else "")
 
 
-def decision(one: Candidate, best: Candidate | None, sequence: str) -> str:
-    """Say what became of a series: "read", or what decided against it.
+def decision(one: CandidateSeries, best: CandidateSeries | None, sequence: str) -> str:
+    """Return what became of a series: "read", or what decided against it.
 
-    best: the one that is read, None where the case failed.
+    best: the series that is read, None where the case failed.
     """
     if one is best:
         return "read"
@@ -111,7 +114,7 @@ def decision(one: Candidate, best: Candidate | None, sequence: str) -> str:
     if one.fault:
         return one.fault.code.value
     if best is None:
-        return "the case failed"  # as ambiguous, or for a damaged file; its own row says
+        return "the case failed"  # as ambiguous or for a damaged file; its row in cases.csv says
     if more := [mark for mark in one.marks if mark not in best.marks]:
         return ", ".join(more)
     return "not 3D" if best.volumetric and not one.volumetric else f"{one.slices} slices, not {best.slices}"

@@ -4,56 +4,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flairprep.core import params
 from flairprep.core.codes import Code
-from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError
-from flairprep.dicom import header as headers
 from flairprep.dicom import series
-from flairprep.dicom.discovery import RawCase, find_cases
-from flairprep.dicom.series import Candidate
-from flairprep.dicom.volume import Series, read_surveyed
-from flairprep.runner.map_cases import map_cases
+from flairprep.dicom.discovery import RawCase
+from flairprep.dicom.header import read_header
+from flairprep.dicom.series import CandidateSeries
+from flairprep.dicom.volume import SeriesVolume, read_surveyed
 
-
-def patients(dicom_dir: Path, sequence: str, case_id: str) -> list[str]:
-    """Return the patient ids in the headers of a case's files, sorted: the way back from a case id.
-
-    Raises:
-        FlairprepError: see `find_cases`; or there is no such case, or none of its files can be read.
-    """
-    cases = {case.case_id: case for case in find_cases(dicom_dir, sequence)}
-    if case_id not in cases:
-        raise FlairprepError(f"{dicom_dir}: no case {case_id!r}; {params.suggest(case_id, tuple(cases)[:9])}")
-    [found] = map_cases(_patients, [cases[case_id]], "who", on_failure=lambda _, error: error)
-    if isinstance(found, CaseError):
-        raise FlairprepError(f"case {case_id}: {found.code}: {found.message}")
-    return found
-
-
-def _patients(case: RawCase) -> list[str] | CaseError:
-    try:
-        found = survey_case(case)
-    except CaseError as error:
-        return error
-    names = sorted({header.patient for one in found.candidates for header in one.headers})
-    return names or CaseError(Code.NOT_DICOM, "none of its files can be read")
-
-
-SERIES = ("case_id", "series", "slices", "marks", "verdict")  # columns of series.csv
+SERIES_COLUMNS = ("case_id", "series", "slices", "marks", "verdict")  # of series.csv
 
 
 @dataclass(frozen=True)
 class Survey:
-    """The series of a case, and the files that are none's: damaged ones with the reason, and how many no DICOM."""
+    """The series of a case, its damaged files with the reason, and how many of its files are not DICOM."""
 
-    candidates: list[Candidate]
+    candidates: list[CandidateSeries]
     damaged: dict[Path, CaseError]
     foreign: int
 
 
 def survey_case(case: RawCase, *, any_modality: bool = False) -> Survey:
-    """Read the headers of a case's files.
+    """Read the headers of a case's files and group them to series.
+
+    any_modality: accept other modalities than MR.
 
     Raises:
         CaseError: LINK_OUTSIDE.
@@ -61,48 +35,51 @@ def survey_case(case: RawCase, *, any_modality: bool = False) -> Survey:
     """
     if case.stray:
         raise CaseError(Code.LINK_OUTSIDE, f"{case.stray} links to folders, out of the raw folder, or to nothing")
-    found, damaged = [], {}
+    headers, damaged, foreign = [], {}, 0
     for path in case.paths:
         try:
-            found.append(headers.read_header(path, any_modality=any_modality))
+            header = read_header(path, any_modality=any_modality)
         except CaseError as error:
             damaged[path] = error
-    known = [header for header in found if header is not None]
-    return Survey(series.group(known, case.folder), damaged, len(found) - len(known))
+            continue
+        if header is None:
+            foreign += 1
+        else:
+            headers.append(header)
+    return Survey(series.group(headers, case.folder), damaged, foreign)
 
 
-def choose_series(case: RawCase, found: Survey, sequence: str) -> tuple[Candidate, list[tuple[Code, str]]]:
-    """Choose the series to read, and collect what to warn of.
+def choose_series(case: RawCase, survey: Survey, sequence: str) -> tuple[CandidateSeries, list[tuple[Code, str]]]:
+    """Choose the series to read as `sequence`, and collect what to warn of.
 
     Raises:
-        CaseError: see `sequences.choose`; NOT_DICOM; a damaged file among those of the series.
+        CaseError: see `series.choose_candidate`; NOT_DICOM; the reason of a damaged file in a folder of the series.
     """
-    if not found.candidates:
-        if found.damaged:
-            raise next(iter(found.damaged.values()))
-        if found.foreign:
-            raise CaseError(Code.NOT_DICOM, f"none of the {found.foreign} files is DICOM")
-    best = series.choose_candidate(found.candidates, sequence)
+    if not survey.candidates:
+        if survey.damaged:
+            raise next(iter(survey.damaged.values()))
+        if survey.foreign:
+            raise CaseError(Code.NOT_DICOM, f"none of the {survey.foreign} files is DICOM")
+    best = series.choose_candidate(survey.candidates, sequence)
     folders = {path.parent for path in best.paths}
-    for path, error in found.damaged.items():
+    for path, error in survey.damaged.items():
         if path.parent in folders:
             raise error
     notes = []
     if marks := [mark for mark in best.marks if mark != "derived" and (mark, sequence) != ("post-contrast", "T1wCE")]:
         notes.append((Code.MARKED_SERIES, ", ".join(marks)))
-    if found.damaged:
-        notes.append((Code.DECODE_FAILED, f"{len(found.damaged)} damaged files in other folders, skipped"))
-    if found.foreign:
-        total = len(case.files)
-        notes.append((Code.NOT_DICOM, f"{found.foreign} of {total} files are not DICOM, skipped"))
+    if survey.damaged:
+        notes.append((Code.DECODE_FAILED, f"{len(survey.damaged)} damaged files in other folders, skipped"))
+    if survey.foreign:
+        notes.append((Code.NOT_DICOM, f"{survey.foreign} of {len(case.files)} files are not DICOM, skipped"))
     return best, notes
 
 
-def read_candidate(best: Candidate) -> Series:
-    """Read the volume of a series whose headers were surveyed; see `volume.read_series`.
+def read_candidate(best: CandidateSeries) -> SeriesVolume:
+    """Read the volume of a series whose headers were surveyed.
 
     Raises:
-        CaseError: what its headers say against it, and what `dicom.read_series` finds.
+        CaseError: its fault, or see `volume.read_series`.
     """
     if best.fault:
         raise best.fault
@@ -110,13 +87,14 @@ def read_candidate(best: Candidate) -> Series:
 
 
 def series_rows(
-    case_id: str, found: Survey | None, best: Candidate | None, sequence: str, code: str = "read"
+    case_id: str, survey: Survey | None, best: CandidateSeries | None, sequence: str, code: str = "read"
 ) -> list[dict[str, Any]]:
-    """Make the rows of series.csv: what became of each series of a case, and why.
+    """Return the rows of series.csv: what became of each series of a case.
 
-    best: the series that was to be read as `sequence`. code: what became of it.
+    survey: None, or best: None, where the case failed before. best: the series chosen as `sequence`. code: what became
+    of it.
     """
-    candidates = found.candidates if found else []
+    candidates = survey.candidates if survey else []
     decisions = [code if one is best else series.decision(one, best, sequence) for one in candidates]
     cells = [(case_id, one.title, one.slices, ", ".join(one.marks)) for one in candidates]
-    return [dict(zip(SERIES, (*cell, word), strict=True)) for cell, word in zip(cells, decisions, strict=True)]
+    return [dict(zip(SERIES_COLUMNS, (*cell, word), strict=True)) for cell, word in zip(cells, decisions, strict=True)]

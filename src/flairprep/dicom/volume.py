@@ -1,4 +1,4 @@
-"""From the DICOM files of one series to one volume with its geometry, or to the reason why not.
+"""Read the DICOM files of one series as one volume with its geometry, or say why they are none.
 
 Functional groups of enhanced files, DICOM PS3.3 C.7.6.16; Modality LUT, C.11.1; MONOCHROME1, C.7.6.3.1.2.
 """
@@ -16,24 +16,24 @@ from pydicom.dataset import Dataset
 
 from flairprep.core.codes import Code
 from flairprep.core.outcomes import CaseError
-from flairprep.dicom import elements, reading
-from flairprep.dicom import header as headers
+from flairprep.dicom import elements, header, reading
 from flairprep.dicom.elements import text
-from flairprep.dicom.header import MAX_VOXELS
+from flairprep.dicom.header import Header
 from flairprep.dicom.pixels import claimed_voxels, frames_of
 from flairprep.dicom.reading import undamaged
 from flairprep.dicom.stacking import Array, stack
 from flairprep.imaging.orientation import plane_of
 
+MAX_VOXELS = 2**27  # of one volume: 512 x 512 x 512
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
 @dataclass(frozen=True)
-class Series:
-    """A volume as acquired, what its headers say of it (columns of cases.csv), and what to warn of.
+class SeriesVolume:
+    """The volume of a series as acquired, with its columns of cases.csv and what to warn of.
 
-    identity: patient, study, frame_of_reference, voxels -> a value that is equal where they are the same, "" where
-    the header does not say. It never leaves the process in the clear.
+    header: column -> cell. identity: patient, study, frame_of_reference, voxels -> a value that series share only if
+    they share that; "" where the header gives none. It never leaves the process in the clear.
     """
 
     image: sitk.Image
@@ -42,55 +42,58 @@ class Series:
     warnings: tuple[tuple[Code, str], ...]
 
 
-def read_series(paths: Sequence[Path], *, any_modality: bool = False) -> Series:
+def read_series(paths: Sequence[Path], *, any_modality: bool = False) -> SeriesVolume:
     """Read the one series that `paths` hold, in any order.
 
-    any_modality: reads what is no MR too.
+    any_modality: accept other modalities than MR.
 
     Returns:
-        A `Series`: image of (columns, rows, slices), int16 or int32 where rescaling adds whole numbers, else float32.
+        The image of (columns, rows, slices), LPS and mm: int16 or int32 where rescaling adds whole numbers, else
+        float32.
 
     Raises:
         CaseError: with the code that says why the files are not one volume.
     """
     datasets = [reading.read_dataset(path, pixels=True) for path in paths]
-    return _series(datasets, partial(headers.fault, any_modality=any_modality))
+    return _series_volume(datasets, partial(header.fault, any_modality=any_modality))
 
 
-def read_surveyed(found: Sequence[headers.Header]) -> Series:
+def read_surveyed(headers: Sequence[Header]) -> SeriesVolume:
     """Read a series as `read_series` does, from files whose headers were read before and hold no fault."""
-    return _series([headers.complete(one) for one in found], lambda _: None)
+    return _series_volume([reading.complete(one.path, one.opened) for one in headers], lambda _: None)
 
 
-def _series(found: Sequence[Dataset | None], fault: Callable[[Dataset], CaseError | None]) -> Series:
-    datasets = [dataset for dataset in found if dataset is not None]
+def _series_volume(contents: Sequence[Dataset | None], fault: Callable[[Dataset], CaseError | None]) -> SeriesVolume:
+    """Make the volume of files, of which `contents` are the data sets; None for what is not DICOM."""
+    datasets = [dataset for dataset in contents if dataset is not None]
+    total, skipped = len(contents), len(contents) - len(datasets)
     notes: list[tuple[Code, str]] = []
     if not datasets:
-        raise CaseError(Code.NOT_DICOM, f"none of the {len(found)} files is DICOM")
-    if len(datasets) < len(found):
-        notes.append((Code.NOT_DICOM, f"{len(found) - len(datasets)} of {len(found)} files are not DICOM, skipped"))
+        raise CaseError(Code.NOT_DICOM, f"none of the {total} files is DICOM")
+    if skipped:
+        notes.append((Code.NOT_DICOM, f"{skipped} of {total} files are not DICOM, skipped"))
     with undamaged():
-        images = [dataset for dataset in datasets if headers.is_image(dataset)] or datasets
+        images = [dataset for dataset in datasets if header.is_image(dataset)] or datasets
         if len(images) < len(datasets):
             notes.append((Code.NO_PIXEL_DATA, f"{len(datasets) - len(images)} files hold no image, skipped"))
         _check(images, fault)
         frames = [frame for dataset in images for frame in frames_of(dataset)]
     if any(text(dataset, "PhotometricInterpretation") == "MONOCHROME1" for dataset in images):
         notes.append((Code.INVERTED, "MONOCHROME1: stored values were inverted"))
-    image, interpolated, stacking = stack(frames)
+    image, interpolated, stack_notes = stack(frames)
     voxels = sitk.GetArrayViewFromImage(image)
     if voxels.min() == voxels.max():
         raise CaseError(Code.BLANK_VOLUME, f"all {voxels.size} voxels are {voxels.min():g}")
     if blank := _blank_slices(voxels):
         notes.append((Code.BLANK_SLICES, f"{blank} slices between others hold one value only"))
     with undamaged():
-        header = {**headers.columns(images[0]), **_geometry(image), "interpolated": interpolated}
+        columns = {**header.columns(images[0]), **_geometry(image), "interpolated": interpolated}
         identity = _identity(images[0], voxels)
-    return Series(image, header, identity, (*notes, *stacking))
+    return SeriesVolume(image, columns, identity, (*notes, *stack_notes))
 
 
 def _check(datasets: Sequence[Dataset], fault: Callable[[Dataset], CaseError | None]) -> None:
-    """Refuses what is no series of MR slices, and sizes that no series has, before a pixel is decoded."""
+    """Refuse all but the slices of one series, and implausible sizes, before decoding a pixel."""
     if (series := len({text(dataset, "SeriesInstanceUID") for dataset in datasets})) > 1:
         raise CaseError(Code.AMBIGUOUS_SERIES, f"{series} series")
     for dataset in datasets:
@@ -103,7 +106,7 @@ def _check(datasets: Sequence[Dataset], fault: Callable[[Dataset], CaseError | N
 
 
 def _blank_slices(voxels: Array) -> int:
-    """How many slices between the first and the last that hold more than one value hold one value only."""
+    """Count the slices of one value only, between the first and the last that hold more."""
     blank = voxels.min(axis=(1, 2)) == voxels.max(axis=(1, 2))
     filled = np.flatnonzero(~blank)
     return int(blank[filled[0] : filled[-1]].sum()) if len(filled) else 0

@@ -134,7 +134,7 @@ def main() -> None:
         write_rows(out / "cases.csv", table(outcomes, COLUMNS), COLUMNS)
         same = same_as({result.outcome.case_id: result.identity for result in results if result.identity})
         write_rows(out / "same_as.csv", same, ("case_id", *IDENTITY))
-        write_rows(out / "series.csv", [row for result in results for row in result.series], survey.SERIES)
+        write_rows(out / "series.csv", [row for result in results for row in result.series], survey.SERIES_COLUMNS)
 
 
 if __name__ == "__main__":
