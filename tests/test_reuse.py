@@ -458,7 +458,7 @@ def test_another_key_gives_other_ids_to_what_the_store_knows(read: Read) -> None
 
 def test_a_large_folder_is_read_and_kept_in_pieces(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     _, cases = read()
-    monkeypatch.setattr(discovery, "PIECE", 3)
+    monkeypatch.setattr(discovery, "CHUNK", 3)
     assert read() == ({"P0/0", "P0/again", "P1/0", "P2/0"}, cases)
     assert read() == (set(), cases)
 
@@ -527,7 +527,7 @@ def test_a_store_that_cannot_be_written_costs_a_warning(
         (kept / place).touch()
     ingest.main()
     shown = capsys.readouterr()
-    assert len(re.findall("results are not kept for later runs", shown.err)) == 1
+    assert len(re.findall("results are not cached for later runs", shown.err)) == 1
     assert recomputed(shown.out) == {"ingest": 6}
     run()
     assert outs() == expected

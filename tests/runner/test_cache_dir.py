@@ -121,7 +121,7 @@ def test_a_full_disk_is_an_error_that_leaves_nothing(
         if failing == "_copy":
             patch.setattr(cache_dir, "_copy", full)
         else:
-            patch.setattr(cache_dir, "SPARE", 1.1)
+            patch.setattr(cache_dir, "MIN_FREE", 1.1)
         with pytest.raises(OSError, match="No space left"):
             put(opened, tmp_path)
     assert not list((opened.root / "tmp").iterdir())
@@ -391,7 +391,7 @@ def test_another_file_system_than_that_of_dvcs_cache_gets_a_copy(
     monkeypatch.setattr(os, "link", across, raising=True)
     (root / "secret").parent.mkdir(parents=True)
     root.chmod(0o700)
-    (root / "secret").write_bytes(bytes(cache_dir.SECRET))
+    (root / "secret").write_bytes(bytes(cache_dir.SECRET_BYTES))
     assert not restored(tmp_path, monkeypatch).samefile(kept)
 
 

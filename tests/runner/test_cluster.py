@@ -160,7 +160,7 @@ def test_only_so_many_cases_are_under_way_as_may_wait_for_a_slow_one(dask: Dask)
 
 
 def test_of_very_many_items_several_go_together(dask: Dask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "MANY", 10)
+    monkeypatch.setattr(cluster, "MAX_TASKS", 10)
     items = list(range(57))
     assert [result for result, _ in map_cases(square, items, "test")] == [number * number for number in items]
 
@@ -225,9 +225,9 @@ def test_case_that_ends_its_process_hangs_or_takes_too_much_costs_itself(
 def test_case_that_kills_every_worker_costs_itself_and_none_beside_it(
     dask: Dask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "MANY", 5)  # so that 3, 4 and 5 go together
+    monkeypatch.setattr(cluster, "MAX_TASKS", 5)  # so that 3, 4 and 5 go together
     results = list(map_cases(partial(does_on_five, deed=kills_its_worker), range(10), "test", on_failure=lost))
-    assert results.pop(5) == (5, Code.CRASHED, "2 dask workers died while they had it")
+    assert results.pop(5) == (5, Code.CRASHED, "it killed 2 dask workers")
     assert results == [0, 1, 2, 3, 4, 6, 7, 8, 9]
 
 
@@ -259,7 +259,7 @@ def test_processes_end_with_their_run(dask: Dask) -> None:
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "127.0.0.1:1", "nonsense", "http://127.0.0.1:1", "tcp://"])
 def test_an_address_where_no_scheduler_answers_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLAIRPREP_SCHEDULER", address)
-    monkeypatch.setattr(cluster, "PATIENCE", 1)
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
     with pytest.raises(FlairprepError, match=rf"^FLAIRPREP_SCHEDULER={address}: no dask scheduler answers; start one"):
         list(map_cases(square, [1], "test"))
 
@@ -281,7 +281,7 @@ def test_a_scheduler_that_asks_for_certificates_gets_those_of_dasks_configuratio
         monkeypatch.setenv("FLAIRPREP_SCHEDULER", own.address)
         monkeypatch.chdir(tmp_path)
         with monkeypatch.context() as patch:
-            patch.setattr(cluster, "PATIENCE", 1)
+            patch.setattr(cluster, "CONNECT_SECONDS", 1)
             with pytest.raises(FlairprepError, match=r"certificates in dask's configuration"):
                 list(map_cases(square, [1], "test"))
         own_config = {f"distributed.comm.tls.client.{name}": str(tmp_path / name) for name in ("cert", "key")}
@@ -309,7 +309,7 @@ def test_without_distributed_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_folder_that_the_worker_does_not_share_is_refused(dask: Dask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster.os.path, "relpath", lambda path: "no-such-file")
-    with pytest.raises(FlairprepError, match=r"not the same folder on .*a file system that all of them share$"):
+    with pytest.raises(FlairprepError, match=r"another folder on .*shared file system$"):
         list(map_cases(square, [1], "test"))
 
 

@@ -216,7 +216,7 @@ def test_worker_that_is_killed_while_idle_costs_no_case(monkeypatch: pytest.Monk
 
 
 def test_a_lost_case_without_a_use_for_it_is_an_error(count: int) -> None:
-    with pytest.raises(FlairprepError, match=r"^test: CRASHED: the process that read it ended \(SIGKILL\)$"):
+    with pytest.raises(FlairprepError, match=r"^test: CRASHED: its worker process ended \(SIGKILL\)$"):
         list(map_cases(partial(does_on_five, deed=killed), range(100), "test"))
 
 

@@ -181,7 +181,7 @@ def test_an_error_of_the_disk_is_one_warning_a_run(
 
     monkeypatch.setattr(cache_dir.CacheDir if where == "keep" else cache_dir, where, broken)
     assert run()[1:] == ("abc", 0)
-    expected = f"warning: square: results are not kept for later runs ({os.strerror(code)}; see FLAIRPREP_CACHE)\n"
+    expected = f"warning: square: results are not cached for later runs ({os.strerror(code)}; see FLAIRPREP_CACHE)\n"
     assert capsys.readouterr().err == expected
     assert run()[1:] == ("abc", 0)
 

@@ -1,4 +1,4 @@
-"""What `flairprep cache` does with the folder of cache_dir.py: how much lies in it, and how to have less."""
+"""Show, prune or clear the folder of the result cache."""
 
 import re
 from contextlib import suppress
@@ -12,7 +12,7 @@ UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 class Usage(NamedTuple):
-    """What lies in the store: how many results of cases, and bytes in all."""
+    """Content of the cache: the number of cases' results, and bytes in all."""
 
     folder: Path
     results: int
@@ -20,25 +20,25 @@ class Usage(NamedTuple):
 
 
 def info() -> Usage:
-    """Return what lies in the cache.
+    """Measure the cache.
 
     Raises:
         FlairprepError: FLAIRPREP_CACHE is off.
     """
-    root = _existing()
-    held = _held(root)
-    return Usage(root, sum((path / "record").exists() for _, _, path in held), sum(size for _, size, _ in held))
+    root = _folder()
+    entries = _entries(root)
+    return Usage(root, sum((path / "record").exists() for _, _, path in entries), sum(size for _, size, _ in entries))
 
 
 def prune(max_bytes: int) -> int:
-    """Remove the least recently used until at most `max_bytes` are left; return the bytes removed.
+    """Remove the least recently used entries until at most `max_bytes` are left; return the bytes removed.
 
     Raises:
         FlairprepError: see `info`.
     """
-    held = sorted(_held(_existing()))
-    before = left = sum(size for _, size, _ in held)
-    for _, size, path in held:
+    entries = sorted(_entries(_folder()))
+    before = left = sum(size for _, size, _ in entries)
+    for _, size, path in entries:
         if left <= max_bytes:
             break
         cache_dir.remove(path)
@@ -52,36 +52,36 @@ def clear() -> int:
     Raises:
         FlairprepError: see `info`.
     """
-    root = _existing()
+    root = _folder()
     freed = prune(-1)
     cache_dir.remove(root / "secret")
     return freed
 
 
 def size(text: str) -> int:
-    """Parse a size as people write it: 10GB, 500 M, 1.5T; in bytes.
+    """Return the bytes of a size as people write it: 10GB, 500 M, 1.5T.
 
     Raises:
-        FlairprepError: it is none.
+        FlairprepError: the text is not a size.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text.strip().upper(), re.ASCII)
-    if not found:
+    parts = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text.strip().upper(), re.ASCII)
+    if not parts:
         raise FlairprepError(f"{text!r}: must be a size, such as 500MB or 10GB")
-    return int(float(found[1]) * UNITS[found[2]])
+    return int(float(parts[1]) * UNITS[parts[2]])
 
 
-def _existing() -> Path:
+def _folder() -> Path:
     root = cache_dir.cache_folder()
     if root is None:
-        raise FlairprepError("FLAIRPREP_CACHE=off: there is no store; unset it, or set it to a folder")
+        raise FlairprepError("FLAIRPREP_CACHE=off: no cache; unset it, or set it to a folder")
     return root
 
 
-def _held(root: Path) -> list[tuple[float, int, Path]]:
-    """When each thing in the store was last used, its bytes, and where it lies."""
-    held = []
+def _entries(root: Path) -> list[tuple[float, int, Path]]:
+    """Return the time of last use, the bytes and the path of each entry, digest and temporary file."""
+    entries = []
     for path in (*root.glob("[0-9a-f][0-9a-f]/*"), *root.glob("seen/*/*"), *root.glob("tmp/*")):
         with suppress(OSError):  # another run has removed it
             files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
-            held.append((path.stat().st_mtime, sum(file.stat().st_size for file in files), path))
-    return held
+            entries.append((path.stat().st_mtime, sum(file.stat().st_size for file in files), path))
+    return entries

@@ -1,8 +1,8 @@
-"""`map_cases` on a dask.distributed cluster: each thread of a dask worker gives its cases to a process of pool.py.
+"""Map cases on a dask.distributed cluster: each thread of a dask worker gives its cases to a process of pool.py.
 
-So the limits, the codes and the silence of a case are those of one machine, and what breaks its process breaks no dask
-worker. One that dies is dask's to make good: its cases go to another. Dask workers pass on bytes, which only the
-processes unpack: these import the code as it is when they start, however old the dask worker is.
+So limits, codes and discarded output are as on one machine, and a case that breaks its process leaves the dask worker
+alive. Dask reassigns a dead worker's cases. Dask workers pass on bytes, and only the processes unpickle them. The
+processes import the code as it is when they start, however old the dask worker is.
 """
 
 import asyncio
@@ -37,22 +37,24 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
-PATIENCE = 10  # s for a scheduler to answer
-MANY = 2000  # items that go one by one; of more, such as files, several make a task of dask, which costs 5 ms
-TOGETHER = 100  # at most
+CONNECT_SECONDS = 10  # for a scheduler to answer
+MAX_TASKS = 2000  # of one item each; of more items, such as files, several share a dask task, which costs 5 ms
+MAX_BATCH = 100  # items per task
+
+PACKAGES = (*HEAVY, "zlib_ng")  # zlib-ng compresses the volumes
 
 Versions = tuple[tuple[str, str], ...]
 
 
 class ClusterRun(NamedTuple):
-    """What all cases of a run share; the same for the dask workers and their processes."""
+    """Everything that the cases of a run share: dask workers and their processes get it."""
 
     name: str
     function: bytes
-    terms: WorkerLimits
+    limits: WorkerLimits
     versions: Versions
     folder: str
-    sign: str  # a file in `folder` that no other folder has
+    marker: str  # a file in `folder` that no other folder has
     environment: dict[str, str]
     main: str | None  # the module that runs as __main__
 
@@ -62,71 +64,72 @@ def versions() -> Versions:
     root, code = Path(__file__).parents[1], hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         code.update(f"{path.relative_to(root)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    found = [
-        ("code", code.hexdigest()[:12]),
-        ("Python", platform.python_version()),
-    ]
-    return (
-        *found,
-        *((name, " ".join(version or "-" for version in code_version.versions(name))) for name in (*HEAVY, "zlib_ng")),
-    )
+    packages = {name: " ".join(version or "-" for version in code_version.versions(name)) for name in PACKAGES}
+    return ("code", code.hexdigest()[:12]), ("Python", platform.python_version()), *packages.items()
 
 
 class Cluster(Generic[T, R]):
-    """The dask workers of the scheduler at `address`; like `pool.Pool`.
+    """The dask workers of the scheduler at `address`, with the methods of `pool.Pool`.
 
     Raises:
-        FlairprepError: distributed is not installed or no scheduler answers; or, by `run`, the cluster is lost, or a
+        FlairprepError: distributed is not installed, or no scheduler answers. By `run`: the cluster is lost, or a
             worker has other code, other packages or another file system.
     """
 
-    def __init__(self, function: Callable[[T], R], terms: WorkerLimits, address: str) -> None:
+    def __init__(self, function: Callable[[T], R], limits: WorkerLimits, address: str) -> None:
         try:
             from distributed import Client
         except ImportError as error:
             raise FlairprepError("FLAIRPREP_SCHEDULER is set and needs dask: pip install 'flairprep[dask]'") from error
         try:
-            asyncio.run(_knock(address))
-            self._client = Client(address, timeout=PATIENCE, set_as_default=False)
+            asyncio.run(_check_scheduler(address))
+            self._client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
             remedy = "start one with `dask scheduler`, or unset the variable"
             if address.startswith("tls://"):
                 remedy += "; name this program's certificates in dask's configuration, see docs/clusters.md"
             raise FlairprepError(f"FLAIRPREP_SCHEDULER={address}: no dask scheduler answers; {remedy}") from error
-        if not terms.debug:  # what it would tell of a lost connection in 40 lines, `run` does in one
+        if not limits.debug:  # it logs a lost connection in 40 lines; `run` reports it in one
             logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         self._address = address
         hidden = Path(".dvc/tmp")
-        self._sign = NamedTemporaryFile(prefix=".flairprep.", dir=hidden if hidden.is_dir() else ".")  # noqa: SIM115
-        sign = os.path.relpath(self._sign.name)
-        own = {key: value for key, value in os.environ.items() if key.startswith("FLAIRPREP_")}
-        self._run = ClusterRun(uuid4().hex, _dumps(function), terms, versions(), str(Path.cwd()), sign, own, _main())
+        self._marker = NamedTemporaryFile(prefix=".flairprep.", dir=hidden if hidden.is_dir() else ".")  # noqa: SIM115
+        self._run = ClusterRun(
+            name=uuid4().hex,
+            function=_dumps(function),
+            limits=limits,
+            versions=versions(),
+            folder=str(Path.cwd()),
+            marker=os.path.relpath(self._marker.name),
+            environment={key: value for key, value in os.environ.items() if key.startswith("FLAIRPREP_")},
+            main=_main_module(),
+        )
         self._waiting: deque[Any] = deque()
 
     def run(self, items: Sequence[T]) -> Iterator[tuple[int, R | CaseError]]:
         """Yield results as `Pool.run` does; dask workers may come and go meanwhile."""
-        size = 1 + min(len(items) // MANY, TOGETHER - 1)
+        size = 1 + min(len(items) // MAX_TASKS, MAX_BATCH - 1)
         starts = range(0, len(items), size)
-        given = ahead = 0
-        for shown, start in enumerate(starts):
+        submitted = ahead = 0
+        for yielded, start in enumerate(starts):
             with self._cluster():
                 if not (self._waiting and self._waiting[0].done()):
                     ahead = AHEAD * self._threads()
-                for first in starts[given : shown + ahead]:
+                for first in starts[submitted : yielded + ahead]:
                     self._waiting.append(self._submit(items[first : first + size]))
-            given = max(given, min(shown + ahead, len(starts)))
+            submitted = max(submitted, min(yielded + ahead, len(starts)))
             yield from enumerate(self._results(items[start : start + size]), start)
 
     def _threads(self) -> int:
         if not (count := sum(self._client.nthreads().values())):
-            logger.warning(f"{self._address}: no dask worker is there; waiting for one")
-        return max(count, 1)  # a cluster that adapts starts workers once there is work for them
+            logger.warning(f"{self._address}: the cluster has no dask worker yet; waiting for one")
+        return max(count, 1)  # an adaptive cluster starts workers once there is work for them
 
     def _submit(self, items: Sequence[T]) -> Any:
-        return self._client.submit(work, self._run, [_dumps(item) for item in items], key=f"case-{uuid4()}")
+        return self._client.submit(run_items, self._run, [_dumps(item) for item in items], key=f"case-{uuid4()}")
 
     def _results(self, items: Sequence[T]) -> Iterator[Any]:
-        """Those of the oldest task, which has `items`."""
+        """Yield the results of the oldest task, which holds `items`."""
         from distributed import KilledWorker
 
         future = self._waiting.popleft()
@@ -141,18 +144,18 @@ class Cluster(Generic[T, R]):
             yield result if isinstance(result, CaseError) else ForkingPickler.loads(result)
 
     def _alone(self, items: Sequence[T]) -> Iterator[Any]:
-        """Each by itself: dask blames all that dead workers had been given for their death."""
+        """Run each item again by itself: dask blames every task that a dead worker held."""
         from distributed import KilledWorker
 
         with self._cluster():
             for future in self._waiting:
-                future.exception()  # waits, and raises nothing that a case did
+                future.exception()  # waits without raising what a case raised
         for item in items:
             try:
                 with self._cluster():
                     [result] = self._submit([item]).result()
             except KilledWorker as error:
-                result = CaseError(Code.CRASHED, f"{error.allowed_failures + 1} dask workers died while they had it")
+                result = CaseError(Code.CRASHED, f"it killed {error.allowed_failures + 1} dask workers")
             yield result
 
     @contextmanager
@@ -172,17 +175,17 @@ class Cluster(Generic[T, R]):
         if self._client.status == "running":  # else the scheduler is gone
             with suppress(Exception):
                 self._client.cancel(list(self._waiting))
-                self._client.run(end, self._run.name, on_error="ignore")
+                self._client.run(end_run, self._run.name, on_error="ignore")
         self._client.close()
-        self._sign.close()
+        self._marker.close()
 
 
-async def _knock(address: str) -> None:
-    """Raises where nobody answers: a Client that could not connect may block the next one for ever, in its __del__."""
+async def _check_scheduler(address: str) -> None:
+    """Raise where nobody answers: a Client that could not connect may block the next one for ever, in its __del__."""
     from distributed import Security
     from distributed.comm import connect
 
-    connection = await connect(address, timeout=PATIENCE, **Security().get_connection_args("client"))
+    connection = await connect(address, timeout=CONNECT_SECONDS, **Security().get_connection_args("client"))
     await connection.close()
 
 
@@ -190,8 +193,8 @@ def _dumps(value: Any) -> bytes:
     return bytes(ForkingPickler.dumps(value))
 
 
-def _main() -> str | None:
-    """The name by which a worker can import this program, and by which what comes back finds its classes here."""
+def _main_module() -> str | None:
+    """Return the name under which a worker imports this program; results find their classes here under it too."""
     main = sys.modules["__main__"]
     if main.__spec__ is None or main.__spec__.name.endswith("__main__"):
         return None
@@ -201,24 +204,26 @@ def _main() -> str | None:
 
 # In a dask worker
 
-_pools: dict[int, tuple[str, Pool[bytes, bytes]]] = {}  # of each thread: the run that it worked for last
-_ended: set[str] = set()
+_pools: dict[int, tuple[str, Pool[bytes, bytes]]] = {}  # thread -> the name of its latest run, and its pool
+_ended_runs: set[str] = set()
 
 
-def work(run: ClusterRun, items: list[bytes]) -> list[Any]:
+def run_items(run: ClusterRun, items: list[bytes]) -> list[Any]:
     """Return a pickled result or CaseError per item, up to an error that ends the run; dask would log a raised one."""
-    multiprocessing.current_process().daemon = False  # as the nanny's it may have no children; ours end with it
+    multiprocessing.current_process().daemon = (
+        False  # a daemon, as the nanny starts it, may have no children; ours end with it
+    )
     name, pool = _pools.get(threading.get_ident(), ("", None))
     results: list[Any] = []
     try:
         if pool is None or name != run.name:
             if pool is not None:
                 pool.close()
-            pool = Pool(partial(call, run), 1, run.terms)
+            pool = Pool(partial(call_function, run), 1, run.limits)
             _pools[threading.get_ident()] = run.name, pool
         for _, result in pool.run(items):
             results.append(result)
-            if run.name in _ended:
+            if run.name in _ended_runs:
                 pool.close()
                 break
     except (FlairprepError, OSError) as error:
@@ -228,36 +233,40 @@ def work(run: ClusterRun, items: list[bytes]) -> list[Any]:
     return results
 
 
-def end(name: str) -> None:
+def end_run(name: str) -> None:
     """End a run's processes, also in the middle of a case."""
-    _ended.add(name)
-    for run, pool in list(_pools.values()):
-        if run == name:
+    _ended_runs.add(name)
+    for run_name, pool in list(_pools.values()):
+        if run_name == name:
             pool.kill()
 
 
 # In a process of a dask worker, which serves one run
 
-_functions: list[Callable[[Any], Any]] = []
+_functions: list[Callable[[Any], Any]] = []  # that of the run, once a first item came
 
 
-def call(run: ClusterRun, item: bytes) -> bytes:
+def call_function(run: ClusterRun, item: bytes) -> bytes:
     """Return the pickled result of the run's function."""
     if not _functions:
-        _functions.append(_settle(run))
+        _functions.append(_set_up(run))
     return _dumps(_functions[0](ForkingPickler.loads(item)))
 
 
-def _settle(run: ClusterRun) -> Callable[[Any], Any]:
-    """Makes this process like the one that asks, and gives back its function."""
+def _set_up(run: ClusterRun) -> Callable[[Any], Any]:
+    """Give this process the folder, environment and main module of the run's program; return its function.
+
+    Raises:
+        FlairprepError: it has other code, other packages or another file system.
+    """
     host = socket.gethostname()
     for (name, here), (_, there) in zip(versions(), run.versions, strict=True):
         if here != there:
             text = f"the dask worker on {host} has the {name} {here}, this program {there}"
             raise FlairprepError(f"{text}; start it with the same code and packages")
-    if not Path(run.folder, run.sign).exists():
-        text = f"{run.folder}: not the same folder on {host}, where a dask worker runs"
-        raise FlairprepError(f"{text}; put the project on a file system that all of them share")
+    if not Path(run.folder, run.marker).exists():
+        text = f"{run.folder}: another folder on {host}, where a dask worker runs"
+        raise FlairprepError(f"{text}; put the project on a shared file system")
     os.chdir(run.folder)
     os.environ.update(run.environment)
     if run.main:

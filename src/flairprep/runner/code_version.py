@@ -1,4 +1,4 @@
-"""What computes a stage: the code, Python and the packages that its results may depend on."""
+"""Describe what a stage's results may depend on: its code, Python, and the versions of packages."""
 
 import ast
 import hashlib
@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-DISTRIBUTIONS = {  # of packages that are not called as their distribution, or that find others by themselves
+DISTRIBUTIONS = {  # of packages under another name than their distribution's, or that load others, such as decoders
     "pydicom": (
         *("pydicom", "python-gdcm", "pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-libjpeg", "pylibjpeg-rle"),
         *("pyjpegls", "pillow"),
@@ -18,20 +18,23 @@ DISTRIBUTIONS = {  # of packages that are not called as their distribution, or t
 
 
 def describe(module_file: Path) -> dict[str, Any]:
-    """Describe what computes a stage, as JSON: Python, the files that importing it executes, their packages."""
+    """Return, as JSON, Python, the project's files that importing `module_file` executes, and the packages they import.
+
+    files: path -> SHA-256. packages: import name -> versions of its distributions.
+    """
     src = Path(__file__).resolve().parents[2]
     files: dict[str, str] = {}
     packages: set[str] = set()
     waiting = [module_file.resolve()]
     while waiting:
         path = waiting.pop()
-        if (here := str(path.relative_to(src))) not in files:
+        if (name := str(path.relative_to(src))) not in files:
             content = path.read_bytes()
-            files[here] = hashlib.sha256(content).hexdigest()
-            names = _imports(content)
-            own = {src / f"{name.replace('.', '/')}.py" for name in names}
+            files[name] = hashlib.sha256(content).hexdigest()
+            modules = _imports(content)
+            own = {src / f"{module.replace('.', '/')}.py" for module in modules}
             waiting += [file for file in own if file.is_file()]
-            packages |= {name.split(".")[0] for name in names if not name.startswith("flairprep")}
+            packages |= {module.split(".")[0] for module in modules if not module.startswith("flairprep")}
     packages -= sys.stdlib_module_names
     return {
         "python": [platform.python_implementation(), platform.python_version(), platform.machine()],
@@ -41,7 +44,7 @@ def describe(module_file: Path) -> dict[str, Any]:
 
 
 def _imports(content: bytes) -> set[str]:
-    """The dotted names that a module imports anywhere, `from a import b` as a and a.b."""
+    """Return the dotted names that a module imports anywhere; `from a import b` is a and a.b."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(content)):
         if isinstance(node, ast.Import):
@@ -53,10 +56,10 @@ def _imports(content: bytes) -> set[str]:
 
 def versions(package: str) -> list[str]:
     """Return the versions of the distributions behind a package; "" for one that is not installed."""
-    found = []
+    installed = []
     for name in DISTRIBUTIONS.get(package, (package,)):
         try:
-            found.append(metadata.version(name))
+            installed.append(metadata.version(name))
         except metadata.PackageNotFoundError:
-            found.append("")
-    return found
+            installed.append("")
+    return installed

@@ -3,13 +3,15 @@
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from multiprocessing import forkserver
-from typing import Any
+from typing import Any, TypeVar
 
 from flairprep.core.console import progress
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError
-from flairprep.runner.pool import Pool, R, T, _context, _undisturbed, worker_limits, workers
+from flairprep.runner.pool import Pool, start_forkserver, worker_limits, workers
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def map_cases(
@@ -22,15 +24,21 @@ def map_cases(
 ) -> Iterator[R]:
     """Map `function` over items, in order, with progress; on the cluster of FLAIRPREP_SCHEDULER, if set.
 
-    An item whose worker is killed, crashes, takes longer than `seconds` or asks for more than `megabytes` becomes
-    `on_failure(item, error)`, with the code CRASHED, TIMED_OUT or TOO_LARGE; the others go on. So does an exception of
-    `function` that is neither a FlairprepError nor an OSError, which end the whole.
+    An item fails alone, with CRASHED, TIMED_OUT or TOO_LARGE, where its worker is killed, crashes, or exceeds
+    FLAIRPREP_SECONDS or FLAIRPREP_MEGABYTES. So it does where `function` raises, unless a FlairprepError or an OSError:
+    these end the run.
 
-    function: picklable, a module's function or a partial of one. It runs with one SimpleITK thread, so that sums come
-    out alike on every machine, and prints nothing: native libraries quote what they cannot read.
+    Args:
+        function: picklable: a module's function or a partial of one. It runs with one SimpleITK thread, so that sums
+            are equal on every machine. Its output is discarded: native libraries quote what they cannot read.
+        items: the cases, or files.
+        label: the name of the stage, for progress.
+        on_failure: the result of an item that failed.
+        unit: the name of an item, for progress.
 
     Raises:
-        FlairprepError: an item was lost and there is no `on_failure`; or what `function` raised; or see `Cluster`.
+        FlairprepError: an item failed and there is no `on_failure`; `function` raised it; or see `Cluster`.
+        OSError: `function` raised it.
     """
     with closing(run_cases(function, items, label, on_failure=on_failure)) as results:
         yield from progress(results, len(items), label, unit)
@@ -39,7 +47,7 @@ def map_cases(
 def run_cases(
     function: Callable[[T], R], items: Sequence[T], label: str, *, on_failure: Callable[[T, CaseError], R] | None = None
 ) -> Generator[R, None, None]:
-    """Do as `map_cases` without progress. Workers of this machine have begun when this returns."""
+    """Map as `map_cases` does, without progress; workers of this machine have begun when this returns."""
     results = _run_cases(function, items, label, on_failure)
     next(results)
     return results
@@ -48,7 +56,7 @@ def run_cases(
 def _run_cases(
     function: Callable[[T], R], items: Sequence[T], label: str, on_failure: Callable[[T, CaseError], R] | None
 ) -> Generator[Any, None, None]:
-    """What `run_cases` gives, after a None that stands for the beginning."""
+    """Yield None once the workers have begun, then the results."""
     if not items:
         yield None
         return
@@ -59,9 +67,9 @@ def _run_cases(
     else:
         pool = Pool(function, min(workers(), len(items)), worker_limits())
     try:
-        found = pool.run(items)
+        results = pool.run(items)
         yield None
-        for index, result in found:
+        for index, result in results:
             if not isinstance(result, CaseError):
                 yield result
             elif on_failure is None:
@@ -75,6 +83,4 @@ def _run_cases(
 def prepare() -> None:
     """Start importing what workers need, while this process reads its tables."""
     if not os.environ.get("FLAIRPREP_SCHEDULER"):
-        _context(worker_limits())
-        with _undisturbed():
-            forkserver.ensure_running()
+        start_forkserver(worker_limits())

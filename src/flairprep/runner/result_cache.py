@@ -1,8 +1,7 @@
-"""What a stage made of a case, used again in every later run in which the case, params, code and packages are the same.
+"""Per-case result cache, keyed by inputs, params, code and package versions.
 
-It lies under the user's cache folder, so that clones and DVC's temporary copies share it. An entry is found by a digest
-of all that may change it, and a restored file is compared with its hash. Whatever is wrong with the store costs time,
-never a byte of an out.
+It lies in the user's cache folder, so that clones and DVC's temporary copies share it. A restored file is checked
+against its hash. A fault of the cache costs time, never a byte of an out.
 """
 
 import json
@@ -33,17 +32,22 @@ R = TypeVar("R")
 
 
 class ResultCache:
-    """The results of one run of a stage.
+    """The cached results of one stage.
 
-    stage: whose results they are. given: the params that enter every case, as JSON. reused: how many cases came from
-    the cache, once `map` has ended.
-    secret: what ingest keys the identities of patients with; the same in every run with this store.
+    Args:
+        stage: its name.
+        module_file: the file of its code; see `code_version.describe`.
+        params: those that enter every case, as JSON.
+
+    Attributes:
+        reused: how many cases came from the cache, once `map` has ended.
+        secret: ingest keys the identities of patients with it; equal in every run with this cache.
     """
 
-    def __init__(self, stage: str, module_file: Path | str, given: dict[str, Any]) -> None:
+    def __init__(self, stage: str, module_file: Path | str, params: dict[str, Any]) -> None:
         prepare()  # nearly always a case is new, or the stage would not run
         self.reused = 0
-        self.secret = secrets.token_bytes(cache_dir.SECRET)
+        self.secret = secrets.token_bytes(cache_dir.SECRET_BYTES)
         self.stage = stage
         self._warned = False
         self._cache_dir = None
@@ -53,7 +57,7 @@ class ResultCache:
             self._warn(error.strerror)
         if self._cache_dir:
             self.secret = self._cache_dir.secret
-            self._base = json.dumps([stage, given, code_version.describe(Path(module_file))])
+            self._base = json.dumps([stage, params, code_version.describe(Path(module_file))])
 
     def map(
         self,
@@ -66,64 +70,70 @@ class ResultCache:
         out: Path = Path(),
         unit: str = "case",
     ) -> Iterator[R]:
-        """Map `function` over items as `map_cases` does, without computing cases that the cache knows.
+        """Map `function` over items as `map_cases` does, without computing results that the cache holds.
 
-        function: picklable, with its result's type as annotation; it writes at most one file, out / name(item), and
-            none without a `name`.
-        inputs: the files whose bytes count, and what else of the item does, as JSON.
+        Args:
+            function: picklable, with its result's type as annotation; it writes at most one file, out / name(item),
+                and none without a `name`.
+            items: the cases, or files.
+            inputs: the files of an item whose bytes enter its key, and whatever else does, as JSON.
+            on_failure: the result of an item that failed alone; never cached.
+            name: the name of the file that `function` writes.
+            out: the folder that it writes to.
+            unit: the name of an item, for progress.
         """
         if self._cache_dir is None:
             yield from map_cases(function, items, self.stage, on_failure=on_failure, unit=unit)
             return
-        work = _Work(self._cache_dir, self._base, function, name, inputs, out)
-        with closing(self._found(work, items, on_failure)) as results:
-            for found in progress(results, len(items), self.stage, unit):
-                self.reused += found.reused
-                if found.fault:
-                    self._warn(found.fault)
-                yield found.result
+        cached = _CachedFunction(self._cache_dir, self._base, function, name, inputs, out)
+        with closing(self._results(cached, items, on_failure)) as results:
+            for result in progress(results, len(items), self.stage, unit):
+                self.reused += result.reused
+                if result.fault:
+                    self._warn(result.fault)
+                yield result.value
 
-    def _found(
-        self, work: "_Work[T, R]", items: Sequence[T], on_failure: Callable[[T, CaseError], R]
-    ) -> Generator["_Found[R]", None, None]:
-        """What is known comes from the store by threads of this process, all else from workers, in the items' order."""
+    def _results(
+        self, cached: "_CachedFunction[T, R]", items: Sequence[T], on_failure: Callable[[T, CaseError], R]
+    ) -> Generator["_Result[R]", None, None]:
+        """Yield results in order: threads of this process restore the cached ones, workers compute the others."""
 
-        def gone(item: T, error: CaseError) -> _Found[R]:
-            return _Found(on_failure(item, error))
+        def failed(item: T, error: CaseError) -> _Result[R]:
+            return _Result(on_failure(item, error))
 
         with ThreadPoolExecutor(workers()) as threads:
-            keys = list(threads.map(work.known, items))
+            keys = list(threads.map(cached.known_key, items))
             unknown = [item for item, key in zip(items, keys, strict=True) if key is None]
             known = [(item, key) for item, key in zip(items, keys, strict=True) if key is not None]
             with (
-                closing(run_cases(work, unknown, self.stage, on_failure=gone)) as computed,
-                closing(_in_order(threads, work.restored, known)) as restored,
+                closing(run_cases(cached, unknown, self.stage, on_failure=failed)) as computed,
+                closing(_in_order(threads, cached.restore, known)) as restored,
             ):
                 for item, key in zip(items, keys, strict=True):
-                    found = next(computed if key is None else restored)
-                    if found is None:  # it is damaged
-                        yield from run_cases(work, [item], self.stage, on_failure=gone)
+                    result = next(computed if key is None else restored)
+                    if result is None:  # a damaged entry
+                        yield from run_cases(cached, [item], self.stage, on_failure=failed)
                     else:
-                        yield found
+                        yield result
 
     def _warn(self, reason: str | None) -> None:
         if not self._warned:
-            logger.warning(f"{self.stage}: results are not kept for later runs ({reason}; see FLAIRPREP_CACHE)")
+            logger.warning(f"{self.stage}: results are not cached for later runs ({reason}; see FLAIRPREP_CACHE)")
         self._warned = True
 
 
 @dataclass(frozen=True)
-class _Found(Generic[R]):
-    """A result, whether the store had it, and why it could not be kept."""
+class _Result(Generic[R]):
+    """A result; reused: whether it was cached; fault: why it could not be."""
 
-    result: R
+    value: R
     reused: bool = False
     fault: str | None = None
 
 
 @dataclass(frozen=True)
-class _Work(Generic[T, R]):
-    """The function of a stage, with a look into the store before it and a copy into the store after it."""
+class _CachedFunction(Generic[T, R]):
+    """The function of a stage, which a look into the cache precedes and a copy into it follows."""
 
     cache_dir: cache_dir.CacheDir
     base: str
@@ -132,63 +142,65 @@ class _Work(Generic[T, R]):
     inputs: Callable[[T], tuple[Sequence[str | Path], Any]]
     out: Path
 
-    def known(self, item: T) -> str | None:
-        """Return the key of an item that has an entry, where no input must be read to tell."""
+    def known_key(self, item: T) -> str | None:
+        """Return the key of a cached item, None where it is not, or where only reading its inputs could tell."""
         key = self._key(item, self.cache_dir.known_digest_of)
         return key if key and self.cache_dir.has(key) else None
 
-    def restored(self, item_and_key: tuple[T, str]) -> _Found[R] | None:
-        """Return what the cache holds of an item under its key; None where that is damaged."""
+    def restore(self, item_and_key: tuple[T, str]) -> _Result[R] | None:
+        """Restore the result of an item under its key; return None where the entry is missing or damaged."""
         item, key = item_and_key
-        kept = self.cache_dir.restore(key, _adapter(self.function), self._file(item))
-        return None if kept is None else _Found(kept, reused=True)
+        value = self.cache_dir.restore(key, _adapter(self.function), self._file(item))
+        return None if value is None else _Result(value, reused=True)
 
-    def __call__(self, item: T) -> _Found[R]:
+    def __call__(self, item: T) -> _Result[R]:
+        """Restore or compute the result of an item."""
         try:
             key = self._key(item, self.cache_dir.digest_of)
-        except OSError:  # of an input; the function says it better
+        except OSError:  # an input cannot be read; the function has the better message
             key = None
         if key is None:
-            return _Found(self.function(item))
-        if found := self.restored((item, key)):
-            return found
-        result = self.function(item)
+            return _Result(self.function(item))
+        if result := self.restore((item, key)):
+            return result
+        value = self.function(item)
         try:
             if self._key(item, self.cache_dir.digest_of) == key:  # else an input has changed since it was hashed
-                self.cache_dir.keep(key, _adapter(self.function), result, self._file(item))
+                self.cache_dir.keep(key, _adapter(self.function), value, self._file(item))
         except (OSError, ValueError) as error:
-            return _Found(result, fault=getattr(error, "strerror", None) or type(error).__name__)
-        return _Found(result)
+            return _Result(value, fault=getattr(error, "strerror", None) or type(error).__name__)
+        return _Result(value)
 
     def _file(self, item: T) -> Path | None:
         return self.out / self.name(item) if self.name else None
 
     def _key(self, item: T, digest_of: Callable[[Sequence[str | Path]], str | None]) -> str | None:
-        paths, rest = self.inputs(item)
+        paths, others = self.inputs(item)
         digest = digest_of(paths)
-        return None if digest is None else self.cache_dir.digest(self.base, digest, json.dumps(rest))
+        return None if digest is None else self.cache_dir.digest(self.base, digest, json.dumps(others))
 
 
 def _in_order(threads: ThreadPoolExecutor, function: Callable[[S], R], items: Sequence[S]) -> Generator[R, None, None]:
-    """`function` of each item, in their order; at most AHEAD a worker are begun before they are asked for."""
-    begun: deque[Future[R]] = deque()
+    """Map `function` over items by threads, in order; AHEAD items per worker begin before they are asked for."""
+    futures: deque[Future[R]] = deque()
     try:
         for number in range(len(items) + AHEAD * workers()):
             if number < len(items):
-                begun.append(threads.submit(function, items[number]))
-            if number >= AHEAD * workers() and begun:
-                yield begun.popleft().result()
+                futures.append(threads.submit(function, items[number]))
+            if number >= AHEAD * workers() and futures:
+                yield futures.popleft().result()
     finally:
-        for future in begun:
+        for future in futures:
             future.cancel()
 
 
 def _adapter(function: Callable[..., Any]) -> TypeAdapter[Any]:
+    """Return the adapter of the result's type, which `function` has as its annotation."""
     while isinstance(function, partial):
         function = function.func
     return _adapters(get_type_hints(function)["return"])
 
 
 @cache
-def _adapters(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+def _adapters(result_type: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(result_type)
