@@ -163,7 +163,7 @@ def every_intermediate(case: Path, out: Path) -> None:
 def in_memory(case: Path, out: Path) -> bytes:
     """Return the record of the case's shard, without any file."""
     pool.keep_memory()
-    raw_case = discovery.in_folder(case.name, case, "FLAIR", case.parent)
+    raw_case = discovery.case_in_folder(case.name, case, "FLAIR", case.parent)
     best, _ = survey.choose_series(raw_case, survey.survey_case(raw_case), "FLAIR")
     image = survey.read_candidate(best).image
     image = normalize.normalize(image, section(normalize), skull_stripped=skull_stripping.is_skull_stripped(image))
@@ -174,7 +174,7 @@ def in_memory(case: Path, out: Path) -> bytes:
 def to_volume(case: Path, out: Path) -> bool:
     """Run ingest alone, which writes one .nii.gz; return whether it is skull-stripped."""
     pool.keep_memory()  # as in flairprep's workers
-    raw_case = discovery.in_folder(case.name, case, "FLAIR", case.parent)
+    raw_case = discovery.case_in_folder(case.name, case, "FLAIR", case.parent)
     folder = ingest.OUT / "volumes"
     folder.mkdir(parents=True)
     row = ingest.ingest(raw_case, params=section(ingest), volumes_dir=folder).outcome.row

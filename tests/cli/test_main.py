@@ -169,7 +169,7 @@ def test_key_of_a_wide_open_umask_is_its_owners_alone(project: Path) -> None:
 
 def test_key_without_a_raw_folder_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(project / "data/raw/train")
-    assert refused(capsys, "key").startswith("params.yaml: ingest.dicom_dir: 'data/raw/train' is no folder")
+    assert refused(capsys, "key").startswith("params.yaml: ingest.dicom_dir: 'data/raw/train' ")
 
 
 def test_check_names_the_key_that_an_export_needs(project: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -39,7 +39,7 @@ def show(
     Cases of an export have the ids that its key gives them; where there is none they are numbered.
 
     Raises:
-        FlairprepError: no such folder, no file in it, or what `raw.find_cases` refuses.
+        FlairprepError: no such folder, no file in it, or what `discovery.find_cases` refuses.
     """
     if not path.is_dir():
         raise FlairprepError(f"{path}: no such folder; name one of DICOM files")
@@ -68,16 +68,16 @@ def cases(path: Path, sequence: str) -> list[discovery.RawCase]:
     A folder that is named as a sequence, or holds one that is, is one case of the layout CASE/FLAIR.
 
     Raises:
-        FlairprepError: see `raw.by_folder` and `raw.by_header`.
+        FlairprepError: see `discovery.cases_by_folder` and `discovery.cases_by_header`.
     """
     if discovery.named_by_folder(path):
-        return discovery.by_folder(path, sequence)
-    alone = discovery.in_folder("case 1", path, sequence, path)
+        return discovery.cases_by_folder(path, sequence)
+    alone = discovery.case_in_folder("case 1", path, sequence, path)
     if folder := alone.folder or discovery.sequence_of(path):
         return [replace(alone, folder=folder)]
     if case_ids.read_key(path) is not None:
-        return discovery.by_header(path)
-    subjects = discovery.by_subject(path)
+        return discovery.cases_by_header(path)
+    subjects = discovery.group_by_subject(path)
     return [discovery.RawCase(f"case {place}", tuple(files)) for place, files in enumerate(subjects.values(), 1)]
 
 

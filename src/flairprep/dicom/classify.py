@@ -1,7 +1,7 @@
-"""Which of a case's series is the FLAIR (or T1w, T1wCE, T2w) to read, by physics first and by name second.
+"""Classify a series as FLAIR, T1w, T1wCE or T2w by its names and its echo, repetition and inversion times.
 
-A name alone is weak: "T1 FLAIR" and the second inversion of an MP2RAGE are no FLAIR, whatever they are called. So the
-times can veto a name, and where they are characteristic they need none.
+A name alone is weak: a "T1 FLAIR" and the second inversion of an MP2RAGE are not FLAIR. So times can veto a name, and
+where they are characteristic they need none.
 """
 
 import re
@@ -10,25 +10,25 @@ from typing import Literal, get_args
 
 from flairprep.dicom.header import Header
 
-Name = Literal["FLAIR", "T1w", "T1wCE", "T2w"]
-SEQUENCES: tuple[str, ...] = get_args(Name)
-FLAIR_INVERSION = (1200.0, 3200.0)  # ms; nulls the fluid: 1400 at 64 mT to 2800 at 3 T. T1 FLAIR has 600 to 1100
+MRSequence = Literal["FLAIR", "T1w", "T1wCE", "T2w"]
+SEQUENCES: tuple[str, ...] = get_args(MRSequence)
+FLAIR_INVERSION = (1200.0, 3200.0)  # ms; nulls fluid: 1400 at 64 mT to 2800 at 3 T. T1 FLAIR has 600 to 1100
 FLAIR_ECHO = 70.0  # ms at least; a 3D FLAIR states nominal echo times of several hundred
 T1_ECHO, T1_INVERSION = 40.0, 1600.0  # ms at most; the second inversion of an MP2RAGE has 2500
 T2_ECHO, T2_REPETITION = 60.0, 2000.0  # ms at least
-MPRAGE_INVERSION, MPRAGE_ECHO = (300.0, 1300.0), 10.0  # ms; a gradient echo behind an inversion
+MPRAGE_INVERSION, MPRAGE_ECHO = (300.0, 1300.0), 10.0  # ms; range, at most. A gradient echo after an inversion
 HEAD = r"(?<![a-z])(?:[des]|cs|wip|ax|sag|cor|tra)?"  # what sites write onto a weighting: 3DT1, eT1W_SE; not "rest1"
 FLUID = r"flair|dark.?fluid|da[-_ ]?fl(?![a-z])|fluid.?att"
 GADOLINIUM = r"(?:w?ce|gd|gad[a-z]*|km|contrast[a-z]*)(?![a-z])"  # km: German
-NAMES = {  # of series and protocols, lower case, the most telling first; "" is what has the words but is none of them
+NAMES = {  # of series and protocols, lower case, the most telling first; "": other images that use these words
     "": (
         r"t2[-_ ]*w?[-_ ]*(\*|star)|t2s(?![a-z])|(?<![a-z])(t1.?rho|inv[-_ ]?[12]|t[12][-_ ]images)(?![a-z])"
         r"|(?<![a-z])(adc|dwi|dti|diff(usion)?|tracew?|perf(usion)?|p?c?asl|dsc|dce|bold|fmri)(?![a-z])"
         r"|(?<![a-z])(swi|swan|hemo|stir|psir|tof|mr[av]|map(s|ping|it)?)(?![a-z])"
     ),
-    "T1w": rf"{HEAD}t1(?!\d)|mp.?rage|bravo|spgr|tfl3d",  # before FLAIR: a "T1 FLAIR" is a T1w
+    "T1w": rf"{HEAD}t1(?!\d)|mp.?rage|bravo|spgr|tfl3d",  # before FLAIR: a "T1 FLAIR" is T1w
     "FLAIR": FLUID,
-    "T2w": rf"^(?!.*(tirm|{FLUID})).*{HEAD}t2(?!\d)",  # a tirm is a STIR or a FLAIR; its TI tells
+    "T2w": rf"^(?!.*(tirm|{FLUID})).*{HEAD}t2(?!\d)",  # a tirm is STIR or FLAIR; its TI tells
 }
 POST_CONTRAST = (  # not: post-op, posterior, postprocessing
     rf"(?<![a-z]){GADOLINIUM}|(?<![a-z])post(?![a-z]|[-_ ]?(op|rt|proc|foss|trea))|\+ ?c(?![a-z])|(?<![a-z])c ?\+"
@@ -42,13 +42,17 @@ REFORMATTED = {"DERIVED", "MPR", "REFORMATTED", "PROJECTION IMAGE", "RESAMPLED",
 
 
 def recognise(headers: Sequence[Header], folder: str = "") -> tuple[str, str]:
-    """Recognise which of SEQUENCES a series is ("" for none), and why its times contradict its name, if so.
+    """Recognise which of SEQUENCES a series is ("" for none), and why its times contradict its name ("" if not).
 
-    What the file says first decides: the acquisition contrast, the names from the series' own to the folder's, the
-    times. Only what the times contradict, or what says nothing, leaves it to the next.
+    The first claim that the times do not veto decides: Acquisition Contrast, then the names from the series' own to
+    the folder's. Without one the times decide alone.
 
-    Sources of the limits: FLAIR nulls fluid of T1 4 s, so TI is ln 2 x T1 less what a finite TR takes (Hajnal 1992);
-    AcquisitionContrast, DICOM PS3.3 C.8.13.3.1.1.
+    Sources: FLAIR nulls fluid of T1 4 s, so TI is ln 2 x T1 less what a finite TR takes (Hajnal 1992); Acquisition
+    Contrast, DICOM PS3.3 C.8.13.3.1.1.
+
+    Args:
+        headers: of the files of the series, at least one.
+        folder: the sequence that names the files' folder; then the only claim.
     """
     if folder:
         veto = _veto(headers, folder)
@@ -78,7 +82,7 @@ def _echoes(headers: Sequence[Header]) -> tuple[float, ...]:
 
 
 def _veto(headers: Sequence[Header], sequence: str) -> str:
-    """How the physics contradicts a name, "" where it does not; what is not given contradicts nothing."""
+    """Return how the times and Scanning Sequence contradict a name, "" where they do not or are absent."""
     echoes, inversions, scanning = _echoes(headers), _times(headers), headers[0].scanning
     low, high = FLAIR_INVERSION
     if sequence == "FLAIR":
@@ -99,7 +103,7 @@ def _veto(headers: Sequence[Header], sequence: str) -> str:
 
 
 def _physics(headers: Sequence[Header]) -> str:
-    """The sequence that times alone tell, "" where they do not."""
+    """Return the sequence that the times alone imply, "" for none."""
     echoes, inversions, scanning = _echoes(headers), _times(headers), headers[0].scanning
     if not echoes or "EP" in scanning:
         return ""
@@ -113,22 +117,26 @@ def _physics(headers: Sequence[Header]) -> str:
 
 
 def _names(headers: Sequence[Header]) -> tuple[str, ...]:
-    """The names of a series, its own first; the folder's only where it has none, as after an anonymisation."""
+    """Return the names of a series, its own first; the folder's only where it has none, as after anonymisation."""
     folder, *own = headers[0].names
     return tuple(own) if any(own[:2]) else (*own, folder)
 
 
 def is_named(headers: Sequence[Header], pattern: str, *, unless: str = "^$") -> bool:
+    """Return whether a name of the series matches `pattern` and not `unless`."""
     return any(re.search(pattern, name) and not re.search(unless, name) for name in _names(headers))
 
 
 def marks_of(headers: Sequence[Header]) -> tuple[str, ...]:
-    head = headers[0]
+    """Return what speaks against a series: post-contrast, subtraction, two inversion times, derived.
+
+    Image Type, DICOM PS3.3 C.7.6.1.1.2 and C.8.3.1.1.1; Contrast/Bolus Agent, C.7.6.4.
+    """
     kinds = frozenset[str]().union(*(header.image_type for header in headers))
-    found = {
-        "post-contrast": head.contrast_agent or is_named(headers, POST_CONTRAST, unless=NATIVE),
+    marks = {
+        "post-contrast": headers[0].contrast_agent or is_named(headers, POST_CONTRAST, unless=NATIVE),
         "subtraction": bool(kinds & {"SUBTRACT", "SUBTRACTION", "SUB"}) or is_named(headers, SUBTRACTION),
         "two inversion times": len({round(time) for time in _times(headers)}) > 1 or is_named(headers, TWO_INVERSIONS),
         "derived": bool(kinds & REFORMATTED) or is_named(headers, REFORMATS),
     }
-    return tuple(mark for mark, holds in found.items() if holds)
+    return tuple(mark for mark, holds in marks.items() if holds)

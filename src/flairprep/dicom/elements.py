@@ -1,4 +1,4 @@
-"""Read elements of a DICOM data set, faster than pydicom and equal to it."""
+"""Read the elements of a DICOM data set: the values that pydicom returns, faster."""
 
 from contextlib import suppress
 from functools import cache
@@ -8,21 +8,21 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 
-UNDEFINED = 0xFFFFFFFF  # a length that is not told, PS3.5 7.1.1
-MAX_TIME = 1e5  # ms, and whatever other unit; a larger number may be a date
+UNDEFINED = 0xFFFFFFFF  # undefined length of an element, PS3.5 7.1.1
+MAX_NUMBER = 1e5  # ms, T or any other unit of a header; a larger number may be a date
 NOTHING = Dataset()
-PLAIN_VRS = {"CS", "LO", "SH", "UI"}
-ESCAPE = 0x1B
+PLAIN_VRS = {"CS", "LO", "SH", "UI"}  # text whose ASCII is that of every character set
+ESCAPE = 0x1B  # switches to another character set, PS3.5 6.1.2.5
 
 
 def levels(dataset: Dataset) -> tuple[Dataset, ...]:
-    """Return where to look for an element, in order: the first frame's groups, the shared groups, the file."""
+    """Return where to look for an element, in order: first frame's groups, shared groups, file; PS3.3 C.7.6.16."""
     groups = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
     return (*(level for group in groups if (level := first(dataset, group))), dataset)
 
 
 def value(dataset: Dataset, keyword: str) -> Any:
-    """Return the value of an element, None without one; numbers and ASCII faster than pydicom, and equal to it."""
+    """Return the value of an element, None without one; pydicom's value, but faster for numbers and ASCII."""
     tag = _tag(keyword)
     item = dataset.get_item(tag)
     if item is None:
@@ -33,15 +33,14 @@ def value(dataset: Dataset, keyword: str) -> Any:
         if item.VR == "IS" and item.value.strip(b" ").isdigit():
             return int(item.value)
         if item.VR == "DS":
-            with suppress(ValueError):  # as of padding with zeros, which pydicom knows more of
+            with suppress(ValueError):  # such as zeros for padding, which pydicom handles
                 numbers = [float(number) for number in item.value.split(b"\\")]
                 return numbers if len(numbers) > 1 else numbers[0]
-        # The same in every character set, but for what switches to another one.
         if item.VR in PLAIN_VRS and item.value.isascii() and ESCAPE not in item.value:
             words = item.value.decode("ascii").rstrip(" \0")
             if "\\" not in words:
                 return words
-            if item.VR == "CS":  # of the others each is stripped
+            if item.VR == "CS":  # pydicom strips each value of the others
                 return words.split("\\")
     return dataset[tag].value
 
@@ -52,38 +51,38 @@ def _tag(keyword: str) -> BaseTag:
 
 
 def first(dataset: Dataset, keyword: str) -> Dataset:
-    """Return the first item of a sequence, or an empty data set, which callers leave empty."""
+    """Return the first item of a sequence, or an empty data set, which callers must not fill."""
     sequence = value(dataset, keyword) if keyword else None
     return sequence[0] if sequence else NOTHING
 
 
 def find(groups: tuple[Dataset, ...], sequence: str, keyword: str) -> Any:
-    """Return the value from the first level that has it, inside `sequence` or beside it; None where none has."""
+    """Return the value from the first of `levels` that has it, inside `sequence` or beside it; None where none has."""
     for level in groups:
         for holder in (first(level, sequence), level):
-            if holder is not NOTHING and (found := value(holder, keyword)) is not None:
-                return found
+            if holder is not NOTHING and (stored := value(holder, keyword)) is not None:
+                return stored
     return None
 
 
 def text(dataset: Dataset, keyword: str) -> str:
     """Return the value as text without padding, "" without one."""
-    values = values_of(value(dataset, keyword))  # of text that holds a backslash, which parts values
+    values = values_of(value(dataset, keyword))  # several where the text holds a backslash, PS3.5 6.4
     return "\\".join(map(str, values)).replace("\0", "").strip()
 
 
 def patient_id(dataset: Dataset) -> str:
-    """Return the patient id, as Latin-1 where it is not in the file's character set, so that two ids stay two."""
+    """Return the patient id, decoded as Latin-1 where it is not in the file's character set: two ids stay two."""
     item = dataset.get_item("PatientID")
     stored = item.value if item is not None else None
-    found = text(dataset, "PatientID")
-    if "\ufffd" in found and isinstance(stored, bytes):
+    patient = text(dataset, "PatientID")
+    if "\ufffd" in patient and isinstance(stored, bytes):
         return stored.decode("latin-1").replace("\0", "").strip()
-    return found
+    return patient
 
 
 def number_of_frames(dataset: Dataset) -> int:
-    """Return how many frames a data set claims, 1 where it does not say."""
+    """Return Number of Frames, 1 where it is absent."""
     return int(value(dataset, "NumberOfFrames") or 1)
 
 
@@ -95,13 +94,14 @@ def values_of(value: Any) -> list[Any]:
 
 
 def words_of(dataset: Dataset, keyword: str) -> frozenset[str]:
+    """Return the values of an element as upper-case words."""
     return frozenset(str(word).strip().upper() for word in values_of(value(dataset, keyword)))
 
 
 def plausible_number(value: Any) -> float | None:
-    """Return a plausible number, None for anything else."""
+    """Return a number below MAX_NUMBER in magnitude, None for anything else."""
     try:
         number = float(value)
     except (TypeError, ValueError):
         return None
-    return number if abs(number) < MAX_TIME else None  # neither nan nor infinity is
+    return number if abs(number) < MAX_NUMBER else None  # false for nan, too

@@ -1,4 +1,7 @@
-"""Decode the pixels of a data set into frames with their geometry."""
+"""Decode the pixels of a data set into frames with their geometry.
+
+Image Pixel, DICOM PS3.3 C.7.6.3; Image Plane, C.7.6.2; functional groups, C.7.6.16.
+"""
 
 import warnings
 
@@ -14,39 +17,44 @@ from flairprep.dicom.elements import find, first, text, value
 from flairprep.dicom.header import MAX_LENGTH
 from flairprep.dicom.stacking import Array, Frame
 
-MIN_SPACING, MAX_SPACING = 0.01, 100.0  # mm between rows and columns; outside it is a damaged number
+MIN_SPACING, MAX_SPACING = 0.01, 100.0  # mm between rows or columns; numbers beyond are damaged
 MAX_POSITION = 1e5  # mm from the origin
+UNIT_TOLERANCE = 0.01  # of the directions' lengths and of their scalar product
 
 
 def claimed_voxels(dataset: Dataset) -> int:
-    """Return the number of voxels that a data set claims, after checking that its pixel data can hold them."""
+    """Return the number of voxels that a data set claims, once its pixel data proved to hold as many.
+
+    Raises:
+        CaseError: DECODE_FAILED where header and pixel data contradict each other, TOO_LARGE.
+    """
     rows, columns = int(value(dataset, "Rows")), int(value(dataset, "Columns"))
     frames = elements.number_of_frames(dataset)
     if min(rows, columns, frames) < 1:
-        raise CaseError(Code.DECODE_FAILED, "rows, columns or frames are not at least 1")
+        raise CaseError(Code.DECODE_FAILED, "Rows, Columns or NumberOfFrames is below 1")
     if max(rows, columns) > MAX_LENGTH:
-        raise CaseError(Code.TOO_LARGE, f"over {MAX_LENGTH} voxels in a row, more than NIfTI holds")
+        raise CaseError(Code.TOO_LARGE, f"over {MAX_LENGTH} rows or columns; NIfTI holds no more")
     allocated, stored, highest = (value(dataset, key) for key in ("BitsAllocated", "BitsStored", "HighBit"))
     allocated, stored = (16 if bits is None else int(bits) for bits in (allocated, stored))
     if (highest is not None and int(highest) != stored - 1) or stored > allocated:
-        raise CaseError(Code.DECODE_FAILED, "the header contradicts itself about the bits of a voxel")
+        raise CaseError(Code.DECODE_FAILED, "BitsAllocated, BitsStored and HighBit contradict each other")
     if "PixelData" not in dataset:
         return rows * columns * frames
     syntax = dataset.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated:
-        said = frames * rows * columns * allocated // 8
-        padding = dataset.PixelData[said:]
-        if len(dataset.PixelData) < said or len(padding) > max(1, columns * allocated // 8) or any(padding):
-            raise CaseError(Code.DECODE_FAILED, "there are fewer or more pixels than the header says")
-    elif codestream.says_its_size(syntax):
+        length = frames * rows * columns * allocated // 8
+        padding = dataset.PixelData[length:]
+        if len(dataset.PixelData) < length or len(padding) > max(1, columns * allocated // 8) or any(padding):
+            raise CaseError(Code.DECODE_FAILED, "more or fewer pixels than Rows, Columns and NumberOfFrames say")
+    elif codestream.holds_size(syntax):
         for stream in generate_frames(dataset.PixelData, number_of_frames=frames):
             if codestream.size(stream, syntax) != (rows, columns, 1):
-                raise CaseError(Code.DECODE_FAILED, "a compressed image has another size than the header says")
+                raise CaseError(Code.DECODE_FAILED, "the size of a compressed image differs from Rows and Columns")
     return rows * columns * frames
 
 
 def _pixels(dataset: Dataset) -> Array:
-    """Stored values (frames, rows, columns), inverted where MONOCHROME1 says that high is dark."""
+    """Return the stored values (frames, rows, columns), inverted for MONOCHROME1, where high is dark, C.7.6.3.1.2."""
     stored = _decoded(dataset)
     if text(dataset, "PhotometricInterpretation") == "MONOCHROME1":
         top = -1 if dataset.PixelRepresentation else 2**dataset.BitsStored - 1
@@ -61,19 +69,19 @@ def _decoded(dataset: Dataset) -> Array:
         return np.frombuffer(dataset.PixelData, kind, count)
     try:
         with warnings.catch_warnings():
-            if dataset.file_meta.TransferSyntaxUID == RLELossless:  # this decoder compares sizes with the header
+            if dataset.file_meta.TransferSyntaxUID == RLELossless:  # pydicom's own decoder compares sizes
                 dataset.pixel_array_options(decoding_plugin="pydicom")
                 warnings.filterwarnings("error", message="The decoded RLE segment contains")
             stored: Array = dataset.pixel_array
     except MemoryError:
         raise
-    except Exception as error:  # a decoder can raise anything; the case gets the kind, never the text
+    except Exception as error:  # decoders raise anything; its text may quote the header
         raise CaseError(Code.DECODE_FAILED, f"the pixels cannot be decoded ({type(error).__name__})") from error
     return stored
 
 
 def _is_plain(dataset: Dataset) -> bool:
-    """Whether the pixels are whole little-endian 16-bit numbers, as they nearly always are, and need no decoder."""
+    """Return whether the pixels are little-endian 16-bit integers, as in most series, which need no decoder."""
     syntax = dataset.file_meta.TransferSyntaxUID
     plain = syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian) and "PixelData" in dataset
     signed = value(dataset, "PixelRepresentation")
@@ -81,13 +89,18 @@ def _is_plain(dataset: Dataset) -> bool:
 
 
 def frames_of(dataset: Dataset) -> list[Frame]:
+    """Decode the frames of a data set: one of a classic file, all of an enhanced one.
+
+    Raises:
+        CaseError: DECODE_FAILED; NO_GEOMETRY where position, orientation or spacing is missing or implausible.
+    """
     stored = _pixels(dataset)
     shared = first(dataset, "SharedFunctionalGroupsSequence")
     groups = dataset.get("PerFrameFunctionalGroupsSequence") or [Dataset()] * len(stored)
     if len(stored) != elements.number_of_frames(dataset):
-        raise CaseError(Code.DECODE_FAILED, "there are fewer or more frames than the header says")
+        raise CaseError(Code.DECODE_FAILED, "more or fewer frames than NumberOfFrames says")
     if len(groups) != len(stored):
-        raise CaseError(Code.NO_GEOMETRY, f"{len(stored)} frames but {len(groups)} descriptions of frames")
+        raise CaseError(Code.NO_GEOMETRY, f"{len(stored)} frames, but {len(groups)} per-frame functional groups")
     return [_frame(pixels, (group, shared, dataset)) for pixels, group in zip(stored, groups, strict=True)]
 
 
@@ -96,8 +109,9 @@ def _frame(pixels: Array, levels: tuple[Dataset, ...]) -> Frame:
     orientation = _numbers(levels, "PlaneOrientationSequence", "ImageOrientationPatient", 6)
     spacing = _numbers(levels, "PixelMeasuresSequence", "PixelSpacing", 2)
     row, column = np.array(orientation).reshape(2, 3)
-    if abs(np.linalg.norm(row) - 1) > 0.01 or abs(np.linalg.norm(column) - 1) > 0.01 or abs(row @ column) > 0.01:
-        raise CaseError(Code.NO_GEOMETRY, "the directions of rows and columns are not perpendicular unit vectors")
+    off = (np.linalg.norm(row) - 1, np.linalg.norm(column) - 1, row @ column)
+    if np.abs(off).max() > UNIT_TOLERANCE:
+        raise CaseError(Code.NO_GEOMETRY, "ImageOrientationPatient is not two perpendicular unit vectors")
     if not MIN_SPACING <= min(spacing) <= max(spacing) <= MAX_SPACING:
         raise CaseError(Code.NO_GEOMETRY, f"pixel spacing {spacing[0]:g} x {spacing[1]:g} mm")
     if np.abs(position).max() > MAX_POSITION:
@@ -118,9 +132,9 @@ def _numbers(levels: tuple[Dataset, ...], sequence: str, keyword: str, count: in
 
 
 def _number(levels: tuple[Dataset, ...], sequence: str, keyword: str, default: float) -> float:
-    found = find(levels, sequence, keyword)
+    stored = find(levels, sequence, keyword)
     try:
-        number = default if found is None else float(found)
+        number = default if stored is None else float(stored)
     except (TypeError, ValueError):
         number = np.nan
     if not np.isfinite(number):

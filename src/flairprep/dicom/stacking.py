@@ -1,6 +1,6 @@
-"""From frames with their positions to one volume, or to the reason why they are none.
+"""Stack frames by their positions to one volume, or say why they are none.
 
-Positions and directions are DICOM's: millimetres in LPS. Image Position and Orientation (Patient), PS3.3 C.7.6.2.1.
+Positions and directions are DICOM's, mm in LPS: Image Position and Image Orientation (Patient), PS3.3 C.7.6.2.1.
 """
 
 from collections.abc import Sequence
@@ -15,21 +15,21 @@ from flairprep.core.codes import Code
 from flairprep.core.outcomes import CaseError
 
 Array = npt.NDArray[Any]
-ORIENTATION_TOLERANCE = 1e-3  # largest difference of a direction cosine between two slices of a volume
-TILT_WARNING = 0.1  # mm; what is below it is rounding
-TILT_TOLERANCE = 1.0  # mm that a slice may lie beside the line along the normal through the first one
-SAME_POSITION = 0.01  # mm along the normal; closer slices lie at one position
-STEP_TOLERANCE = 0.05  # of the median step; within it steps count as equal
+ORIENTATION_TOLERANCE = 1e-3  # largest difference of a direction cosine between slices of a volume
+TILT_WARNING = 0.1  # mm beside the normal through the first slice; less is rounding
+TILT_TOLERANCE = 1.0  # mm beside that normal; more is a gantry tilt
+SAME_POSITION = 0.01  # mm along the normal; closer slices share a position
+STEP_TOLERANCE = 0.05  # of the step between slices; within it steps count as equal
 MAX_GAP = 6.0  # mm between the neighbours of a missing slice that may be interpolated
-MAX_INTERPOLATED = 0.02  # of the slices
+MAX_INTERPOLATED = 0.02  # share of the slices
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One slice: stored values (rows, columns) and what places them.
+    """One slice: stored values (rows, columns), their place and their rescaling.
 
-    position: the centre of the first voxel, mm LPS. orientation: the directions of increasing column and row index
-    (6 cosines). spacing: between rows, between columns, mm. values = stored * slope + intercept.
+    position: centre of the first voxel, mm LPS. orientation: directions of increasing column and row index (6 cosines).
+    spacing: between rows, between columns, mm. values = stored * slope + intercept, PS3.3 C.11.1.1.2.
     """
 
     position: tuple[float, ...]
@@ -43,12 +43,12 @@ class Frame:
 def stack(frames: Sequence[Frame]) -> tuple[sitk.Image, int, list[tuple[Code, str]]]:
     """Stack frames in any order to one volume, sorted along the slice normal.
 
-    Exact duplicates are dropped. A missing slice is interpolated where it is a single interior one, its neighbours lie
-    at most MAX_GAP apart and at most MAX_INTERPOLATED of the slices are missing.
+    Exact duplicates are dropped. Single missing slices are interpolated where their neighbours lie at most MAX_GAP
+    apart, and at most MAX_INTERPOLATED of the slices are missing.
 
     Returns:
-        The image (spacing along the normal is (last - first) / (n - 1)), the number of interpolated slices, and
-        warnings (code, text).
+        The image of (columns, rows, slices), spacing along the normal (last - first) / (n - 1) mm; the number of
+        interpolated slices; warnings (code, text).
 
     Raises:
         CaseError: MIXED_SIZE, MIXED_ORIENTATION, MULTIPLE_VOLUMES, GANTRY_TILT, MISSING_SLICES, UNEVEN_SPACING,
@@ -70,7 +70,7 @@ def stack(frames: Sequence[Frame]) -> tuple[sitk.Image, int, list[tuple[Code, st
     missing = _missing(along)
     volume = _rescaled(frames)
     if missing:
-        for index in reversed(missing):  # a slice is missing behind each of these
+        for index in reversed(missing):  # a slice is missing after each
             between = (volume[index].astype(np.float64) + volume[index + 1]) / 2
             if np.issubdtype(volume.dtype, np.integer):
                 between = np.rint(between)
@@ -87,7 +87,7 @@ def stack(frames: Sequence[Frame]) -> tuple[sitk.Image, int, list[tuple[Code, st
 
 
 def _directions(frame: Frame) -> Array:
-    """The directions of increasing column and row index, made perpendicular, and the normal; unit vectors."""
+    """Return the directions of increasing column and row index, made perpendicular, and the normal; unit vectors."""
     row, column = np.array(frame.orientation).reshape(2, 3)
     row = row / np.linalg.norm(row)
     column = column - (row @ column) * row  # NIfTI's quaternion holds no shear
@@ -106,7 +106,7 @@ def _check_one_grid(frames: Sequence[Frame]) -> None:
         raise CaseError(Code.MIXED_SIZE, f"pixel spacings from {spacings.min():g} to {spacings.max():g} mm")
     orientations = np.array([frame.orientation for frame in frames])
     if np.abs(orientations - orientations[0]).max() > ORIENTATION_TOLERANCE:
-        raise CaseError(Code.MIXED_ORIENTATION, "the slices do not all have the same orientation")
+        raise CaseError(Code.MIXED_ORIENTATION, "slices of different orientations in one series")
 
 
 def _drop_duplicates(frames: list[Frame], normal: Array) -> tuple[list[Frame], list[tuple[Code, str]]]:
@@ -122,7 +122,7 @@ def _drop_duplicates(frames: list[Frame], normal: Array) -> tuple[list[Frame], l
 
 
 def _missing(along: Array) -> list[int]:
-    """The indices behind which one slice is missing that may be interpolated; `along`: sorted positions in mm."""
+    """Return the indices after which one slice is missing that may be interpolated; `along`: sorted positions, mm."""
     steps = np.diff(along)
     if not len(steps):
         return []
@@ -140,15 +140,17 @@ def _missing(along: Array) -> list[int]:
 
 
 def _step(steps: Array) -> float:
-    """The step that all others are to be multiples of: the typical short one, but no stray much below the median."""
+    """Return the step that all others should be multiples of: the typical short one, no outlier below the median."""
     median = float(np.median(steps))
     short = float(np.median(steps[steps <= steps.min() * (1 + 2 * STEP_TOLERANCE)]))
     return short if short >= median / 3 else median
 
 
 def _rescaled(frames: Sequence[Frame]) -> Array:
-    """Stored values to output units, slice by slice: (slices, rows, columns)."""
-    whole = all(f.slope == 1 and float(f.intercept).is_integer() and abs(f.intercept) < 2**31 for f in frames)
+    """Rescale stored values to output units, slice by slice: (slices, rows, columns)."""
+    whole = all(
+        frame.slope == 1 and float(frame.intercept).is_integer() and abs(frame.intercept) < 2**31 for frame in frames
+    )
     if whole and all(np.issubdtype(frame.stored.dtype, np.integer) for frame in frames):
         if any(frame.intercept for frame in frames):
             volume = np.stack([frame.stored.astype(np.int64) + int(frame.intercept) for frame in frames])

@@ -39,7 +39,7 @@ class IngestParams(params.Section):
 
     dicom_dir: params.InsidePath
     """`CASE/FLAIR/*`, or an export of any folders; see [your own data](own-data.md#two-layouts)."""
-    sequence: classify.Name
+    sequence: classify.MRSequence
     """Which series of a case is read."""
     exclude: dict[str, str]
     """Known bad cases, id: reason."""
