@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 from workspace import volume
 
-from flairprep.imaging.orientation import oriented
+from flairprep.imaging.orientation import reorient
 
 AXES = [
     np.array(signs)[:, None] * np.eye(3)[list(order)]
@@ -32,7 +32,7 @@ def test_turned_volume_is_that_of_simpleitk(dtype: Any, orientation: str) -> Non
     for axes in RIGHT_HANDED:
         values = rng.integers(-999, 999, (5, 4, 35)).astype(dtype)
         image = volume(values, (0.4, 0.7, 3.1), origin=(-30.1, 12.7, 7.3), direction=axes.ravel().tolist())
-        assert_equal(oriented(image, orientation), sitk.DICOMOrient(image, orientation))
+        assert_equal(reorient(image, orientation), sitk.DICOMOrient(image, orientation))
 
 
 def test_turned_oblique_volume_is_that_of_simpleitk() -> None:
@@ -41,4 +41,4 @@ def test_turned_oblique_volume_is_that_of_simpleitk() -> None:
         axes = np.linalg.qr(rng.standard_normal((3, 3)))[0]
         axes[:, 0] *= np.sign(np.linalg.det(axes))
         image = volume(rng.integers(0, 99, (3, 4, 5)), (1, 2, 3), origin=(9, 8, 7), direction=axes.ravel().tolist())
-        assert_equal(oriented(image, "LPS"), sitk.DICOMOrient(image, "LPS"))
+        assert_equal(reorient(image, "LPS"), sitk.DICOMOrient(image, "LPS"))

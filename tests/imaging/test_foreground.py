@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 from workspace import points, volume
 
-from flairprep.imaging.foreground import BINS, bounds, foreground, otsu
+from flairprep.imaging.foreground import BINS, bounding_box, foreground, otsu_threshold
 
 
 def mask_of(image: sitk.Image, *, skull_stripped: bool) -> np.ndarray:
@@ -86,9 +86,9 @@ def test_a_blank_volume_has_no_foreground(dtype: type, skull_stripped: bool) -> 
 
 def test_bounds_are_the_first_and_last_filled_index_of_each_axis() -> None:
     mask = np.zeros((5, 6, 7), bool)
-    assert bounds(mask) == ((0, 4), (0, 5), (0, 6))
+    assert bounding_box(mask) == ((0, 4), (0, 5), (0, 6))
     mask[1, 2, 3] = mask[3, 2, 6] = True
-    assert bounds(mask) == ((1, 3), (2, 2), (3, 6))
+    assert bounding_box(mask) == ((1, 3), (2, 2), (3, 6))
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])
@@ -111,7 +111,7 @@ def test_otsus_threshold_is_that_of_itk(scans: Path, patient: str, dtype: type) 
     values = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[::2, ::2, ::2].astype(dtype)
     itk = sitk.OtsuThresholdImageFilter()
     itk.Execute(sitk.GetImageFromArray(values.astype(np.float32)))
-    assert otsu(values) == pytest.approx(itk.GetThreshold(), abs=float(values.max() - values.min()) / BINS)
+    assert otsu_threshold(values) == pytest.approx(itk.GetThreshold(), abs=float(values.max() - values.min()) / BINS)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -127,19 +127,19 @@ def test_no_other_threshold_parts_the_values_better(seed: int) -> None:
         low, high = binned[binned <= threshold], binned[binned > threshold]
         return float(len(low) * len(high) * (low.mean() - high.mean()) ** 2) if len(low) and len(high) else 0.0
 
-    assert between(otsu(values)) == pytest.approx(max(map(between, edges)))
+    assert between(otsu_threshold(values)) == pytest.approx(max(map(between, edges)))
 
 
 @pytest.mark.parametrize("ends", [(1000.0, 1000.0015), (0.0, 1e-44), (-3e38, 3e38), (-5.0, -1.0)])
 def test_values_that_lie_very_close_or_very_far_apart_are_parted(ends: tuple[float, float]) -> None:
     values = np.array([ends[0]] * 3 + [ends[1]] * 2, np.float32)
-    assert values[0] <= otsu(values) <= values[-1]
-    assert len({float(value) > otsu(values) for value in values}) == 2
+    assert values[0] <= otsu_threshold(values) <= values[-1]
+    assert len({float(value) > otsu_threshold(values) for value in values}) == 2
 
 
 @pytest.mark.parametrize(("values", "expected"), [([7, 7, 7], 7), ([0, 0], 0)])
 def test_one_value_is_its_own_threshold(values: list[int], expected: int) -> None:
-    assert otsu(np.array(values, np.int16)) == expected
+    assert otsu_threshold(np.array(values, np.int16)) == expected
 
 
 def test_tissue_that_reaches_the_faces_of_the_volume_is_closed_as_that_within() -> None:

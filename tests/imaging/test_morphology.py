@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
-from flairprep.imaging.morphology import closed
+from flairprep.imaging.morphology import binary_closing
 
 RADII = [(1, 1, 1), (3, 3, 3), (3, 2, 1), (1, 2, 5), (4, 3, 1), (1, 1, 8)]  # (x, y, z)
 
@@ -25,18 +25,18 @@ def test_closed_masks_are_those_of_itk(shape: tuple[int, ...], radius: tuple[int
         smooth = gaussian_filter(rng.standard_normal(shape), sigma)
         for share in (0.02, 0.3, 0.8):
             mask = smooth > np.quantile(smooth, 1 - share)
-            np.testing.assert_array_equal(closed(mask, radius), by_itk(mask, radius))
+            np.testing.assert_array_equal(binary_closing(mask, radius), by_itk(mask, radius))
 
 
 @pytest.mark.parametrize("fill", [False, True])
 def test_what_is_empty_or_full_stays_so(fill: bool) -> None:
     mask = np.full((5, 6, 7), fill)
-    np.testing.assert_array_equal(closed(mask, (3, 2, 1)), mask)
+    np.testing.assert_array_equal(binary_closing(mask, (3, 2, 1)), mask)
 
 
 def test_the_mask_itself_is_left_as_it_was() -> None:
     mask = np.zeros((4, 9, 9), bool)
     mask[1:3, 2], mask[1:3, 5] = True, True
     before = mask.copy()
-    assert closed(mask, (1, 2, 1)).sum() > mask.sum()
+    assert binary_closing(mask, (1, 2, 1)).sum() > mask.sum()
     np.testing.assert_array_equal(mask, before)

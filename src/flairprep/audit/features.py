@@ -12,7 +12,7 @@ import scipy  # its submodules load on first use
 import SimpleITK as sitk
 
 from flairprep.audit.near_duplicates import fingerprint
-from flairprep.imaging.foreground import bounds
+from flairprep.imaging.foreground import bounding_box
 
 Array = npt.NDArray[Any]
 
@@ -48,7 +48,7 @@ def find_reference(values: Array, tissue: Array) -> ReferenceTissue:
         tissue: (z, y, x), bool.
     """
     rim = max(1, tissue.shape[-1] // RIM)
-    box = tuple(slice(low, high + 1) for low, high in bounds(tissue))
+    box = tuple(slice(low, high + 1) for low, high in bounding_box(tissue))
     values, tissue = values[box].astype(np.float32), np.ascontiguousarray(tissue[box])
     inner = scipy.ndimage.binary_erosion(tissue, iterations=rim)
     inner = inner if inner.any() else tissue
@@ -78,7 +78,7 @@ def geometry_features(tissue: Array, reference: ReferenceTissue) -> dict[str, fl
     Blur is the median difference of neighbours in units of the spread. It is small along an axis that was interpolated
     from thick slices.
     """
-    box = bounds(tissue)
+    box = bounding_box(tissue)
     features = {"filled": float(tissue[tuple(slice(low, high + 1) for low, high in box)].mean())}
     for axis, name in enumerate(AXES):
         (low, high), length = box[axis], tissue.shape[axis]

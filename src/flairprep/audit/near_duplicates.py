@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from flairprep.audit.finding import Finding
 from flairprep.audit.leakage import REMEDY
-from flairprep.imaging.foreground import bounds
+from flairprep.imaging.foreground import bounding_box
 
 Array = npt.NDArray[Any]
 Fingerprints = Callable[[slice], Array]  # slice of k cases -> (k, 2, z, y, x), means and shares of `fingerprint`
@@ -85,7 +85,7 @@ def fingerprint(values: Array, tissue: Array) -> tuple[Array, Array]:
     Returns:
         Means and shares, each (z, y, x) of CELLS.
     """
-    box = tuple(slice(low, high + 1) for low, high in bounds(tissue))
+    box = tuple(slice(low, high + 1) for low, high in bounding_box(tissue))
     share = tissue[box].astype(np.float32)
     total = np.where(tissue[box], values[box], 0).astype(np.float32)
     for axis, cells in enumerate(CELLS):

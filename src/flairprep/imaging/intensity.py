@@ -1,6 +1,6 @@
-"""Intensity maps of one image: an offset and a scale from its foreground, applied to every voxel.
+"""Fit intensity maps of one image, an offset and a scale from its foreground, and remove bias fields.
 
-Methods that need a population (Nyul) are left out: fitted before the split, they would leak the validation cases.
+There are no methods that need a population (Nyul): fitted before the split, they would leak the validation cases.
 """
 
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy  # whose parts come when they are first used
+import scipy  # its modules load on first use
 import SimpleITK as sitk
 
 from flairprep.core.codes import Code
@@ -16,11 +16,11 @@ from flairprep.core.outcomes import CaseError
 
 Array = npt.NDArray[Any]
 
-PERCENTILES = (1.0, 99.0)
+PERCENTILES = (1.0, 99.0)  # %, mapped to -1 and 1
 STRIPE = 0.05  # quantiles on either side of the mode, Shinohara et al. 2014
 GRID = 80  # intensities at which the density is evaluated, as in the intensity-normalization package
-BINS = 4096  # the density is estimated from this histogram instead of from each voxel: the same curve, far sooner
-N4_SPACING = 4.0  # mm; the field is smooth, so it is estimated on a shrunk image
+BINS = 4096  # of the histogram that replaces the voxels in the density: the same curve, far sooner
+N4_SPACING = 4.0  # mm, of the shrunk image on which the smooth bias field is estimated
 
 
 def zscore(values: Array) -> tuple[float, float]:
@@ -68,7 +68,7 @@ def fit(values: Array, method: str) -> tuple[float, float]:
         CaseError: EMPTY_FOREGROUND without values, CONSTANT_FOREGROUND where the scale would be zero.
     """
     if values.size == 0:
-        raise CaseError(Code.EMPTY_FOREGROUND, "no voxel of tissue found")
+        raise CaseError(Code.EMPTY_FOREGROUND, "no tissue found")
     offset, scale = METHODS[method](values.astype(np.float64))
     if not scale > np.finfo(np.float32).eps * abs(offset):
         raise CaseError(Code.CONSTANT_FOREGROUND, f"{method}: the foreground is constant at {offset:g}")
@@ -76,13 +76,17 @@ def fit(values: Array, method: str) -> tuple[float, float]:
 
 
 def remove_bias_field(image: sitk.Image, mask: sitk.Image) -> sitk.Image:
-    """Divide `image` (float32) by its N4 bias field (Tustison et al. 2010), estimated in `mask` at about 4 mm."""
+    """Divide `image` (float32) by its N4 bias field (Tustison et al. 2010), estimated in `mask` at about 4 mm.
+
+    Raises:
+        CaseError: EMPTY_FOREGROUND without a positive voxel in `mask`.
+    """
     mask = sitk.And(mask, image > 0)  # N4 works on logarithms
     axes = zip(image.GetSpacing(), image.GetSize(), strict=True)
     shrink = [max(1, min(round(N4_SPACING / spacing), n // 8)) for spacing, n in axes]
     small, small_mask = sitk.Shrink(image, shrink), sitk.Shrink(mask, shrink)
     if sitk.GetArrayViewFromImage(small_mask).sum() == 0:
-        raise CaseError(Code.EMPTY_FOREGROUND, "no voxel of tissue to estimate the bias field from")
+        raise CaseError(Code.EMPTY_FOREGROUND, "no tissue to estimate the bias field from")
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
     n4.Execute(small, small_mask)
     return image / sitk.Exp(n4.GetLogBiasFieldAsImage(image))

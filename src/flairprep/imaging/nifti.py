@@ -1,4 +1,4 @@
-"""Volumes on disk, and what a stage may ask of one: sitk.Image in LPS and mm; numpy only inside, as (z, y, x)."""
+"""Read and write volumes as NIfTI: sitk.Image in LPS and mm; numpy only inside, as (z, y, x)."""
 
 import errno
 import math
@@ -13,20 +13,20 @@ from zlib_ng import zlib_ng
 
 from flairprep.core.files import atomic_part
 
-NIFTI_HEADER = 352  # bytes before the voxels of a single file without extensions
-DTYPES: dict[int, np.dtype[Any]] = {  # what ingest and the stages after it write
+NIFTI_HEADER = 352  # bytes before the voxels of a single file without extensions, nifti1.h
+NIFTI_DIM = 40  # byte of `dim`: the number of axes, then their lengths, 16 bits each, nifti1.h
+DTYPES: dict[int, np.dtype[Any]] = {  # that the stages write
     sitk.sitkInt16: np.dtype("<i2"),
     sitk.sitkInt32: np.dtype("<i4"),
     sitk.sitkFloat32: np.dtype("<f4"),
 }
-NIFTI_DIM = 40  # where the number of axes stands in it, and then their lengths; 16 bits each
 
 
 def read_volume(path: Path) -> sitk.Image:
-    """Read a .nii.gz that `write_volume` made: the header by ITK, the voxels by zlib-ng, twice as fast.
+    """Read a .nii.gz that `write_volume` wrote: the header by ITK, the voxels by zlib-ng, twice as fast.
 
     Raises:
-        OSError: no such file, or no whole volume in it.
+        OSError: no such file, or it holds no complete volume.
     """
     try:
         header = _described(path)
@@ -37,7 +37,7 @@ def read_volume(path: Path) -> sitk.Image:
             raise ValueError(f"{len(content)} bytes, not {length}")
         values = np.frombuffer(content, dtype, math.prod(shape), NIFTI_HEADER).reshape(shape)
     except (RuntimeError, KeyError, ValueError, zlib_ng.error) as error:  # type: ignore[misc]  # its stub is wrong
-        raise OSError(f"{path}: cannot be read as NIfTI; `dvc checkout` or `dvc repro -f` brings it back") from error
+        raise OSError(f"{path}: cannot be read as NIfTI; restore it: `dvc checkout` or `dvc repro -f`") from error
     image = sitk.GetImageFromArray(values)
     image.SetSpacing(header.GetSpacing())
     image.SetOrigin(header.GetOrigin())
@@ -46,7 +46,11 @@ def read_volume(path: Path) -> sitk.Image:
 
 
 def volume_size(path: Path) -> tuple[int, ...]:
-    """Read the size (x, y, z) of a NIfTI file from its header alone; RuntimeError without one."""
+    """Read the size (x, y, z) of a NIfTI file from its header alone.
+
+    Raises:
+        RuntimeError: no such file, or no NIfTI header.
+    """
     return tuple(_described(path).GetSize())
 
 
@@ -59,14 +63,13 @@ def _described(path: Path) -> sitk.ImageFileReader:
 
 
 def write_volume(image: sitk.Image, path: Path) -> None:
-    """Write `image` (x, y, z) as .nii.gz, whole or not at all; equal images give equal bytes.
+    """Write `image` (x, y, z) as .nii.gz, completely or not at all; equal images give equal bytes.
 
-    zlib-ng takes half the time of zlib's fastest level for floats, and a third for whole numbers, whose files are up to
-    a fifth larger then. No time stamp or name goes into the header. ISA-L would be faster still, but now and then gives
-    other bytes for the same input.
+    No time stamp or name goes into the header. zlib-ng takes half the time of zlib's fastest level for floats. It takes
+    a third for integers, whose files get up to a fifth larger. ISA-L is faster, but its bytes for one input vary.
 
     Raises:
-        OSError: the disk did not take it whole.
+        OSError: the disk did not take all of it.
     """
     with atomic_part(path) as partial:
         header = _header(image, partial.with_name(partial.name + ".nii"))
@@ -74,7 +77,7 @@ def write_volume(image: sitk.Image, path: Path) -> None:
 
 
 def _header(image: sitk.Image, scratch: Path) -> bytes:
-    """The bytes before the voxels: those of its first voxel as ITK writes them to `scratch`, with the size of all."""
+    """Return the bytes before the voxels: ITK writes the first voxel to `scratch`, and the whole size replaces its."""
     try:
         sitk.WriteImage(image[:1, :1, :1], str(scratch), imageIO="NiftiImageIO")
         header = bytearray(scratch.read_bytes()[:NIFTI_HEADER])
@@ -82,14 +85,14 @@ def _header(image: sitk.Image, scratch: Path) -> bytes:
         raise OSError(f"{scratch}: cannot be written; is the disk full?") from error
     finally:
         scratch.unlink(missing_ok=True)
-    if len(header) < NIFTI_HEADER:  # ITK does not look whether the disk took all of it
+    if len(header) < NIFTI_HEADER:  # ITK does not check whether the disk took all of it
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(scratch))
     struct.pack_into("<3h", header, NIFTI_DIM + 2, *image.GetSize())
     return bytes(header)
 
 
 def _gzip(header: bytes, voxels: np.ndarray) -> bytes:
-    # In noisy whole numbers what repeats does so by chance: the search for it takes twice the time and saves little.
+    # Noisy integers repeat only by chance: searching for repeats takes twice the time and saves little.
     whole = np.issubdtype(voxels.dtype, np.integer)
     strategy = zlib_ng.Z_RLE if whole else zlib_ng.Z_DEFAULT_STRATEGY
     compressor = zlib_ng.compressobj(level=2, wbits=31, strategy=strategy)  # 31: the gzip format, with an empty header

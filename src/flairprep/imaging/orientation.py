@@ -1,16 +1,16 @@
-"""Turn a volume to the nearest axes, and name the plane of acquisition."""
+"""Reorient a volume to the nearest axes, and name its plane of acquisition."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import SimpleITK as sitk
 
-STRIP = 16  # voxels of a row that are turned at a time, so that the processor's cache holds them
-OBLIQUE = 35.0  # degrees between the slice normal and the nearest axis, above which no plane is named
+STRIP = 16  # voxels of a row that are copied at a time, so that the processor's cache holds them
+OBLIQUE = 35.0  # degrees between the slice normal and the nearest axis, above which a volume is oblique
 
 
-def oriented(image: sitk.Image, orientation: str) -> sitk.Image:
-    """Turn `image` to the axes of `orientation` nearest to its own, equal to sitk.DICOMOrient and faster.
+def reorient(image: sitk.Image, orientation: str) -> sitk.Image:
+    """Permute and flip the axes of `image` to those of `orientation`, like sitk.DICOMOrient, but faster.
 
     orientation: the directions of increasing x, y and z, such as LPS.
 
@@ -28,12 +28,12 @@ def oriented(image: sitk.Image, orientation: str) -> sitk.Image:
     copied = np.empty(voxels.shape, voxels.dtype)
     for start in range(0, voxels.shape[2], STRIP):
         copied[..., start : start + STRIP] = voxels[..., start : start + STRIP]
-    found = sitk.GetImageFromArray(copied)
-    found.SetSpacing(turned.GetSpacing())
-    found.SetDirection(turned.GetDirection())
-    first = [n - 1 if flip else 0 for n, flip in zip(found.GetSize(), flips, strict=True)]
-    found.SetOrigin(sitk.PermuteAxes(corner, order).TransformIndexToPhysicalPoint(first))
-    return found
+    reoriented = sitk.GetImageFromArray(copied)
+    reoriented.SetSpacing(turned.GetSpacing())
+    reoriented.SetDirection(turned.GetDirection())
+    first = [n - 1 if flip else 0 for n, flip in zip(reoriented.GetSize(), flips, strict=True)]
+    reoriented.SetOrigin(sitk.PermuteAxes(corner, order).TransformIndexToPhysicalPoint(first))
+    return reoriented
 
 
 def plane_of(normal: Sequence[float]) -> str:

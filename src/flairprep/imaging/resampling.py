@@ -1,24 +1,24 @@
-"""Where the voxels of the network's input lie in a volume: slices along the third axis, one spacing in the plane."""
+"""Place the network's voxels in a volume, slices along the third axis and one spacing in the plane, and resample."""
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
-import scipy  # whose parts come when they are first used
+import scipy  # its modules load on first use
 import SimpleITK as sitk
 
-from flairprep.imaging.foreground import bounds, region
+from flairprep.imaging.foreground import bounding_box, bounding_region
 
-HEAD = 170.0  # mm from the vertex down; below it the neck begins
-KERNEL = 64  # voxels that a smoothing kernel may be wide
+HEAD = 170.0  # mm from the vertex down; the neck begins below
+KERNEL = 64  # voxels, largest width of a smoothing kernel
 
 
 def slice_positions(image: sitk.Image, method: str, count: int, background: float) -> tuple[float, float]:
     """Return where along the third axis of `image` (n slices) the `count` slices lie.
 
-    centre: the middle slices as acquired, padded where there are fewer. uniform: from the first to the last slice,
-    equally spaced. resample: the volume's whole extent cut into equal slabs. foreground: from the lowest slice that is
-    not all `background`, or 170 mm below the highest one, up to that one.
+    centre: the middle slices as acquired, padded where there are fewer. uniform: equally spaced from the first to the
+    last slice. resample: the centres of equal slabs that fill the volume's extent. foreground: as uniform, from the
+    highest slice that is not all `background` down to the lowest one, at most 170 mm.
 
     Returns:
         The continuous index of the first slice (may lie outside the volume) and the step in mm.
@@ -30,7 +30,7 @@ def slice_positions(image: sitk.Image, method: str, count: int, background: floa
         return 0.5 * n / count - 0.5, spacing * n / count
     low, high = 0.0, float(n - 1)
     if method == "foreground":
-        low, high = bounds(sitk.GetArrayViewFromImage(image) != background)[0]
+        low, high = bounding_box(sitk.GetArrayViewFromImage(image) != background)[0]
         if image.GetDirection()[8] > 0:
             low = max(low, high - HEAD / spacing)
         else:
@@ -41,10 +41,10 @@ def slice_positions(image: sitk.Image, method: str, count: int, background: floa
 
 
 def in_plane(image: sitk.Image, size: int) -> tuple[float, tuple[float, float]]:
-    """Return one spacing (mm) for both axes, so that the larger field of view fills `size` voxels, centred.
+    """Return one spacing for both axes with which the larger field of view fills `size` voxels, centred.
 
     Returns:
-        The spacing and the continuous indices of the first voxel along the first and second axis.
+        The spacing (mm) and the continuous indices of the first voxel along the first and second axis.
     """
     (nx, ny, _), (dx, dy, _) = image.GetSize(), image.GetSpacing()
     spacing = max(nx * dx, ny * dy) / size
@@ -57,8 +57,8 @@ def resample(
 ) -> sitk.Image:
     """Resample `image` on a grid of its own directions, once and linearly; `background` outside its field of view.
 
-    Where an axis becomes coarser by a factor k it is smoothed before, or fine structures would alias: a Gaussian of
-    variance (k^2 - 1) / (8 ln 2) voxels^2 makes the old point spread the new one (Cardoso et al., MICCAI 2015).
+    An axis that becomes coarser by a factor k is smoothed first, or fine structures would alias. A Gaussian of variance
+    (k^2 - 1) / (8 ln 2) voxels^2 widens the old point spread to the new one (Cardoso et al., MICCAI 2015).
 
     Args:
         image: float volume.
@@ -79,27 +79,27 @@ def resample(
 
 
 def _kernel(variance: float) -> np.ndarray:
-    """The discrete Gaussian of so many voxels^2 (Lindeberg, PAMI 1990): what ITK's filter answers to a point."""
+    """Return ITK's discrete Gaussian of a variance in voxels^2 (Lindeberg, PAMI 1990), as its response to a point."""
     if not variance:
         return np.ones(1)
     point = np.zeros((1, 1, 2 * KERNEL + 1))
     point[0, 0, KERNEL] = 1
     options = {"maximumKernelWidth": KERNEL, "useImageSpacing": False}
-    answer = sitk.DiscreteGaussian(sitk.GetImageFromArray(point), [variance, 0.0, 0.0], **options)
-    return np.trim_zeros(sitk.GetArrayFromImage(answer)[0, 0])
+    response = sitk.DiscreteGaussian(sitk.GetImageFromArray(point), [variance, 0.0, 0.0], **options)
+    return np.trim_zeros(sitk.GetArrayFromImage(response)[0, 0])
 
 
 def _smoothed(image: sitk.Image, kernels: Sequence[np.ndarray], background: float) -> sitk.Image:
-    """`image` filtered by a kernel an axis (x, y, z), without what stays `background`: most of a volume does.
+    """Filter `image` by one kernel per axis (x, y, z), cropped to what differs from `background`.
 
-    The voxels of sitk.DiscreteGaussian, which takes four times as long.
+    The result of sitk.DiscreteGaussian in a quarter of the time.
     """
     filled = sitk.GetArrayViewFromImage(image) != background
-    part = image[region(filled, [len(kernel) // 2 + 1 for kernel in kernels])]
-    values = sitk.GetArrayViewFromImage(part)
+    cropped = image[bounding_region(filled, [len(kernel) // 2 + 1 for kernel in kernels])]
+    values = sitk.GetArrayViewFromImage(cropped)
     for axis, kernel in enumerate(reversed(kernels)):
         if len(kernel) > 1:
             values = scipy.ndimage.correlate1d(values, kernel, axis, output=np.float32, mode="nearest")
     smoothed = sitk.GetImageFromArray(values)
-    smoothed.CopyInformation(part)
+    smoothed.CopyInformation(cropped)
     return smoothed

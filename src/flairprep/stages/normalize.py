@@ -13,7 +13,7 @@ from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, Outcome, Status,
 from flairprep.core.tables import read_rows
 from flairprep.imaging import intensity, nifti
 from flairprep.imaging.foreground import foreground
-from flairprep.imaging.orientation import oriented
+from flairprep.imaging.orientation import reorient
 from flairprep.runner.case_stage import transform_volumes
 from flairprep.runner.result_cache import ResultCache
 
@@ -45,7 +45,7 @@ def normalize(image: sitk.Image, params: NormalizeParams, *, skull_stripped: boo
     Raises:
         CaseError: EMPTY_FOREGROUND or CONSTANT_FOREGROUND.
     """
-    image = oriented(image, params.orientation)
+    image = reorient(image, params.orientation)
     mask = foreground(image, skull_stripped=skull_stripped)
     if params.bias_field == "n4":
         image = intensity.remove_bias_field(sitk.Cast(image, sitk.sitkFloat32), mask)
