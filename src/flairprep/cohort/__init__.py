@@ -1,1 +1,1 @@
-"""Case ids, labels and folds."""
+"""Case ids, identity, labels and folds."""

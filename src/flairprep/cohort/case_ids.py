@@ -1,6 +1,6 @@
-"""Case ids that are safe to write anywhere: names of folders that were checked, or what a key makes of a patient id.
+"""Make case ids that are safe to write anywhere: checked folder names, or pseudonyms of patient ids.
 
-A patient id is replaced by HMAC-SHA256 (RFC 2104, FIPS 198-1): without the key nobody can try out ids until one fits.
+A pseudonym is the HMAC-SHA256 (RFC 2104, FIPS 198-1) of a patient id: without the key nobody can try out ids.
 """
 
 import hmac
@@ -12,22 +12,22 @@ from pathlib import Path
 from flairprep.core.errors import FlairprepError
 from flairprep.core.files import atomic_file
 
-KEY = "flairprep.key"  # in the raw folder, so that it is DVC's and goes wherever the raw files go, and nowhere else
-LENGTH = 16  # hexadecimal digits of a case id: 64 bits, one collision in 10^10 for 60,000 patients
-LONGEST = 100  # bytes of a folder's name as an id; the file systems' limit of 255 has to hold the temporary names too
+KEY = "flairprep.key"  # in the raw folder, so that DVC moves it with the raw files and nowhere else
+LENGTH = 16  # hexadecimal digits of a pseudonym: 64 bits, one collision in 10^10 for 60,000 patients
+LONGEST = 100  # bytes of an id; file systems allow 255 for names, temporary ones included
 
 
 def make_key(dicom_dir: Path) -> Path:
     """Write a new key of 256 random bits into the raw folder, readable by its owner alone; return its path.
 
     Raises:
-        FlairprepError: no such folder, or it has a key: with another one every case would get another id.
+        FlairprepError: no such folder, or it has a key, since another one would change every case id.
     """
     path = dicom_dir / KEY
     if not dicom_dir.is_dir():
-        raise FlairprepError(f"params.yaml: ingest.dicom_dir: {str(dicom_dir)!r} is no folder; put the scans there")
+        raise FlairprepError(f"params.yaml: ingest.dicom_dir: {str(dicom_dir)!r} is not a folder; put the scans there")
     if path.exists() or path.is_symlink():
-        raise FlairprepError(f"{path}: exists; with another key every case would get another id (lost? dvc checkout)")
+        raise FlairprepError(f"{path}: exists, and another key would change every case id; restore it: dvc checkout")
     with atomic_file(path) as partial:
         partial.touch(mode=0o600)
         partial.write_text(secrets.token_hex(32) + "\n")
@@ -45,23 +45,21 @@ def read_key(dicom_dir: Path) -> bytes | None:
         return None
     try:
         key = bytes.fromhex(path.read_text())
-    except (OSError, ValueError):  # a link to nothing; no hexadecimal digits, or no text
+    except (OSError, ValueError):  # a broken link; not hexadecimal digits, or not text
         key = b""
     if len(key) != 32:
-        raise FlairprepError(
-            f"{path}: not a key of 64 hexadecimal digits; bring it back with: dvc checkout {dicom_dir}"
-        )
+        raise FlairprepError(f"{path}: not a key of 64 hexadecimal digits; restore it: dvc checkout {dicom_dir}")
     return key
 
 
 def pseudonym(patient: str, key: bytes) -> str:
     """Return the case id for a patient id: the first 64 bits of its HMAC-SHA256, in hexadecimal digits."""
-    plain = patient.replace("\0", "").strip().encode("utf-8", "surrogatepass")  # as headers.patient_id strips it
+    plain = patient.replace("\0", "").strip().encode("utf-8", "surrogatepass")  # as elements.patient_id strips it
     return hmac.new(key, plain, "sha256").hexdigest()[:LENGTH]
 
 
 def fault(case_id: str) -> str | None:
-    """Return why a name cannot be a case id (ids become file names and cells of tables), None where it can."""
+    """Return why a name cannot be a case id, None where it can: ids become file names and cells of tables."""
     if not case_id:
         return "is empty"
     if any(unicodedata.category(char)[0] == "C" for char in case_id):
@@ -78,8 +76,13 @@ def fault(case_id: str) -> str | None:
 def check(case_ids: Iterable[str], where: str, remedy: str) -> None:
     """Refuse names that cannot be case ids, and those that differ only in case or in Unicode form.
 
+    Args:
+        case_ids: the names.
+        where: the file or folder that holds them, for the message.
+        remedy: how to fix it, for the message.
+
     Raises:
-        FlairprepError: naming `where` and the id, escaped, with the remedy.
+        FlairprepError: with `where`, the escaped name and the remedy.
     """
     first: dict[str, str] = {}
     for case_id in sorted(case_ids):

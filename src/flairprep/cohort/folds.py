@@ -1,7 +1,7 @@
-"""Folds that are stratified, grouped and stable: a data set that grows keeps its folds.
+"""Assign folds that are stratified, grouped and stable: a cohort that grows keeps its folds.
 
-Every group of cases has a home fold, a hash of the seed and the group; then the fewest groups move that balance the
-folds. Where scikit-learn's StratifiedKFold deals the cases out anew, here one more case moves a few others at most.
+Every group of cases has a home fold, a hash of the seed and the group. Then the fewest groups move that balance the
+folds. One more case moves a few others at most, where scikit-learn's StratifiedKFold deals all cases out anew.
 """
 
 import hashlib
@@ -12,59 +12,60 @@ import pandas as pd
 
 from flairprep.core.errors import FlairprepError
 
-Kind = tuple[tuple[tuple[str, ...], int], ...]  # what a group holds: the number of cases of each stratum
+Stratum = tuple[str, ...]  # values of the columns to stratify by, the label first
+Composition = tuple[tuple[Stratum, int], ...]  # of a group: its strata and the number of cases of each
 
 
 def assign(frame: pd.DataFrame, *, folds: int, seed: int, stratify_by: tuple[str, ...]) -> pd.Series:
     """Assign a fold (0 to folds - 1) to each row of `frame`, which has `group` and the columns of `stratify_by`.
 
-    Groups that hold the same number of cases of each stratum are spread evenly: each fold gets their number over
-    `folds`, rounded down or up; the rounding up goes to folds that lack one of the strata concerned, then to those
-    where these, and the first column's values among them (the label), have the fewest cases so far.
+    Groups of equal composition are spread evenly: each fold gets their number over `folds`, rounded down or up. It is
+    rounded up in folds that lack one of their strata, then in those with the fewest cases of these strata, then in those
+    with the fewest cases of their labels.
 
     Raises:
-        FlairprepError: a stratum has fewer groups than there are folds; the text says how many and what would work.
+        FlairprepError: there is one label only, or fewer groups of a stratum than folds; with what would work.
     """
     strata = list(frame[list(stratify_by)].astype(str).itertuples(index=False, name=None))
-    contents: dict[str, Counter[tuple[str, ...]]] = {}
+    contents: dict[str, Counter[Stratum]] = {}
     for group, stratum in zip(frame["group"], strata, strict=True):
         contents.setdefault(group, Counter())[stratum] += 1
     _check(contents, folds, stratify_by)
-    kinds: dict[Kind, list[str]] = {}
+    groups_of: dict[Composition, list[str]] = {}
     for group, counts in contents.items():
-        kinds.setdefault(tuple(sorted(counts.items())), []).append(group)
-    load: Counter[tuple[int, tuple[str, ...]]] = Counter()
+        groups_of.setdefault(tuple(sorted(counts.items())), []).append(group)
+    load: Counter[tuple[int, Stratum]] = Counter()
     fold_of: dict[str, int] = {}
-    for kind, groups in sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0])):
-        filled = [_filled(load, fold, kind) for fold in range(folds)]
+    for composition, groups in sorted(groups_of.items(), key=lambda item: (-len(item[1]), item[0])):
+        filled = [_filled(load, fold, composition) for fold in range(folds)]
         chosen = _spread(groups, folds, seed, filled)
         fold_of.update(chosen)
         for fold, groups_there in Counter(chosen.values()).items():
-            for stratum, cases in kind:
+            for stratum, cases in composition:
                 load[fold, stratum] += cases * groups_there
     for stratum in set(strata):
         if lacking := [fold for fold in range(folds) if not load[fold, stratum]]:
             raise FlairprepError(
                 f"params.yaml: split.folds: {folds}: fold {lacking[0]} gets no case of {_named(stratum, stratify_by)}, "
-                "since patients with several scans cannot be divided; lower split.folds"
+                "since a patient's scans stay together; lower split.folds"
             )
     return frame["group"].map(fold_of)
 
 
-def _filled(load: Counter[tuple[int, tuple[str, ...]]], fold: int, kind: Kind) -> tuple[int, ...]:
-    """How little a fold needs a group of `kind`: strata of it that are there, cases of these, and of its labels."""
+def _filled(load: Counter[tuple[int, Stratum]], fold: int, composition: Composition) -> tuple[int, ...]:
+    """Return how little a fold needs such a group: how many of its strata it has, cases of them, cases of its labels."""
     here = {stratum: cases for (where, stratum), cases in load.items() if where == fold and cases}
-    own = [here.get(stratum, 0) for stratum, _ in kind]
-    labels = {stratum[0] for stratum, _ in kind}
-    alike = sum(cases for stratum, cases in here.items() if stratum[0] in labels)
-    return sum(map(bool, own)), sum(own), alike
+    own = [here.get(stratum, 0) for stratum, _ in composition]
+    labels = {stratum[0] for stratum, _ in composition}
+    of_labels = sum(cases for stratum, cases in here.items() if stratum[0] in labels)
+    return sum(map(bool, own)), sum(own), of_labels
 
 
 def _spread(groups: list[str], folds: int, seed: int, filled: list[tuple[int, ...]]) -> dict[str, int]:
-    """A fold for each of `groups`, which are alike: at home where there is room, else where it hashes to next.
+    """Return a fold for each of `groups` of one composition: its home if there is room, else where it hashes to next.
 
-    filled: for each fold what `_filled` says; the folds that get one group more come first in its order, among equals
-    those where most groups are at home, so that fewest move.
+    filled: `_filled` of each fold; the lowest get one group more, among equals those that are home to most groups, so
+    that the fewest move.
     """
     home = {group: _hash(seed, group) % folds for group in groups}
     at_home = Counter(home.values())
@@ -81,13 +82,14 @@ def _spread(groups: list[str], folds: int, seed: int, filled: list[tuple[int, ..
 
 
 def _settle(moving: list[str], room: np.ndarray, seed: int) -> dict[str, int]:
-    """A fold with room for each of `moving`: stable matching (Gale and Shapley 1962), so that one more group that
-    moves displaces few others, where dealing them out in turn would shift every later one.
+    """Match each of `moving` with a fold that has room: stable matching (Gale and Shapley 1962).
+
+    One more group that moves displaces few others, where dealing them out in turn would shift every later one.
     """
     places: dict[int, list[str]] = {fold: [] for fold in np.flatnonzero(room).tolist()}
     wishes = {
         group: sorted(places, key=lambda fold: _hash(seed, group, fold), reverse=True) for group in moving
-    }  # taken from the end
+    }  # popped from the end
     waiting = sorted(moving)
     while waiting:
         group = waiting.pop()
@@ -104,22 +106,22 @@ def _hash(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256("\0".join(map(str, parts)).encode()).digest()[:8], "big")
 
 
-def _check(contents: dict[str, Counter[tuple[str, ...]]], folds: int, stratify_by: tuple[str, ...]) -> None:
+def _check(contents: dict[str, Counter[Stratum]], folds: int, stratify_by: tuple[str, ...]) -> None:
     groups_with = Counter(stratum for counts in contents.values() for stratum in counts)
     if len({stratum[0] for stratum in groups_with}) < 2 and stratify_by[:1] == ("label",):
-        found = ", ".join(f"label {stratum[0]}" for stratum in groups_with) or "none"
-        raise FlairprepError(f"split: both labels are needed, found {found} among {len(contents)} groups of cases")
+        present = ", ".join(f"label {stratum[0]}" for stratum in groups_with) or "none"
+        raise FlairprepError(f"split: both labels are needed, found {present} among {len(contents)} groups of cases")
     stratum, fewest = min(groups_with.items(), key=lambda item: (item[1], item[0]))
     if fewest < folds:
         named = _named(stratum, stratify_by)
-        ways = [f"set split.folds to {fewest} or less"] if fewest > 1 else []
-        ways += ["take a column out of split.stratify_by"] if len(stratify_by) > 1 else []
-        ways += ["label more cases of it"]
+        remedies = [f"set split.folds to {fewest} or less"] if fewest > 1 else []
+        remedies += ["remove a column from split.stratify_by"] if len(stratify_by) > 1 else []
+        remedies += ["label more cases of it"]
         raise FlairprepError(
             f"params.yaml: split.folds: {folds}: only {fewest} groups of cases (patients) have {named}, "
-            f"and each fold needs one; {' or '.join(ways)}"
+            f"and each fold needs one; {' or '.join(remedies)}"
         )
 
 
-def _named(stratum: tuple[str, ...], stratify_by: tuple[str, ...]) -> str:
+def _named(stratum: Stratum, stratify_by: tuple[str, ...]) -> str:
     return ", ".join(f"{name}={value}" for name, value in zip(stratify_by, stratum, strict=True))

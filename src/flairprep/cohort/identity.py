@@ -1,4 +1,4 @@
-"""Which cases share a patient, a study, a frame of reference or every voxel, without anything that identifies one."""
+"""Find the cases that share a patient, study, frame of reference or all voxels, without identifying any."""
 
 import hmac
 
@@ -8,18 +8,18 @@ IDENTITY = ("patient", "study", "frame_of_reference", "voxels")
 
 
 def pseudonymise(identity: dict[str, str], secret: bytes) -> dict[str, str]:
-    """Replace each value by its HMAC-SHA256 under `secret`, in hex; "" stays "".
+    """Replace each value by its HMAC-SHA256 under `secret`, in hexadecimal digits; "" stays "".
 
-    Equal values stay equal, and no id of a patient leaves the worker in the clear.
+    Equal values stay equal, and no patient id leaves the worker in the clear.
     """
     plain = {key: value.encode("utf-8", "surrogatepass") for key, value in identity.items()}
     return {key: hmac.new(secret, value, "sha256").hexdigest() if value else "" for key, value in plain.items()}
 
 
 def same_as(identities: dict[str, dict[str, str]]) -> list[Row]:
-    """Find, for each case and each of IDENTITY, the first case_id (sorted) that shares the value.
+    """Return the rows of same_as.csv: for each case and each of IDENTITY the first case_id that shares the value.
 
-    identities: by case id; "" is shared with nobody.
+    identities: by case id; "" matches no other case.
     """
     first: dict[tuple[str, str], str] = {}
     rows = []

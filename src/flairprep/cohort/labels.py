@@ -1,4 +1,4 @@
-"""The table of labels: small text that people edit, so everything in it is checked before it is believed."""
+"""Read the labels table: people edit it, so every row is checked."""
 
 import csv
 from collections.abc import Collection
@@ -28,18 +28,20 @@ class LabelsParams(params.Section):
 def read_labels(section: LabelsParams, known: Collection[str] = (), key: bytes | None = None) -> pd.DataFrame:
     """Read the labelled cases, sorted: case_id (text), label (0 or 1), every other column of the table as text.
 
-    A row without a label is left out: an unlabelled case.
+    Rows without a label are left out.
 
-    key: the raw folder's, if it has one. Then an id of the table that is none of the `known` case ids is taken for that
-    of a patient, and becomes the case id that the key makes of it.
+    Args:
+        section: section `labels` of params.yaml.
+        known: case ids of the scans.
+        key: the raw folder's, if it has one. Then ids that are not `known` count as patient ids and become case ids.
 
     Raises:
-        FlairprepError: no such table or column, a case without an id or twice, an id that is no safe name, a label that
-            is neither 0 nor 1.
+        FlairprepError: no such table or column; a case without an id or listed twice; an unsafe id; a label other than
+            0 and 1.
     """
     path = Path(section.table)
     if not path.is_file():
-        raise FlairprepError(f"params.yaml: labels.table: {section.table!r} is no file; put the table of labels there")
+        raise FlairprepError(f"params.yaml: labels.table: {section.table!r} is not a file; put the labels table there")
     frame = read_csv(path)
     for name in ("case_column", "label_column"):
         if (column := getattr(section, name)) not in frame.columns:
@@ -60,7 +62,7 @@ def read_labels(section: LabelsParams, known: Collection[str] = (), key: bytes |
         ids = ids.map(lambda case: case if case in known else case_ids.pseudonym(case, key))
     if (twice := ids.duplicated()).any():
         line = _line(path, twice)
-        case = f"case {ids[twice].iloc[0]!r}" if key is None else "a case"  # it may be the id of a patient
+        case = f"case {ids[twice].iloc[0]!r}" if key is None else "a case"  # it may be a patient id
         raise FlairprepError(f"{path}: line {line}: {case} is listed twice; keep one of the lines")
     numbers = pd.to_numeric(labels, errors="coerce")
     if (odd := (labels != "") & ~numbers.isin([0, 1])).any():
@@ -74,9 +76,12 @@ def read_labels(section: LabelsParams, known: Collection[str] = (), key: bytes |
     return labelled.astype({"label": int}).sort_values("case_id", ignore_index=True)
 
 
-def _line(path: Path, found: Any) -> int:
-    """The line of the file that the first True stands in, the first being line 1; pandas passes over blank ones."""
+def _line(path: Path, at_fault: Any) -> int:
+    """Return the line of the file, from 1, that holds the first row at fault; pandas skips blank lines.
+
+    at_fault: bool, one per row of the table.
+    """
     with path.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.reader(lines)
         ends = [reader.line_num for row in reader if len(row) > 1 or "".join(row).strip()]
-    return ends[int(np.argmax(found)) + 1]
+    return ends[int(np.argmax(at_fault)) + 1]

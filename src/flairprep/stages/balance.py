@@ -1,4 +1,4 @@
-"""balance: how many cases of each label there are, and what so many cases can tell from chance."""
+"""balance: count the cases of each label, and compute the smallest effect that so many cases detect."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ CASES = Path("data/ingest/cases.csv")
 OUT = Path("reports/balance.json")
 PLOTS = Path("reports/balance")
 BY = ("plane", "manufacturer", "field_strength")
-SHARES = (0.1, 0.2, 0.5, 1.0)  # of the cases: one validation fold of ten, one of five, a half, all folds pooled
+SHARES = (0.1, 0.2, 0.5, 1.0)  # of the cases: one validation fold of ten, one of five, half, all folds pooled
 
 
 class BalanceParams(params.Section):
@@ -34,8 +34,9 @@ def balance(cases: pd.DataFrame, labelled: pd.DataFrame, params: BalanceParams) 
     """Return the content of reports/balance.json from ingest's table and the labels (case_id, label).
 
     Returns:
-        overall and by plane, manufacturer and field strength: cases, per label, prevalence, NIR; detectable: the
-        smallest accuracy and AUC that a share of the cases tells from chance; and the cases that do not count.
+        overall, and by plane, manufacturer and field strength: cases, also per label, prevalence, NIR. detectable: the
+        smallest accuracy and AUC that a share of the cases detects. failed, unlabelled, without_scan: ids of the cases
+        that do not count.
     """
     usable = cases[cases["status"] != Status.FAILED.value]
     both = usable.merge(labelled[["case_id", "label"]], on="case_id")
@@ -62,11 +63,11 @@ def detectable(y_true: np.ndarray, share: float, params: BalanceParams) -> dict[
     n = max(1, round(share * len(y_true)))
     n1 = round(n * float(y_true.mean()))
     nir = max(n1, n - n1) / n
-    found = {
+    effects = {
         "accuracy": power.detectable_accuracy(n, nir, params.alpha, params.power) if nir < 1 else float("nan"),
         "auc": power.detectable_auc(n1, n - n1, params.alpha, params.power),
     }
-    return {"cases": n, "nir": files.number(nir), **{key: files.number(value) for key, value in found.items()}}
+    return {"cases": n, "nir": files.number(nir), **{key: files.number(value) for key, value in effects.items()}}
 
 
 def chart(report: dict[str, Any]) -> pd.DataFrame:
@@ -77,17 +78,17 @@ def chart(report: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["by", "value", "label", "cases"])
 
 
-def summarise(report: dict[str, Any]) -> None:
-    """Say what the report shows."""
+def summarise(report: dict[str, Any], params: BalanceParams) -> None:
+    """Print the report in a few lines."""
     overall = report["overall"]
     console.say(
         f"balance: {overall['cases']} labelled cases with a scan: {overall['label_1']} of label 1, "
-        f"{overall['label_0']} of label 0; always guessing the larger class is right in {overall['nir']:.1%}"
+        f"{overall['label_0']} of label 0; always guessing the larger class is right in {overall['nir']:.1%} (NIR)"
     )
     for row in report["detectable"]:
         least = [f"{name} {row[key]:.3f}" for key, name in (("accuracy", "accuracy"), ("auc", "AUC")) if row[key]]
-        found = f"{' and '.join(least)} or better" if least else "nothing"
-        console.say(f"  {row['cases']:>5} cases can tell from chance: {found}")
+        effect = f"{' and '.join(least)} or better" if least else "no effect"
+        console.say(f"  {row['cases']:>5} cases detect with {params.power:.0%} power: {effect}")
     for key, what in (
         ("failed", "labelled, but the scan failed"),
         ("unlabelled", "not labelled"),
@@ -98,7 +99,7 @@ def summarise(report: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Read the table of labels and data/ingest/cases.csv; write reports/balance.json and the plots' tables."""
+    """Read the labels table and data/ingest/cases.csv; write reports/balance.json and the plots' tables."""
     section, where = params.load(BalanceParams, "balance"), params.load(labels.LabelsParams, "labels")
     cases = read_csv(CASES, ("case_id", "status", *BY))
     labelled = labels.read_labels(where, set(cases["case_id"]), case_ids.read_key(params.dicom_dir()))
@@ -108,7 +109,7 @@ def main() -> None:
             f"{where.table}: none of its {len(labelled)} cases has a scan that ingest could read; ids must equal the "
             "folders' names, leading zeros included (spreadsheets drop them)"
         )
-    summarise(report)
+    summarise(report, section)
     with files.atomic_folder(PLOTS) as out:
         write_csv(out / "labels.csv", chart(report))
         write_csv(

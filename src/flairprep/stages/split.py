@@ -1,4 +1,4 @@
-"""split: a fold for every labelled case, stratified, grouped, and stable while the data set grows."""
+"""split: assign a fold to every labelled case, stratified, grouped, and stable while the cohort grows."""
 
 from pathlib import Path
 from typing import Annotated
@@ -32,22 +32,24 @@ class SplitParams(params.Section):
 def split(cases: pd.DataFrame, same_as: pd.DataFrame, labelled: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
     """Return the table of split.csv (case_id, label, group, fold) for the labelled cases that did not fail.
 
-    A group shares the patient of same_as.csv, or the value of params.group_column in the table of labels (a case is
-    alone where that is empty); its first case names it. Strata are the label and the columns of params.stratify_by,
-    from either table.
+    A group shares the patient of same_as.csv, or params.group_column of the labels table, where an empty cell makes a
+    group of its own. Its first case names it. Strata are the label and the columns of params.stratify_by, from the
+    labels table or cases.csv.
 
     Raises:
         FlairprepError: no such column, or too few groups in a stratum.
     """
     usable = cases[cases["status"] != Status.FAILED.value]
-    known = labelled.merge(usable.drop(columns=[c for c in labelled.columns if c != "case_id" and c in usable]))
+    known = labelled.merge(
+        usable.drop(columns=[name for name in labelled.columns if name != "case_id" and name in usable])
+    )
     known = known.merge(same_as[["case_id", "patient"]].rename(columns={"patient": "same_patient"}))
     if params.group_column is None:
         known["group"] = known["same_patient"]
     else:
         _need(labelled, params.group_column, "split.group_column", "in labels.table")
         given = known[params.group_column]
-        first = known.groupby(given)["case_id"].transform("min")  # the table's own text may identify
+        first = known.groupby(given)["case_id"].transform("min")  # not the table's text, which may identify a patient
         known["group"] = first.where(given != "", known["case_id"])
     for column in params.stratify_by:
         _need(known, column, "split.stratify_by", "in labels.table or data/ingest/cases.csv")
@@ -63,7 +65,7 @@ def _need(frame: pd.DataFrame, column: str, key: str, where: str) -> None:
 
 
 def main() -> None:
-    """Read the table of labels and data/ingest's tables; write data/split/split.csv."""
+    """Read the labels table and data/ingest's tables; write data/split/split.csv."""
     section, where = params.load(SplitParams, "split"), params.load(labels.LabelsParams, "labels")
     cases, same_as = read_csv(INGEST / "cases.csv", ("case_id", "status")), read_csv(INGEST / "same_as.csv")
     labelled = labels.read_labels(where, set(cases["case_id"]), case_ids.read_key(params.dicom_dir()))
