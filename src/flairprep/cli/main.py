@@ -94,7 +94,17 @@ def parser() -> argparse.ArgumentParser:
     prune = cache.add_parser("prune", help=text, description=text, epilog=f"example: {example}")
     prune.add_argument("--max-size", required=True, metavar="SIZE", help="what may stay, e.g. 500MB or 20GB")
 
-    add(_verdict, "verdict", "print the verdict of the last run", "flairprep verdict")
+    verdict = add(_verdict, "verdict", "print the verdict of the last run", "flairprep verdict")
+    verdict.add_argument(
+        "--predictions", type=Path, metavar="FILE", help="of any framework: CSV of epoch, case_id, label, probability"
+    )
+
+    example = "flairprep numbers --cases 117 --positives 61 --epochs 60 0.54 0.60 0.62 0.667"
+    numbers = add(_numbers, "numbers", "judge accuracies, for those who have nothing else", example)
+    numbers.add_argument("accuracies", nargs="+", type=float, metavar="ACCURACY", help="one per setting, 0 to 1")
+    numbers.add_argument("--cases", type=int, required=True, metavar="N", help="validation cases")
+    numbers.add_argument("--positives", type=int, required=True, metavar="N", help="those of label 1")
+    numbers.add_argument("--epochs", type=int, default=1, metavar="N", help="each accuracy is the best of so many")
     return top
 
 
@@ -128,10 +138,10 @@ def _key(_: argparse.Namespace) -> None:
 
 
 def _who(options: argparse.Namespace) -> None:
-    from flairprep.dicom import survey
+    from flairprep.dicom.patients import patients_of
 
     section = ingest_section()
-    for patient in survey.patients(Path(section.dicom_dir), section.sequence, options.case):
+    for patient in patients_of(options.case, Path(section.dicom_dir), section.sequence):
         console.say((patient if patient.isprintable() else ascii(patient)) or "(no patient id)")
 
 
@@ -162,8 +172,19 @@ def _cache(options: argparse.Namespace) -> None:
     console.say(f"cache: {freed / 1e9:.2f} GB removed")
 
 
-def _verdict(_: argparse.Namespace) -> None:
-    console.say(verdict())
+def _verdict(options: argparse.Namespace) -> None:
+    if options.predictions is None:
+        console.say(verdict())
+        return
+    from flairprep.cli import own_predictions
+
+    console.say(own_predictions.verdict(options.predictions))
+
+
+def _numbers(options: argparse.Namespace) -> None:
+    from flairprep.cli import numbers
+
+    console.say(numbers.text(options.cases, options.positives, options.epochs, options.accuracies))
 
 
 def verdict() -> str:
