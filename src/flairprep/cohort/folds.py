@@ -20,8 +20,8 @@ def assign(frame: pd.DataFrame, *, folds: int, seed: int, stratify_by: tuple[str
     """Assign a fold (0 to folds - 1) to each row of `frame`, which has `group` and the columns of `stratify_by`.
 
     Groups of equal composition are spread evenly: each fold gets their number over `folds`, rounded down or up. It is
-    rounded up in folds that lack one of their strata, then in those with the fewest cases of these strata, then in those
-    with the fewest cases of their labels.
+    rounded up in folds that lack one of their strata, then where cases of these strata are fewest, then where cases of
+    their labels are fewest.
 
     Raises:
         FlairprepError: there is one label only, or fewer groups of a stratum than folds; with what would work.
@@ -53,7 +53,7 @@ def assign(frame: pd.DataFrame, *, folds: int, seed: int, stratify_by: tuple[str
 
 
 def _filled(load: Counter[tuple[int, Stratum]], fold: int, composition: Composition) -> tuple[int, ...]:
-    """Return how little a fold needs such a group: how many of its strata it has, cases of them, cases of its labels."""
+    """Return how little a fold needs such a group: its strata, their cases and those of its labels there."""
     here = {stratum: cases for (where, stratum), cases in load.items() if where == fold and cases}
     own = [here.get(stratum, 0) for stratum, _ in composition]
     labels = {stratum[0] for stratum, _ in composition}
