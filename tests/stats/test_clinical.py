@@ -105,13 +105,6 @@ def test_predictive_values_follow_bayes_and_cover() -> None:
     assert 0.93 <= covered / 400 <= 0.99
 
 
-def test_net_benefit_by_hand() -> None:
-    y_true, y_prob = np.array([1, 1, 0, 0, 0]), np.array([0.9, 0.3, 0.6, 0.2, 0.1])
-    treat, everybody = clinical.net_benefit(y_true, y_prob, np.array([0.25, 0.5]))
-    assert treat == pytest.approx([2 / 5 - 1 / 5 / 3, 1 / 5 - 1 / 5])
-    assert everybody == pytest.approx([2 / 5 - 3 / 5 / 3, 2 / 5 - 3 / 5])
-
-
 def test_edges_give_nan_or_bounds_instead_of_errors() -> None:
     ones, alone = np.ones(5, int), np.arange(5)
     measures = clinical.clinical_measures(ones, np.full(5, 0.7), alone)

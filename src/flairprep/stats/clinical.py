@@ -184,17 +184,3 @@ def clinical_measures(
 
 def _complement(one: Measure) -> Measure:
     return Measure(1 - one.value, 1 - one.high, 1 - one.low)
-
-
-def net_benefit(y_true: Array, y_prob: Array, thresholds: Array) -> tuple[Array, Array]:
-    """Return the net benefit of treating above each threshold, and of treating all (Vickers and Elkin 2006).
-
-    TP / n - FP / n * t / (1 - t); treating nobody has 0.
-
-    Args:
-        thresholds: (n_thresholds,), in (0, 1).
-    """
-    ones, odds = np.asarray(y_true) > 0.5, np.asarray(thresholds) / (1 - np.asarray(thresholds))
-    treated = np.asarray(y_prob)[None, :] >= np.asarray(thresholds)[:, None]
-    treat = (treated & ones).mean(axis=1) - (treated & ~ones).mean(axis=1) * odds
-    return treat, ones.mean() - (~ones).mean() * odds
