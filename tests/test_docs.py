@@ -157,7 +157,7 @@ def test_the_schema_knows_every_key_and_refuses_others() -> None:
 def variables() -> set[str]:
     """The environment variables that the code reads."""
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
-    return set(re.findall(r"""(?:environ\.get|environ|_setting)[\[(]"(FLAIRPREP_[A-Z]+)""", code))
+    return set(re.findall(r"""(?:environ\.get|environ|_positive_integer)[\[(]"(FLAIRPREP_[A-Z]+)""", code))
 
 
 def test_every_environment_variable_has_a_row_and_no_other_has_one() -> None:
