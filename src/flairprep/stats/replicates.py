@@ -166,8 +166,8 @@ def difference(
     """Compare two settings on the same rows: one paired test over all networks, by Student's t.
 
     The variance is the larger of two: that of the cases times `shared_training`, and that of the cases plus that
-    between networks. Degrees of freedom of a sum of variances are Satterthwaite's (1946). With one network each, nothing
-    can be said of the variance between networks: `of_networks`.
+    between networks. Degrees of freedom of a sum of variances are Satterthwaite's (1946). With one network each,
+    nothing can be said of the variance between networks: `of_networks`.
 
     Args:
         prob_a, prob_b: (n_rows,), in the order of `rows`.
