@@ -1,6 +1,5 @@
-"""Which series is the FLAIR, the T1w, the T1wCE or the T2w: what scanners of all vendors write, and what is chosen."""
+"""Recognise FLAIR, T1w, T1wCE and T2w by what scanners of all vendors write."""
 
-from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,63 +7,36 @@ from typing import Any, NamedTuple
 import numpy as np
 import phantoms
 import pytest
+from phantoms import refusal
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
+from series_headers import (
+    ADDED,
+    DERIVED,
+    EP,
+    FLAIR_TIMES,
+    GR,
+    IR,
+    MP,
+    MPR,
+    MPRAGE_TIMES,
+    NO_TIMES,
+    ORIGINAL,
+    POST,
+    REFORMATTED,
+    SE,
+    SUB,
+    T1_TIMES,
+    TWO,
+    made,
+    only,
+    timed,
+)
 
 from flairprep.core.codes import Code
-from flairprep.core.outcomes import CaseError
-from flairprep.dicom import header as headers
 from flairprep.dicom.classify import SEQUENCES, recognise
-from flairprep.dicom.header import Header
-from flairprep.dicom.series import CandidateSeries, choose_candidate, decision, group
-
-SE, IR, GR, EP = ("SE",), ("SE", "IR"), ("GR",), ("EP", "SE")
-MP = ("GR", "IR")  # a gradient echo behind an inversion
-POST, SUB, TWO, DERIVED = "post-contrast", "subtraction", "two inversion times", "derived"
-MPR = ("DERIVED", "SECONDARY", "MPR")
-REFORMATTED = ("DERIVED", "SECONDARY", "REFORMATTED")
-ADDED = ("DERIVED", "PRIMARY", "M", "SUB")
-FLAIR_TIMES, T1_TIMES, T2_TIMES = (90.0, 9000.0, 2500.0), (9.0, 500.0, None), (100.0, 5000.0, None)  # TE, TR, TI, ms
-MPRAGE_TIMES = (3.0, 2000.0, 900.0)
-
-
-def made(description: str = "", protocol: str = "", **values: Any) -> Header:
-    """A header with everything a scanner leaves out left out. names beside `description`: `protocol` and `folder`."""
-    folder = values.pop("folder", "")
-    empty: dict[str, Any] = {"path": Path("a.dcm"), "patient": "p", "study": "1", "series": "1.1", "number": 4}
-    empty |= {"fault": None, "frames": 1, "acquisition_contrast": "", "volumetric": False, "contrast_agent": False}
-    empty |= {"echo_time": None, "repetition_time": None, "inversion_times": ()}
-    empty |= {"image_type": frozenset({"ORIGINAL", "PRIMARY"}), "scanning": frozenset()}
-    names = tuple(name.lower() for name in (folder, description, protocol, "", ""))
-    return Header(names=names, **(empty | values))
-
-
-def timed(
-    description: str,
-    times: tuple[float | None, float | None, float | None],
-    scanning: Sequence[str] = (),
-    image_type: Sequence[str] = ("ORIGINAL", "PRIMARY"),
-    **values: Any,
-) -> Header:
-    """A header with (TE, TR, TI)."""
-    echo, repetition, inversion = times
-    known: dict[str, Any] = {"echo_time": echo, "repetition_time": repetition}
-    known["inversion_times"] = () if inversion is None else (inversion,)
-    return made(description, image_type=frozenset(image_type), scanning=frozenset(scanning), **(known | values))
-
-
-def only(*members: Header, folder: str = "") -> CandidateSeries:
-    [one] = group(members, folder)
-    return one
-
-
-def refused(candidates: Sequence[CandidateSeries], sequence: str = "FLAIR") -> CaseError:
-    with pytest.raises(CaseError) as caught:
-        choose_candidate(candidates, sequence)
-    return caught.value
-
-
-# What sites call their series
+from flairprep.dicom.header import Header, read_header
+from flairprep.dicom.series import choose_candidate
 
 
 class Row(NamedTuple):
@@ -78,8 +50,6 @@ class Row(NamedTuple):
     marks: tuple[str, ...] = ()
 
 
-ORIGINAL = ("ORIGINAL", "PRIMARY")
-NO_TIMES = (None, None, None)
 TABLE = [
     # FLAIR: Siemens, Philips, GE, Canon, United Imaging, Hitachi, Hyperfine
     Row("t2_tirm_tra_dark-fluid", (89, 9000, 2500), IR, ORIGINAL, "FLAIR"),
@@ -231,25 +201,6 @@ def test_series_is_what_a_neuroradiologist_calls_it(row: Row) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "localizer"),
-    [
-        ("localizer", True),
-        ("AAHead_Scout_MPR_tra", True),
-        ("3 PLANE LOC T1", True),
-        ("3Plane_Loc_SSFSE", True),
-        ("Survey", True),
-        ("3-Pl T2* FGRE", True),
-        ("FLAIR block 1", False),
-        ("AX T1 local shim", False),
-        ("FLAIR", False),
-    ],
-)
-def test_localizer_is_told_by_its_name(name: str, localizer: bool) -> None:
-    fault = only(made(name)).fault
-    assert (fault is not None and fault.code is Code.LOCALIZER) == localizer
-
-
-@pytest.mark.parametrize(
     ("description", "protocol", "expected", "marks"),
     [
         ("Ax T1", "BRAIN W/WO CONTRAST", "T1w", ()),  # a GE protocol is the examination's
@@ -283,33 +234,31 @@ def test_contrast_agent_in_the_header_marks() -> None:
     assert (flair.sequence, flair.marks) == ("FLAIR", (POST,))
 
 
-# Physics
-
-
 @pytest.mark.parametrize(
     ("echo", "inversions", "reason"),
     [
-        (90.0, (1199.0,), "TI 1199 ms is no FLAIR's"),
+        (90.0, (1199.0,), "TI 1199 ms"),
         (90.0, (1200.0,), ""),
         (90.0, (3200.0,), ""),
-        (90.0, (3201.0,), "TI 3201 ms is no FLAIR's"),
-        (69.9, (2500.0,), "TE 69.9 ms is no FLAIR's"),
+        (90.0, (3201.0,), "TI 3201 ms"),
+        (69.9, (2500.0,), "TE 69.9 ms"),
         (70.0, (2500.0,), ""),
         (None, (2500.0,), ""),
         (90.0, (), ""),
         (None, (), ""),
         (90.0, (450.0, 3000.0), ""),
-        (9.0, (860.0,), "TI 860 ms is no FLAIR's"),
+        (9.0, (860.0,), "TI 860 ms"),
     ],
 )
 def test_times_veto_a_flair_by_its_name_and_by_its_folder(
     echo: float | None, inversions: tuple[float, ...], reason: str
 ) -> None:
     header = made("FLAIR", echo_time=echo, inversion_times=inversions)
-    found, veto = recognise([header])
-    assert veto == reason
-    assert (found == "FLAIR") == (not reason)
-    assert recognise([header], "FLAIR") == ("" if reason else "FLAIR", reason)
+    for sequence, veto in (recognise([header]), recognise([header], "FLAIR")):
+        assert bool(veto) == bool(reason)
+        assert reason in veto
+        assert (sequence == "FLAIR") == (not reason)
+    assert recognise([header], "FLAIR")[0] in ("", "FLAIR")
     nameless = made("", echo_time=echo, inversion_times=inversions)
     characteristic = bool(not reason and echo and inversions)
     assert (recognise([nameless])[0] == "FLAIR") == characteristic
@@ -324,24 +273,27 @@ def test_folder_is_the_claim_whatever_the_names_say(sequence: str) -> None:
 @pytest.mark.parametrize(
     ("sequence", "header", "reason"),
     [
-        ("T1w", timed("", (41, 500, None)), "TE 41 ms is no T1w's"),
+        ("T1w", timed("", (41, 500, None)), "TE 41 ms"),
         ("T1w", timed("", (40, 500, None)), ""),
-        ("T1wCE", timed("", (90, 500, None)), "TE 90 ms is no T1wCE's"),
-        ("T1w", timed("", (3, 5000, 1601), MP), "TI 1601 ms is no T1w's"),
+        ("T1wCE", timed("", (90, 500, None)), "TE 90 ms"),
+        ("T1w", timed("", (3, 5000, 1601), MP), "TI 1601 ms"),
         ("T1w", timed("", (3, 5000, 1600), MP), ""),
-        ("T1w", timed("", (9, 500, None), EP), "echo-planar, no T1w"),
-        ("T2w", timed("", (59.9, 5000, None)), "TE 59.9 ms is no T2w's"),
+        ("T1w", timed("", (9, 500, None), EP), "echo-planar"),
+        ("T2w", timed("", (59.9, 5000, None)), "TE 59.9 ms"),
         ("T2w", timed("", (60, 5000, None)), ""),
-        ("T2w", timed("", (90, 5000, 2500)), "TI 2500 ms is no T2w's"),
-        ("T2w", timed("", (90, 5000, 150)), "TI 150 ms is no T2w's"),
-        ("T2w", timed("", (90, 5000, None), EP), "echo-planar, no T2w"),
-        ("T2w", timed("", (90, 5000, None), IR), "no spin echo without inversion, no T2w"),
-        ("T2w", timed("", (90, 5000, None), GR), "no spin echo without inversion, no T2w"),
+        ("T2w", timed("", (90, 5000, 2500)), "TI 2500 ms"),
+        ("T2w", timed("", (90, 5000, 150)), "TI 150 ms"),
+        ("T2w", timed("", (90, 5000, None), EP), "echo-planar"),
+        ("T2w", timed("", (90, 5000, None), IR), "inversion"),
+        ("T2w", timed("", (90, 5000, None), GR), "inversion"),
         ("T2w", timed("", (90, 5000, None), ("SE", "GR")), ""),  # GRASE
     ],
 )
 def test_physics_vetoes_the_other_sequences(sequence: str, header: Header, reason: str) -> None:
-    assert recognise([header], sequence) == ("" if reason else sequence, reason)
+    recognised, veto = recognise([header], sequence)
+    assert recognised == ("" if reason else sequence)
+    assert bool(veto) == bool(reason)
+    assert reason in veto
 
 
 @pytest.mark.parametrize(
@@ -389,7 +341,8 @@ def test_both_inversions_of_an_mp2rage_in_one_series_are_no_t1w() -> None:
 def test_every_echo_of_a_series_has_to_fit() -> None:
     dual = [timed("PD+T2", (echo, 3000, None), SE, path=Path(f"{echo}.dcm")) for echo in (11.0, 100.0)]
     for order in permutations(dual):
-        assert (only(*order).sequence, only(*order).veto) == ("", "TE 11 ms is no T2w's")
+        assert only(*order).sequence == ""
+        assert only(*order).veto.startswith("TE 11 ms")
 
 
 def test_fluid_attenuated_is_a_claim_that_times_may_veto() -> None:
@@ -399,14 +352,11 @@ def test_fluid_attenuated_is_a_claim_that_times_may_veto() -> None:
     assert recognise([short])[0] == "T1w"
 
 
-# Through real files
-
-
 def header_of(folder: Path, **elements: Any) -> Header:
     [path] = phantoms.save(phantoms.slices(np.ones((1, 4, 5), np.int16), **elements), folder)
-    found = headers.read_header(path)
-    assert found is not None
-    return found
+    header = read_header(path)
+    assert header is not None
+    return header
 
 
 def enhanced_header(folder: Path, *, top: str = "", shared: bool, **groups: dict[str, Any]) -> Header:
@@ -424,9 +374,9 @@ def enhanced_header(folder: Path, *, top: str = "", shared: bool, **groups: dict
     dataset.SharedFunctionalGroupsSequence = Items([group_ if shared else Dataset()])
     dataset.PerFrameFunctionalGroupsSequence = Items([Dataset() if shared else group_])
     [path] = phantoms.save([dataset], folder)
-    found = headers.read_header(path)
-    assert found is not None
-    return found
+    header = read_header(path)
+    assert header is not None
+    return header
 
 
 @pytest.mark.parametrize(
@@ -488,149 +438,6 @@ def test_enhanced_frame_says_that_it_is_fluid_attenuated(tmp_path: Path) -> None
         assert only(enhanced_header(tmp_path / str(shared), shared=shared, **groups)).sequence == "FLAIR"
 
 
-# The choice
-
-
-def flair(number: int | None, slices: int = 20, **values: Any) -> list[Header]:
-    """A FLAIR series of `slices` files."""
-    known = {"echo_time": 90.0, "inversion_times": (2500.0,), "series": f"1.{number}"} | values
-    description = known.pop("description", "FLAIR")
-    paths = [Path(f"{known['series']}/{place:03}.dcm") for place in range(slices)]
-    return [made(description, number=number, path=path, **known) for path in paths]
-
-
-FAULT = CaseError(Code.MOSAIC, "a Siemens mosaic")
-
-
-@pytest.mark.parametrize(
-    ("better", "worse", "reason"),
-    [
-        (flair(1, volumetric=True), flair(2, 99), "not 3D"),
-        (flair(1, 30), flair(2, 20), "20 slices, not 30"),
-        (flair(1, 1, frames=30), flair(2, 20), "20 slices, not 30"),
-        (flair(1), flair(2, 99, volumetric=True, image_type=frozenset(MPR)), "derived"),
-        (flair(1), flair(2, 99, volumetric=True, image_type=frozenset(REFORMATTED)), "derived"),
-        (flair(1), flair(2, 99, volumetric=True, description="FLAIR +C"), "post-contrast"),
-        (flair(1), flair(2, 99, description="FLAIR sub"), "subtraction"),
-        (flair(1), flair(2, 99, inversion_times=(450.0, 3000.0)), "two inversion times"),
-        (flair(1, image_type=frozenset(MPR)), flair(2, 99, contrast_agent=True), "post-contrast"),
-        (flair(1, contrast_agent=True), flair(2, contrast_agent=True, description="FLAIR sub"), "subtraction"),
-        (flair(1, contrast_agent=True), flair(2, 99, volumetric=True, fault=FAULT), "MOSAIC"),
-        (flair(1), flair(2, 99, description="FLAIR localizer"), "LOCALIZER"),
-    ],
-)
-def test_better_series_is_read_and_the_other_one_has_a_reason(
-    better: list[Header], worse: list[Header], reason: str
-) -> None:
-    for members in ([*better, *worse], [*worse, *better], [*worse, *better][::-1]):
-        candidates = group(members)
-        best = choose_candidate(candidates, "FLAIR")
-        assert set(best.headers) == set(better)
-        assert [decision(one, best, "FLAIR") for one in candidates] == ["read", reason]
-
-
-def test_contrast_agent_is_no_flaw_of_a_contrast_enhanced_series() -> None:
-    plain = made("t1", series="1.1", path=Path("1"), number=1)
-    thick = [made("t1", series="1.2", path=Path(f"2/{i}"), number=2, contrast_agent=True) for i in range(9)]
-    candidates = group([plain, *thick], "T1wCE")
-    assert choose_candidate(candidates, "T1wCE").slices == 9
-
-
-def test_derived_or_marked_series_is_read_where_it_is_the_only_one() -> None:
-    for values in ({"image_type": frozenset(MPR)}, {"contrast_agent": True}, {"inversion_times": (450.0, 3000.0)}):
-        candidates = group(flair(1, **values))
-        assert choose_candidate(candidates, "FLAIR") is candidates[0]
-
-
-def test_equally_good_series_are_ambiguous() -> None:
-    candidates = group([*flair(5), *flair(6), *flair(7, 3)])
-    error = refused(candidates)
-    assert error.code is Code.AMBIGUOUS_SERIES
-    assert error.message == "equally good: series 5 (FLAIR); series 6 (FLAIR)"
-    assert all(decision(one, None, "FLAIR") for one in candidates)
-
-
-@pytest.mark.parametrize("element", ["study", "patient"])
-def test_series_of_two_studies_are_ambiguous_however_they_rank(element: str) -> None:
-    error = refused(group([*flair(1, 30, **{element: "1"}), *flair(1, 20, **{element: "2"})]))
-    assert error.code is Code.AMBIGUOUS_SERIES
-    assert error.message == "2 FLAIR series in 2 studies"
-
-
-def test_series_of_two_studies_are_no_matter_where_one_of_them_is_faulty() -> None:
-    best = choose_candidate(group([*flair(1, 30, study="1"), *flair(1, 20, study="2", fault=FAULT)]), "FLAIR")
-    assert best.slices == 30
-
-
-def test_fault_of_the_only_series_is_what_is_raised() -> None:
-    assert refused(group(flair(1, fault=FAULT))) is FAULT
-    assert refused(group(flair(1, description="FLAIR localizer"))).code is Code.LOCALIZER
-
-
-def test_series_that_is_not_there_is_told_with_what_is() -> None:
-    members = [
-        timed("AX T1 FLAIR", (9, 2000, 860), IR, series="1.1", number=1),
-        timed("FLAIR", (20, 9000, 2500), IR, series="1.2", number=2),
-        timed("T2 tse", T2_TIMES, SE, series="1.3", number=3),
-        timed("PATIENT CANARY", NO_TIMES, series="1.4", number=4),
-    ]
-    error = refused(group(members))
-    assert error.code is Code.NO_SERIES
-    expected = "series 1 (T1w); series 2 (not recognised): TE 20 ms is no FLAIR's; series 3 (T2w); "
-    assert error.message == f"no FLAIR among 4 series: {expected}series 4 (not recognised)"
-    assert refused([]).message == "no FLAIR among 0 series"
-    assert refused([only(*flair(i)) for i in range(9)], "T2w").message.endswith("series 5 (FLAIR); ...")
-
-
-@pytest.mark.parametrize(
-    ("header", "expected"),
-    [
-        (timed("AX T1", T1_TIMES, SE), "T1w, not FLAIR"),
-        (timed("FLAIR", (20, 9000, 2500), IR), "TE 20 ms is no FLAIR's"),
-        (timed("ADC", NO_TIMES), "another kind of image, by its name"),
-        (made("something"), "not recognised"),
-    ],
-)
-def test_series_of_another_sequence_has_a_reason(header: Header, expected: str) -> None:
-    assert decision(only(header), None, "FLAIR") == expected
-
-
-@pytest.mark.parametrize(
-    ("number", "told"), [(0, 0), (7, 7), (99_999, 99_999), (100_000, 1), (20260131, 1), (-1, 1), (None, 1)]
-)
-def test_title_is_a_small_number_and_the_sequence(number: int | None, told: int) -> None:
-    names = {"description": "FLAIR CANARY", "patient": "CANARY", "study": "CANARY"}
-    assert only(*flair(number, **names)).title == f"series {told} (FLAIR)"
-    assert only(made("CANARY", number=number)).title == f"series {told} (not recognised)"
-
-
-def test_series_are_in_the_order_of_their_numbers_and_those_without_come_last() -> None:
-    members = [*flair(None, 1), *flair(20260131, 2), *flair(12, 3), *flair(3, 4)]
-    for order in permutations(members[::2]):
-        assert [one.title for one in group(order)] == [one.title for one in group(members[::2])]
-    titles = [one.title.removesuffix(" (FLAIR)") for one in group(members)]
-    assert titles == ["series 3", "series 12", "series 3", "series 4"]
-
-
-def test_order_of_files_changes_nothing() -> None:
-    members = [*flair(1, 3), *flair(None, 3, series="1.8"), *flair(None, 3, series="1.9", contrast_agent=True)]
-    members += [timed("T1 +C", T1_TIMES, SE, series="1.5", number=9), *flair(1, 2, series="1.7", volumetric=True)]
-    expected = group(members)
-    for seed in range(20):
-        order = np.random.default_rng(seed).permutation(len(members))
-        assert group([members[place] for place in order]) == expected
-
-
-def test_files_without_pixels_do_not_speak_for_their_series() -> None:
-    report = made("FLAIR", path=Path("0"), frames=0, fault=CaseError(Code.NO_PIXEL_DATA, "a file holds no image"))
-    one = only(report, made("FLAIR", path=Path("1")))
-    assert (one.slices, one.fault, one.sequence) == (1, None, "FLAIR")
-    assert only(report).fault is report.fault
-
-
-# Real scans
-
-
 @pytest.mark.parametrize(
     ("folder", "expected"),
     [
@@ -651,17 +458,18 @@ def test_files_without_pixels_do_not_speak_for_their_series() -> None:
     ],
 )
 def test_real_series_is_recognised(folder: str, expected: str, scans: Path) -> None:
-    found = [headers.read_header(path) for path in sorted((scans / folder).iterdir())]
-    one = only(*(header for header in found if header is not None))
+    headers = [read_header(path) for path in sorted((scans / folder).iterdir())]
+    one = only(*(header for header in headers if header is not None))
     assert (one.sequence, one.marks) == (expected, ())
     if expected == "FLAIR":
         assert choose_candidate([one], "FLAIR") is one
     else:
-        assert refused([one]).code is Code.NO_SERIES
+        assert refusal(choose_candidate, [one], "FLAIR").code is Code.NO_SERIES
 
 
 def test_real_t1_in_a_folder_of_flairs_is_refused(scans: Path) -> None:
     folder = scans / "vendors-cutouts/tests/data/ge/anatomical/001"
-    found = [headers.read_header(path) for path in sorted(folder.iterdir())]
-    one = only(*(header for header in found if header is not None), folder="FLAIR")
-    assert (one.sequence, one.veto) == ("", "TI 900 ms is no FLAIR's")
+    headers = [read_header(path) for path in sorted(folder.iterdir())]
+    one = only(*(header for header in headers if header is not None), folder="FLAIR")
+    assert one.sequence == ""
+    assert one.veto.startswith("TI 900 ms")
