@@ -1,15 +1,10 @@
-"""What becomes of a case: a status and a short code in a row, instead of a line in a log."""
-
-from __future__ import annotations
+"""Record what became of a case: a row with a status and a short code, not a line in a log."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    pass
 from flairprep.core.codes import EITHER, WARNS, Code
 from flairprep.core.tables import Row
 
@@ -17,7 +12,7 @@ OUTCOME_COLUMNS = ("case_id", "status", "code", "message")
 
 
 class Status(StrEnum):
-    """What became of a case."""
+    """Status of a case after a stage."""
 
     OK = "ok"
     WARNED = "warned"
@@ -25,7 +20,7 @@ class Status(StrEnum):
 
 
 class CaseError(Exception):
-    """A case that cannot go on; it becomes a row of the stage's table and ends nothing else."""
+    """Stops one case, which becomes a row of the stage's table; the others go on."""
 
     def __init__(self, code: Code, message: str) -> None:
         if code in WARNS:
@@ -37,7 +32,7 @@ class CaseError(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stage's per-case function gives back: the row of the case, and what else the stage's table holds."""
+    """A case's row in a stage's table; `row` holds further columns than OUTCOME_COLUMNS."""
 
     case_id: str
     status: Status
@@ -47,8 +42,8 @@ class Outcome:
 
     def as_row(self) -> dict[str, Any]:
         """Return the row for `table`."""
-        outcome = {"case_id": self.case_id, "status": self.status.value, "code": self.code, "message": self.message}
-        return {**outcome, **self.row}
+        cells = {"case_id": self.case_id, "status": self.status.value, "code": self.code, "message": self.message}
+        return {**cells, **self.row}
 
 
 def failure(case_id: str, error: CaseError) -> Outcome:
@@ -57,7 +52,7 @@ def failure(case_id: str, error: CaseError) -> Outcome:
 
 
 def success(case_id: str, notes: Sequence[tuple[Code, str]], row: dict[str, Any]) -> Outcome:
-    """Return the outcome of a case that goes on, warned where there are notes: the first code, the text of all."""
+    """Return the outcome of a case that goes on; notes make it warned, with the first code and the text of all."""
     if not notes:
         return Outcome(case_id, Status.OK, row=row)
     if fails := [code for code, _ in notes if code not in WARNS | EITHER]:
@@ -65,33 +60,14 @@ def success(case_id: str, notes: Sequence[tuple[Code, str]], row: dict[str, Any]
     return Outcome(case_id, Status.WARNED, notes[0][0].value, "; ".join(text for _, text in notes), row)
 
 
-def remove_failed(outcomes: Sequence[Outcome], folder: Path) -> None:
-    """Remove the volumes of failed cases: a killed worker may have written one before it could say so."""
-    for outcome in outcomes:
-        if outcome.status is Status.FAILED:
-            (folder / f"{outcome.case_id}.nii.gz").unlink(missing_ok=True)
-
-
 def separate_failures(rows: Sequence[Row]) -> tuple[list[Outcome], list[Row]]:
-    """Separate the former stage's table into failures to hand on and rows of the cases that go on."""
+    """Separate the previous stage's table into the failed cases' outcomes and the other cases' rows."""
     failed = [row for row in rows if row["status"] == Status.FAILED]
-    lost = [Outcome(row["case_id"], Status.FAILED, row["code"], row["message"]) for row in failed]
-    return lost, [row for row in rows if row["status"] != Status.FAILED]
+    outcomes = [Outcome(row["case_id"], Status.FAILED, row["code"], row["message"]) for row in failed]
+    return outcomes, [row for row in rows if row["status"] != Status.FAILED]
 
 
 def table(outcomes: Sequence[Outcome], columns: Sequence[str] = OUTCOME_COLUMNS) -> list[Row]:
     """Return the outcomes as rows of `columns`, sorted by case_id; missing cells are empty."""
     rows = [{name: str(outcome.as_row().get(name, "")) for name in columns} for outcome in outcomes]
     return sorted(rows, key=lambda row: row["case_id"])
-
-
-def too_many_failures(outcomes: list[Outcome], max_failed: float) -> str | None:
-    """Return what to say where over `max_failed` of the cases failed (excluded ones aside), else None."""
-    tried = [outcome for outcome in outcomes if outcome.code != Code.EXCLUDED]
-    failed = [outcome for outcome in tried if outcome.status is Status.FAILED]
-    if len(failed) <= max_failed * len(tried):
-        return None
-    return (
-        f"params.yaml: ingest.max_failed: {max_failed}: {len(failed)} of {len(tried)} cases failed, reasons above; "
-        "fix or remove them, list them in ingest.exclude, or raise it"
-    )

@@ -1,4 +1,4 @@
-"""The shape that the per-case stages share: one file in, one file out, a row for each case, cached results."""
+"""Run the per-case stages, which share a shape: one file in, one file out, one row per case, cached results."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from flairprep.core import console
-from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, Outcome, failure, remove_failed, table
+from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, Outcome, Status, failure, table
 from flairprep.core.tables import write_rows
 from flairprep.runner.result_cache import ResultCache
 
@@ -31,7 +31,7 @@ def map_volumes(
     Args:
         function: picklable; see `ResultCache.map`.
         items: case ids, or tuples that begin with one.
-        on_failure: the result of an item whose worker died, timed out or took too much memory.
+        on_failure: the result of an item whose worker died, timed out or ran out of memory.
     """
     name, inputs = partial(_file_name, suffix=suffix), partial(_inputs, source=source)
     yield from cache.map(function, items, name=name, inputs=inputs, out=out, on_failure=on_failure)
@@ -46,18 +46,25 @@ def transform_volumes(
     source: Path,
     out: Path,
 ) -> None:
-    """Write out/ID.nii.gz for each item by `function`, and out/cases.csv; print what became of the cases.
+    """Write out/ID.nii.gz for each item by `function`, and out/cases.csv; print the summary.
 
-    failed: outcomes of cases that an earlier stage lost; they are rows of the table too.
+    failed: outcomes of cases that failed in an earlier stage; they become rows of the table too.
     """
     outcomes = list(map_volumes(cache, function, items, source=source, out=out, on_failure=failure_of))
-    remove_failed(outcomes, out)
+    remove_failed_volumes(outcomes, out)
     console.summarise(cache.stage, outcomes, passed_on=len(failed), reused=cache.reused)
     write_rows(out / "cases.csv", table([*failed, *outcomes]), OUTCOME_COLUMNS)
 
 
+def remove_failed_volumes(outcomes: Sequence[Outcome], folder: Path) -> None:
+    """Remove the volumes of failed cases: a worker may be killed after it wrote one and before it answered."""
+    for outcome in outcomes:
+        if outcome.status is Status.FAILED:
+            (folder / _file_name(outcome.case_id, suffix=".nii.gz")).unlink(missing_ok=True)
+
+
 def failure_of(item: T, error: CaseError) -> Outcome:
-    """Make the failed outcome of an item, see `outcomes.failure`."""
+    """Return the outcome of an item that `error` stopped, see `outcomes.failure`."""
     return failure(_case_id(item), error)
 
 

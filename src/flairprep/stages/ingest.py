@@ -10,28 +10,15 @@ from flairprep.cohort.identity import IDENTITY, pseudonymise, same_as
 from flairprep.core import console, files, params
 from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import (
-    OUTCOME_COLUMNS,
-    CaseError,
-    Outcome,
-    failure,
-    remove_failed,
-    success,
-    table,
-    too_many_failures,
-)
+from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, Outcome, Status, failure, success, table
 from flairprep.core.tables import write_rows
 from flairprep.dicom import classify, discovery, survey
 from flairprep.imaging import nifti, skull_stripping
+from flairprep.runner.case_stage import remove_failed_volumes
 from flairprep.runner.result_cache import ResultCache
 
 OUT = Path("data/ingest")
-COLUMNS = (
-    *OUTCOME_COLUMNS,
-    *("plane", "rows", "columns", "slices", "spacing_x", "spacing_y", "spacing_z", "manufacturer", "field_strength"),
-    *("echo_time", "repetition_time", "inversion_time", "acquisition_type", "contrast_agent", "sex", "age_band"),
-    *("skull_stripped", "interpolated"),
-)
+COLUMNS = (*OUTCOME_COLUMNS, *survey.CASE_COLUMNS)
 
 
 class IngestParams(params.Section):
@@ -50,7 +37,7 @@ class IngestParams(params.Section):
 
 
 class Ingested(NamedTuple):
-    """The case's row of cases.csv, what same_as.csv compares ("" for nothing), and the case's rows of series.csv."""
+    """The case's row of cases.csv, the values that same_as.csv compares ("" for none), its rows of series.csv."""
 
     outcome: Outcome
     identity: dict[str, str]
@@ -59,37 +46,33 @@ class Ingested(NamedTuple):
 
 def ingest(case: discovery.RawCase, *, params: IngestParams, volumes_dir: Path) -> Ingested:
     """Write the best series of a case to volumes_dir/ID.nii.gz."""
-    found = best = None
-
-    def rows(code: str = "read") -> list[dict[str, Any]]:
-        return survey.series_rows(case.case_id, found, best, params.sequence, code)
-
+    headers = best = None
     try:
         if case.case_id in params.exclude:
             raise CaseError(Code.EXCLUDED, params.exclude[case.case_id] or "listed in ingest.exclude")
         if not case.files and not case.stray:
             raise CaseError(Code.NO_SERIES, f"no file in a folder {params.sequence}")
-        found = survey.survey_case(case)
-        best, notes = survey.choose_series(case, found, params.sequence)
+        headers = survey.survey_case(case)
+        best, notes = survey.choose_series(case, headers, params.sequence)
         series = survey.read_candidate(best)
         if (slices := series.header["slices"]) < params.min_slices:
             raise CaseError(Code.TOO_FEW_SLICES, f"{slices} slices, ingest.min_slices is {params.min_slices}")
     except CaseError as error:
-        return Ingested(failure(case.case_id, error), {}, rows(error.code.value))
+        rows = survey.series_rows(case.case_id, headers, best, params.sequence, error.code.value)
+        return Ingested(failure(case.case_id, error), {}, rows)
     except FlairprepError as error:
         raise FlairprepError(f"ingest: case {case.case_id}: {error}") from error
-    nifti.write_volume(series.image, volumes_dir / f"{case.case_id}.nii.gz")
-    stripped = skull_stripping.is_skull_stripped(series.image)
-    notes = [*notes, *series.warnings]
-    if not stripped:
+    nifti.write_volume(series.image, volumes_dir / file_name(case))
+    notes += series.warnings
+    if not (stripped := skull_stripping.is_skull_stripped(series.image)):
         notes.append((Code.WHOLE_HEAD, "not skull-stripped: the face may identify"))
     row = {**series.header, "skull_stripped": "yes" if stripped else "no"}
-    outcome = success(case.case_id, notes, row)
-    return Ingested(outcome, series.identity, rows())
+    rows = survey.series_rows(case.case_id, headers, best, params.sequence)
+    return Ingested(success(case.case_id, notes, row), series.identity, rows)
 
 
 def ingest_case(case: discovery.RawCase, *, params: IngestParams, volumes_dir: Path, secret: bytes) -> Ingested:
-    """Run `ingest` and pseudonymise the identity of the case, before it leaves the worker."""
+    """Run `ingest` and pseudonymise the case's identity before it leaves the worker."""
     ingested = ingest(case, params=params, volumes_dir=volumes_dir)
     return ingested._replace(identity=pseudonymise(ingested.identity, secret))
 
@@ -100,7 +83,7 @@ def file_name(case: discovery.RawCase) -> str:
 
 
 def inputs(case: discovery.RawCase, *, params: IngestParams) -> tuple[tuple[str | Path, ...], Any]:
-    """Return what decides on a case: its files, their places in the raw folder, why it is excluded."""
+    """Return what a case depends on: its files, their places in the raw folder, why it is excluded."""
     if case.case_id in params.exclude:
         return (), (case.case_id, params.exclude[case.case_id])
     places = [str(file).removeprefix(f"{Path(params.dicom_dir)}/") for file in case.files]
@@ -109,6 +92,18 @@ def inputs(case: discovery.RawCase, *, params: IngestParams) -> tuple[tuple[str 
 
 def _failed(case: discovery.RawCase, error: CaseError) -> Ingested:
     return Ingested(failure(case.case_id, error), {}, [])
+
+
+def too_many_failures(outcomes: list[Outcome], max_failed: float) -> str | None:
+    """Return a message where over `max_failed` of the cases failed (excluded ones aside), else None."""
+    tried = [outcome for outcome in outcomes if outcome.code != Code.EXCLUDED]
+    failed = sum(outcome.status is Status.FAILED for outcome in tried)
+    if failed <= max_failed * len(tried):
+        return None
+    remedy = "fix or remove them, list them in ingest.exclude, or raise it"
+    return (
+        f"params.yaml: ingest.max_failed: {max_failed}: {failed} of {len(tried)} cases failed, reasons above; {remedy}"
+    )
 
 
 def main() -> None:
@@ -121,14 +116,14 @@ def main() -> None:
     with files.atomic_folder(OUT) as out:
         volumes = out / "volumes"
         volumes.mkdir()
-        work = partial(ingest_case, params=section, volumes_dir=volumes, secret=cache.secret)
-        decides = partial(inputs, params=section)
-        results = list(cache.map(work, cases, name=file_name, inputs=decides, out=volumes, on_failure=_failed))
-        del cases  # the names of all files of a cohort are larger than its tables
+        function = partial(ingest_case, params=section, volumes_dir=volumes, secret=cache.secret)
+        depends_on = partial(inputs, params=section)
+        results = list(cache.map(function, cases, name=file_name, inputs=depends_on, out=volumes, on_failure=_failed))
+        del cases  # a cohort's file names take more memory than its tables
         outcomes = [result.outcome for result in results]
-        remove_failed(outcomes, volumes)
+        remove_failed_volumes(outcomes, volumes)
         fault = too_many_failures(outcomes, section.max_failed)
-        console.summarise("ingest", outcomes, reused=cache.reused, shown=len(outcomes) if fault else console.SHOWN)
+        console.summarise("ingest", outcomes, reused=cache.reused, listed=len(outcomes) if fault else console.LISTED)
         if fault:
             raise FlairprepError(fault)
         write_rows(out / "cases.csv", table(outcomes, COLUMNS), COLUMNS)
