@@ -1,4 +1,4 @@
-"""Small exports, as data/export holds them, for the tests of what reads it."""
+"""Write small exports, as data/export holds them, for the tests of its readers."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ Draw = Callable[[np.random.Generator, int, int], np.ndarray]  # generator, label
 
 
 def write_export(folder: Path, labels: dict[int, str], draw: Draw, per_shard: int = 3) -> None:
-    """`labels`, fold -> the labels of its cases, as folder/data/export; ids are the fold and four digits."""
+    """Write folder/data/export; labels: fold -> a digit per case, whose id is the fold and four digits."""
     out = folder / "data/export"
     out.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -28,7 +28,7 @@ def write_export(folder: Path, labels: dict[int, str], draw: Draw, per_shard: in
 
 
 def brain(rng: np.random.Generator, label: int, signal: float) -> np.ndarray:
-    """(8, 12, 12): noise in a box around which all is -4, and in it a smaller box, brighter by `signal` for label 1."""
+    """Draw (8, 12, 12): noise in a box, -4 around it, and a smaller box inside, brighter by `signal` for label 1."""
     image = np.full((8, 12, 12), -4.0)
     image[1:7, 2:10, 2:10] = rng.normal(size=(6, 8, 8))
     image[3:5, 4:7, 4:7] += signal * label

@@ -1,7 +1,7 @@
-"""Damaged DICOM files, made from whole ones: `mutate` gives the same bytes for the same generator.
+"""Damage DICOM files: `mutate` gives the same bytes for the same generator.
 
-Every mutation is a function of (content, rng, others), others being the contents of other files; MUTATIONS lists them.
-What a mutation looks for it may not find, in a file that another one damaged: then it flips bits instead.
+Every mutation is a function of (content, rng, others), where others are contents of other files; MUTATIONS lists them.
+A mutation that does not find its element, as in a file damaged before, flips bits instead.
 """
 
 import io
@@ -51,7 +51,7 @@ BOMB = 16 << 20  # bytes that a block of a deflate bomb inflates to
 
 @dataclass(frozen=True)
 class Element:
-    """A header in the bytes of a file. end: behind its value, or behind the header where that is walked into."""
+    """An element in the bytes of a file. end: after its value, or after its header where the walk goes inside."""
 
     tag: int
     vr: bytes
@@ -68,7 +68,7 @@ class Element:
 
 
 def elements(content: bytes) -> list[Element]:
-    """The headers of a file as far as they make sense, those inside sequences included."""
+    """List the elements of a file, those inside sequences included, until one makes no sense."""
     return list(_walk(content))
 
 
@@ -101,12 +101,12 @@ def _walk(content: bytes) -> Iterator[Element]:
 
 
 def _pick(content: bytes, rng: Generator, tags: set[int] | None = None) -> Element | None:
-    found = [element for element in elements(content) if tags is None or element.tag in tags]
-    return found[rng.integers(len(found))] if found else None
+    candidates = [element for element in elements(content) if tags is None or element.tag in tags]
+    return candidates[rng.integers(len(candidates))] if candidates else None
 
 
 def _encoded(tag: int, vr: bytes, value: bytes, like: Element | None = None) -> bytes:
-    """An element with a true length, in the encoding of `like`."""
+    """Encode an element with its true length, as `like` is encoded."""
     order = like.order if like else "<"
     head = struct.pack(f"{order}HH", tag >> 16, tag & 0xFFFF)
     if like and not like.vr:
@@ -116,17 +116,17 @@ def _encoded(tag: int, vr: bytes, value: bytes, like: Element | None = None) -> 
 
 
 def _put(content: bytes, element: Element, value: bytes) -> bytes:
-    """`element` with another value and its true length; lengths of what it lies in do not change."""
+    """Give `element` another value and its true length; the lengths of enclosing items stay."""
     return content[: element.start] + _encoded(element.tag, element.vr, value, element) + content[element.end :]
 
 
 def _inserted(content: bytes, rng: Generator, piece: bytes) -> bytes:
-    """`piece` in front of an element behind the file's meta group, often the pixels."""
-    found = [element for element in elements(content) if element.tag >> 16 != 2]
-    if not found:
+    """Insert `piece` before an element after the file's meta group, often the pixels."""
+    inside = [element for element in elements(content) if element.tag >> 16 != 2]
+    if not inside:
         return content + piece
-    pixels = [element for element in found if element.tag == PIXELS]
-    place = pixels[0] if pixels and rng.random() < 0.5 else found[rng.integers(len(found))]
+    pixels = [element for element in inside if element.tag == PIXELS]
+    place = pixels[0] if pixels and rng.random() < 0.5 else inside[rng.integers(len(inside))]
     return content[: place.start] + piece + content[place.start :]
 
 
@@ -336,8 +336,7 @@ def extreme_stream(content: bytes, rng: Generator, others: Sequence[bytes]) -> b
             struct.pack_into(">H", changed, start + 40, int(rng.choice([0, 2, 255, 16384, 65535])))  # components
     elif stream[:2] == b"\xff\xd8":  # JPEG, JPEG-LS: SOFn
         kinds = (0xC0, 0xC1, 0xC2, 0xC3, 0xF7)
-        found = [stream.find(bytes([0xFF, kind])) for kind in kinds]
-        for place in (place for place in found if place > 0):
+        for place in (place for kind in kinds if (place := stream.find(bytes([0xFF, kind]))) > 0):
             struct.pack_into(">HH", changed, start + place + 5, *sizes)
             if rng.random() < 0.3:
                 changed[start + place + 4] = rng.integers(256)  # bits
@@ -366,8 +365,9 @@ def deflate_bomb(content: bytes, rng: Generator, others: Sequence[bytes]) -> byt
     """A deflated data set of some kilobytes that inflates to gigabytes of pixels or of private bytes."""
     blocks = int(rng.integers(1, 256))
     size = (blocks * BOMB - 2) & 0xFFFFFFFE
-    found = elements(content)
-    inside = [element for element in found if element.tag >> 16 != 2 and element.vr and element.order == "<"]
+    inside = [
+        element for element in elements(content) if element.tag >> 16 != 2 and element.vr and element.order == "<"
+    ]
     body = content[inside[0].start : min(inside[-1].end, 100_000)] if inside else b""
     tag, vr = ((PIXELS, b"OW"), (0x00091010, b"OB"), (PIXELS, b"OB"))[rng.integers(3)]
     before = next((element.start for element in inside if element.tag >= tag), inside[-1].end if inside else 0)
@@ -430,7 +430,7 @@ FAULTS = ("ImageType", "ComplexImageComponent", "BurnedInAnnotation", "SeriesDes
 
 
 def readable(content: bytes) -> bytes | None:
-    """A file's content without what would keep it from its pixels' decoder: made MR, with a geometry.
+    """Make a file readable up to its pixels' decoder: an MR image with a geometry and no fault.
 
     None where pydicom cannot read and write it, or it has no pixels, or colours.
     """
@@ -467,9 +467,9 @@ def _strip(dataset: Dataset) -> None:
 
 def pydicom_files() -> dict[str, bytes]:
     """Name -> content, readable, of files that pydicom brings."""
-    found = {}
+    contents = {}
     for name in PYDICOM:
         path = get_testdata_file(f"{name}.dcm", download=False)
         if path and (content := readable(Path(str(path)).read_bytes())):
-            found[name] = content
-    return found
+            contents[name] = content
+    return contents

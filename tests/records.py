@@ -1,4 +1,4 @@
-"""Cases of one's own as shards: each written as a file of one record first, as export's workers do it."""
+"""Write cases as shards: first each as a file of one record, as export's workers do."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +12,7 @@ Case = tuple[np.ndarray, int, str]  # image (z, y, x, 1), label, case_id
 
 
 def write_records(folder: Path, cases: Iterable[Case | None]) -> list[Path | None]:
-    """A file in `folder` for each case, None for None."""
+    """Write a file in `folder` for each case; None for None."""
     paths: list[Path | None] = []
     folder.mkdir(parents=True, exist_ok=True)
     for index, case in enumerate(cases):
@@ -23,8 +23,8 @@ def write_records(folder: Path, cases: Iterable[Case | None]) -> list[Path | Non
 
 
 def write_fold(out: Path, fold: int, cases: Iterable[Case | None], per_shard: int) -> dict[str, Any]:
-    """The cases as the shards of `fold` in `out`; gives the entry of dataset_info.json."""
+    """Write the cases as the shards of `fold` in `out`; return the entry of dataset_info.json."""
     records = write_records(out / "records", cases)
     entry = shards.write_fold(out, fold, records, len(records), per_shard)
-    (out / "records").rmdir()  # which holds nothing any more
+    (out / "records").rmdir()  # empty by now
     return entry

@@ -1,4 +1,4 @@
-"""Every scan within reach: the volume that dcm2niix makes of it, or the refusal that expected_codes.csv lists.
+"""Real scans: equal to the volume that dcm2niix makes, or refused with the code that expected_codes.csv lists.
 
 A series is a folder below ../shared/scans, one below pydicom's dicomdirtests, or one file of pydicom or pydicom-data.
 """
@@ -62,12 +62,12 @@ def data_of(package: str) -> Path | None:
 
 
 def folders(root: Path, pattern: str) -> dict[str, list[Path]]:
-    """Each folder that holds files as one series, licences, tables of contents and NIfTI volumes aside."""
-    found: dict[str, list[Path]] = {}
+    """Take each folder that holds files as one series, without licences, readmes and NIfTI volumes."""
+    series: dict[str, list[Path]] = {}
     for path in sorted(root.glob(pattern)):
         if path.is_file() and not path.name.startswith(("LICENSE", "README")) and not path.name.endswith(".nii.gz"):
-            found.setdefault(path.parent.relative_to(root).as_posix(), []).append(path)
-    return found
+            series.setdefault(path.parent.relative_to(root).as_posix(), []).append(path)
+    return series
 
 
 def of_pydicom() -> dict[str, list[Path]]:
@@ -95,14 +95,14 @@ def series_of(folder: Path) -> SeriesVolume:
 
 
 def converted(paths: Sequence[Path], folder: Path) -> sitk.Image:
-    """The series as dcm2niix sees it: not cropped, not rotated."""
+    """Convert the series by dcm2niix, not cropped, not rotated."""
     for name in ("in", "out"):
         (folder / name).mkdir()
     for path in paths:
         (folder / "in" / path.name).symlink_to(path)
     maker = str(pydicom.dcmread(paths[0], stop_before_pixels=True).get("Manufacturer", ""))
-    # For Philips the default are that maker's own floats, a constant factor off; -p n means the Modality LUT of each
-    # slice. No scan within reach has a Philips series whose slope changes from slice to slice.
+    # By default dcm2niix scales Philips series to that maker's own floats, a constant factor off; -p n applies the
+    # Modality LUT of each slice. No scan here is a Philips series whose slope changes from slice to slice.
     options = ("-p", "n") if maker.startswith("Philips") else ()
     command = [dcm2niix.bin, "-z", "n", "-x", "i", "-b", "n", *options, "-f", "volume", "-o", folder / "out"]
     subprocess.run([*command, folder / "in"], check=True, capture_output=True)
@@ -117,7 +117,7 @@ def voxels(image: sitk.Image) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far two volumes are apart: relative difference of voxels, distance of corners in mm, what is beyond."""
+    """Differences of two volumes: relative of voxels, of corners in mm, and which are beyond tolerance."""
 
     voxels: float
     corner: float
@@ -125,7 +125,7 @@ class Comparison:
 
 
 def compare(ours: sitk.Image, theirs: sitk.Image) -> Comparison:
-    """Both reoriented by their geometry, so that an array that is mirrored with its geometry still counts as equal."""
+    """Compare after reorienting both, so that an array mirrored together with its geometry counts as equal."""
     ours, theirs = sitk.DICOMOrient(ours, "LPS"), sitk.DICOMOrient(theirs, "LPS")
     if ours.GetSize() != theirs.GetSize():
         return Comparison(np.inf, np.inf, (f"size {ours.GetSize()}, not {theirs.GetSize()}",))
@@ -173,7 +173,7 @@ def test_comparison_sees_what_differs(change: Callable[[sitk.Image], sitk.Image]
 
 
 def ingested(paths: Sequence[Path], folder: Path) -> set[str]:
-    """The codes that ingest gives a series, whichever sequence it is taken for; NO_SERIES aside."""
+    """Collect the codes that ingest gives a series, whichever sequence it is read as, but NO_SERIES."""
     params = load(ingest.IngestParams, "ingest", PARAMS)
     codes = set()
     for sequence in SEQUENCES:
@@ -184,7 +184,7 @@ def ingested(paths: Sequence[Path], folder: Path) -> set[str]:
 
 
 def check(name: str, paths: Sequence[Path], folder: Path, record_property: Record) -> None:
-    """Equal to dcm2niix's volume and not listed, or refused with the listed code; a short series is both."""
+    """Check that a series equals dcm2niix's volume or is refused as listed; a short series does both."""
     compared = None
     try:
         series = read_series(paths)
@@ -286,16 +286,16 @@ def test_mosaic_is_the_same_in_seven_transfer_syntaxes_and_holds_the_slices_of_d
     scans: Path, tmp_path: Path
 ) -> None:
     paths = sorted((scans / "siemens-transfer-syntaxes/In").iterdir())
-    found = []
+    images = []
     for path in paths:
         dataset = pydicom.dcmread(path)
         dataset.ImageType = ["ORIGINAL", "PRIMARY", "M", "ND"]  # each file as a series of one slice
         dataset.save_as(tmp_path / path.name)
-        found.append((dataset.file_meta.TransferSyntaxUID, read_series([tmp_path / path.name]).image))
-    assert len(found) == 9
-    assert len({syntax for syntax, _ in found}) == 7
-    mosaic = found[0][1]
-    for _, image in found[1:]:
+        images.append((dataset.file_meta.TransferSyntaxUID, read_series([tmp_path / path.name]).image))
+    assert len(images) == 9
+    assert len({syntax for syntax, _ in images}) == 7
+    mosaic = images[0][1]
+    for _, image in images[1:]:
         np.testing.assert_array_equal(voxels(image), voxels(mosaic))
     tiles = voxels(mosaic)[0].reshape(6, 64, 6, 64).swapaxes(1, 2).reshape(36, 64, 64)
     assert not tiles[35].any()
@@ -316,7 +316,7 @@ EVERY_SYNTAX = pytest.mark.parametrize("syntax", [*NATIVE, *COMPRESSED], ids=lam
 
 
 def compress(path: Path, syntax: UID) -> None:
-    import gdcm  # Python's zlib frees memory that is not its own where gdcm, with a zlib inside, was imported before it
+    import gdcm  # late: it brings a zlib, and memory of that is freed by Python's zlib where gdcm was imported first
 
     reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
     reader.SetFileName(str(path))
@@ -335,7 +335,7 @@ def saved(stored: np.ndarray, folder: Path, syntax: UID, *, signed: bool, alloca
     order = ">" if syntax == ExplicitVRBigEndian else "<"
     coded = stored.astype(f"{order}{'i' if signed else 'u'}{allocated // 8}")
     elements = {"BitsAllocated": allocated, "BitsStored": bits, "HighBit": bits - 1}
-    elements |= {"StudyDate": "20200101", "StudyTime": "120000"}  # else gdcm writes the present, a series a slice
+    elements |= {"StudyDate": "20200101", "StudyTime": "120000"}  # else gdcm writes the present
     pixels = [values.tobytes() for values in coded]
     series = phantoms.slices(stored.astype(np.int16 if signed else np.uint16), **elements, PixelData=pixels)
     for dataset in series:

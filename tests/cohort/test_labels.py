@@ -174,8 +174,8 @@ def test_known_case_ids_stay_beside_patient_ids() -> None:
 
 def test_other_rows_stay_with_their_patients() -> None:
     write("p1,0,a", "p2,1,b", "p3,1,c", header="BraTS21ID,MGMT_value,site")
-    found = read_labels(section(), (), KEY).set_index("case_id")
-    assert {patient: tuple(found.loc[pseudonym(patient)]) for patient in ("p1", "p2", "p3")} == {
+    table = read_labels(section(), (), KEY).set_index("case_id")
+    assert {patient: tuple(table.loc[pseudonym(patient)]) for patient in ("p1", "p2", "p3")} == {
         "p1": (0, "a"),
         "p2": (1, "b"),
         "p3": (1, "c"),

@@ -42,26 +42,8 @@ def test_damage_behind_the_pixels_stops_no_more_than_the_case(damage: str, tmp_p
 @pytest.mark.parametrize(
     "kind",
     [
-        "AE",
-        "AS",
-        "AT",
-        "CS",
-        "DA",
-        "DS",
-        "DT",
-        "FD",
-        "FL",
-        "IS",
-        "LO",
-        "LT",
-        "PN",
-        "SH",
-        "SL",
-        "SS",
-        "ST",
-        "TM",
-        "UL",
-        "US",
+        *("AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS"),
+        *("LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM", "UL", "US"),
     ],
 )
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, UID("1.2.3.4")], ids=str)
@@ -73,9 +55,8 @@ def test_transfer_syntax_of_another_kind_is_taken_as_it_reads_or_fails_the_case(
         phantoms.patch(path, b"\x02\x00\x10\x00UI", b"\x02\x00\x10\x00" + kind.encode())
         if syntax != ExplicitVRLittleEndian:  # of other pixels than there are
             old = ExplicitVRLittleEndian.encode()
-            phantoms.patch(
-                path, struct.pack("<H", len(old) + 1) + old + b"\0", struct.pack("<H", len(old) + 1) + b"1.2.3.4"
-            )
+            length = struct.pack("<H", len(old) + 1)
+            phantoms.patch(path, length + old + b"\0", length + b"1.2.3.4")
     try:
         headers = [header for path in paths if (header := read_header(path))]
         if fault := headers[0].fault:
@@ -94,8 +75,8 @@ def test_damaged_byte_never_raises_anything_but_a_case_error(value: bytes, tmp_p
     [whole] = phantoms.save([phantoms.enhanced(phantoms.slices(noise((2, 4, 5))))], tmp_path / "enhanced")
     for content, step in ((original, 3), (whole.read_bytes(), 7)):
         path = tmp_path / "damaged.dcm"
-        for place in range(128, len(content), step):
-            path.write_bytes(content[:place] + value + (content[place + 1 :] if value else b""))
+        for byte in range(128, len(content), step):
+            path.write_bytes(content[:byte] + value + (content[byte + 1 :] if value else b""))
             try:
                 read_series([path])
             except CaseError as error:
@@ -110,10 +91,8 @@ def test_file_that_got_shorter_after_its_header_was_read_costs_the_case(length: 
     assert refusal(read_surveyed, headers).code is Code.DECODE_FAILED
 
 
-@pytest.mark.parametrize(
-    "syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian], ids=lambda syntax: syntax.name
-)
-def test_file_that_is_not_damaged_is_completed_to_what_one_reading_gives(syntax: UID, tmp_path: Path) -> None:
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian], ids=str)
+def test_completed_file_equals_one_read_at_once(syntax: UID, tmp_path: Path) -> None:
     series = phantoms.slices(noise((1, 4, 6)))
     series[0].file_meta.TransferSyntaxUID = syntax
     [path] = phantoms.save(series, tmp_path)
@@ -146,5 +125,5 @@ def test_file_that_is_not_dicom_is_none(content: bytes, tmp_path: Path) -> None:
 
 
 def test_file_that_the_machine_cannot_read_ends_the_stage(tmp_path: Path) -> None:
-    with pytest.raises(FlairprepError, match="No such file"):
+    with pytest.raises(FlairprepError):
         reading.read_dataset(tmp_path / "absent", pixels=True)

@@ -19,11 +19,11 @@ AXES = [
 RIGHT_HANDED = [axes for axes in AXES if np.linalg.det(axes) > 0]
 
 
-def assert_identical(found: sitk.Image, expected: sitk.Image) -> None:
-    assert found.GetPixelID() == expected.GetPixelID()
-    np.testing.assert_array_equal(sitk.GetArrayFromImage(found), sitk.GetArrayFromImage(expected))
+def assert_identical(image: sitk.Image, expected: sitk.Image) -> None:
+    assert image.GetPixelID() == expected.GetPixelID()
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(expected))
     for name in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
-        assert getattr(found, name)() == getattr(expected, name)()
+        assert getattr(image, name)() == getattr(expected, name)()
 
 
 @pytest.mark.parametrize("orientation", ["LPS", "RAS", "LAS", "RPS"])

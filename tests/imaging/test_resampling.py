@@ -98,10 +98,10 @@ def test_in_plane_the_larger_field_of_view_fills_the_picture_and_both_are_centre
     size: tuple[int, int], spacing: tuple[float, float], expected: float
 ) -> None:
     image = volume(np.zeros((1, *size[::-1]), np.float32), (*spacing, 1.0))
-    found, first = in_plane(image, 128)
-    assert found == pytest.approx(expected)
+    chosen, first = in_plane(image, 128)
+    assert chosen == pytest.approx(expected)
     for start, n, step in zip(first, size, spacing, strict=True):
-        assert start * step + 63.5 * found == pytest.approx((n - 1) / 2 * step)
+        assert start * step + 63.5 * chosen == pytest.approx((n - 1) / 2 * step)
 
 
 GRIDS = {
@@ -117,15 +117,15 @@ def test_a_constant_stays_constant_inside_and_the_background_outside(
 ) -> None:
     size, spacing, first = grid
     image = volume(np.full((18, 20, 22), 3.25, np.float32), (1, 1.5, 2), origin=(5, 6, 7), direction=DOWN)
-    found = resample(image, size, spacing, first, BACKGROUND)
-    assert (found.GetSize(), found.GetDirection()) == (size, DOWN)
-    assert found.GetSpacing() == pytest.approx(spacing)
+    resampled = resample(image, size, spacing, first, BACKGROUND)
+    assert (resampled.GetSize(), resampled.GetDirection()) == (size, DOWN)
+    assert resampled.GetSpacing() == pytest.approx(spacing)
     inside = np.ones(size[::-1], bool)
     for axis in range(3):
         index = first[axis] + np.arange(size[axis]) * spacing[axis] / image.GetSpacing()[axis]
         within = (index > -0.5) & (index < image.GetSize()[axis] - 0.5)
         inside &= within.reshape([-1 if axis == 2 - other else 1 for other in range(3)])
-    values = sitk.GetArrayFromImage(found)
+    values = sitk.GetArrayFromImage(resampled)
     assert values[inside] == pytest.approx(3.25, abs=1e-5)
     assert (values[~inside] == BACKGROUND).all()
 
@@ -135,12 +135,12 @@ def test_a_linear_ramp_is_reproduced_away_from_the_edges(spacing: tuple[float, f
     z, y, x = np.mgrid[0:40, 0:50, 0:60]
     image = volume((2 * x - 3 * y + 0.5 * z).astype(np.float32), (1, 1.5, 2))
     first, size = (20.3, 17.1, 14.9), (6, 5, 4)
-    found = sitk.GetArrayFromImage(resample(image, size, spacing, first, BACKGROUND))
+    resampled = sitk.GetArrayFromImage(resample(image, size, spacing, first, BACKGROUND))
     z, y, x = np.mgrid[0:4, 0:5, 0:6]
     at = [
         start + index * new / old for start, index, new, old in zip(first, (x, y, z), spacing, (1, 1.5, 2), strict=True)
     ]
-    np.testing.assert_allclose(found, 2 * at[0] - 3 * at[1] + 0.5 * at[2], atol=1e-3)
+    np.testing.assert_allclose(resampled, 2 * at[0] - 3 * at[1] + 0.5 * at[2], atol=1e-3)
 
 
 @pytest.mark.parametrize("factor", [2, 3, 6])
@@ -162,8 +162,8 @@ def test_a_coarser_grid_spreads_a_point_by_the_difference_of_the_voxels_point_sp
 
 def test_a_pattern_that_the_coarser_grid_cannot_hold_does_not_turn_into_another_one() -> None:
     stripes = volume(np.tile(np.array([-1, 1], np.float32), (8, 8, 40)), (1, 1, 1))
-    found = sitk.GetArrayFromImage(resample(stripes, (25, 6, 6), (3, 1, 1), (3, 1, 1), 0.0))
-    assert np.abs(found).max() < 0.1
+    resampled = sitk.GetArrayFromImage(resample(stripes, (25, 6, 6), (3, 1, 1), (3, 1, 1), 0.0))
+    assert np.abs(resampled).max() < 0.1
 
 
 @pytest.mark.parametrize("background", [-4.0, -4.1])
@@ -182,9 +182,9 @@ def test_smoothing_and_interpolation_are_those_of_simpleitk_on_the_whole_volume(
         smooth = sitk.DiscreteGaussian(image, variances, maximumKernelWidth=64, useImageSpacing=False)
         origin = image.TransformContinuousIndexToPhysicalPoint(first)
         place = (size, sitk.Transform(), sitk.sitkLinear, origin, spacing, image.GetDirection(), background)
-        found = resample(image, size, spacing, first, background)
+        resampled = resample(image, size, spacing, first, background)
         expected = sitk.Resample(smooth, *place)
         # Sums that lie on the edge between two float32 may be rounded either way.
         np.testing.assert_allclose(
-            sitk.GetArrayFromImage(found), sitk.GetArrayFromImage(expected), rtol=3e-7, atol=1e-7
+            sitk.GetArrayFromImage(resampled), sitk.GetArrayFromImage(expected), rtol=3e-7, atol=1e-7
         )

@@ -1,4 +1,4 @@
-"""The balance as a user sees it: counts against a count by hand, and what so many cases can tell from chance."""
+"""balance as a user sees it: counts compared with a count by hand, and the effects that so many cases detect."""
 
 import math
 from pathlib import Path
@@ -120,9 +120,9 @@ def test_what_the_public_data_set_can_tell_from_chance(alpha: float, share: floa
     assert rows[1]["accuracy"] == pytest.approx(power.detectable_accuracy(117, 61 / 117, alpha, share), abs=1e-6)
     assert rows[1]["auc"] == pytest.approx(power.detectable_auc(61, 56, alpha, share), abs=1e-6)
     for key in ("accuracy", "auc"):
-        found = [row[key] for row in rows]
-        assert found == sorted(found, reverse=True)  # more cases, smaller effects
-        assert 0.5 < found[-1] < found[0] < 1
+        effects = [row[key] for row in rows]
+        assert effects == sorted(effects, reverse=True)  # more cases, smaller effects
+        assert 0.5 < effects[-1] < effects[0] < 1
 
 
 @pytest.mark.parametrize(("ones", "zeros", "nir"), [(6, 0, 1), (0, 6, 1), (1, 0, 1), (2, 2, 0.5)])

@@ -1,4 +1,4 @@
-"""The split as a user runs it: which cases get a fold, which stay together, what is refused."""
+"""split as a user runs it: which cases get a fold, which stay together, what is refused."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Find the way back from a case id to the patient ids in the headers."""
+"""Find the patient ids behind a case id."""
 
 from pathlib import Path
 
