@@ -119,7 +119,7 @@ def test_every_fault_has_its_line() -> None:
 @pytest.mark.parametrize("values", [None, [1], "centre", 3])
 def test_section_that_is_no_mapping_is_refused(values: Any) -> None:
     assert (
-        refused(params.validate, Sample, values, "s") == f"params.yaml: s: must be a section of keys, found {values!r}"
+        refused(params.validate, Sample, values, "s") == f"params.yaml: s: {values!r}: must be a section of keys"
     )
 
 
@@ -148,8 +148,8 @@ def test_top_of_the_file_is_checked(old: str, new: str, message: str, tmp_path: 
     ("content", "message"),
     [
         (None, "cannot be read (No such file or directory); run from the project's root"),
-        (b"", "must map keys to values, found NoneType"),
-        (b"- lr\n", "must map keys to values, found list"),
+        (b"", "must map keys to values, is NoneType"),
+        (b"- lr\n", "must map keys to values, is list"),
         (b"lr: \xff\xfe\n", "not valid YAML: "),
         (b"lr: \x00\n", "not valid YAML: "),
     ],

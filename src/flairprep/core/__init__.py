@@ -1,1 +1,1 @@
-"""What every room needs: params, outcomes of cases, tables, files, console and errors."""
+"""What every package needs: params, codes and outcomes of cases, tables, files, console and errors."""

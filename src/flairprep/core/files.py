@@ -1,4 +1,4 @@
-"""Files appear whole or not at all: written under another name, synced, renamed."""
+"""Write files atomically: under another name first, then synced and renamed."""
 
 import glob
 import json
@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-SYNCS = 16  # files at a time
-PARTIAL = Path(".dvc/tmp/flairprep")  # inside what DVC's own .gitignore hides, on the outs' file system
+SYNC_THREADS = 16
+SCRATCH = Path(".dvc/tmp/flairprep")  # git ignores it as DVC's, and it shares the outs' file system
 
 
 def _sync(path: Path) -> None:
@@ -25,12 +25,12 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` that becomes `path` when the block ends without an error.
+    """Yield a temporary path beside `path`; it becomes `path` when the block ends without an error.
 
-    What a killed process left behind is removed first.
+    Leftovers of a killed process are removed first.
     """
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial*"):
-        left.unlink(missing_ok=True)
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial*"):
+        leftover.unlink(missing_ok=True)
     with atomic_part(path) as partial:
         yield partial
         _sync(partial)
@@ -39,9 +39,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_part(path: Path) -> Iterator[Path]:
-    """Do as `atomic_file` for one of many files of an `atomic_folder`, which syncs them all in the end.
+    """Yield a path as `atomic_file` does, for one of many files of an `atomic_folder`, which syncs and cleans up.
 
-    It does not look for what was left behind: that takes the longer the more files the folder holds.
+    Looking for leftovers here would take longer with every file in the folder.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,14 +54,14 @@ def atomic_part(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch(name: str) -> Iterator[Path]:
-    """Give an empty folder for the time of the block, on the file system of the outs.
+    """Yield an empty folder, on the file system of the outs, that is removed when the block ends.
 
-    What an interrupted run left behind is removed first. The name is this process's own, so that a worker that outlives
-    a killed run for a moment writes nothing into the next one's.
+    Leftovers of a killed run are removed first. The name holds the process id: a worker that outlives a killed run
+    for a moment writes nothing into the next run's folder.
     """
-    for left in PARTIAL.glob(f"{glob.escape(name)}.*"):
-        shutil.rmtree(left, ignore_errors=True)
-    folder = PARTIAL / f"{name}.{os.getpid()}"
+    for leftover in SCRATCH.glob(f"{glob.escape(name)}.*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    folder = SCRATCH / f"{name}.{os.getpid()}"
     folder.mkdir(parents=True)
     try:
         yield folder
@@ -71,33 +71,37 @@ def scratch(name: str) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a `scratch` folder that replaces `path` when the block ends without an error."""
-    former = PARTIAL / f"{path.name}.former"
+    """Yield a `scratch` folder that replaces `path` when the block ends without an error."""
+    previous = SCRATCH / f"{path.name}.former"
     with scratch(path.name) as partial:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        for left in partial.rglob(".*.partial*"):  # by a worker that was killed while it wrote
-            left.unlink()
-        with ThreadPoolExecutor(SYNCS) as threads:  # a disk takes what waits together at once
+        for leftover in partial.rglob(".*.partial*"):  # of a worker that was killed while it wrote
+            leftover.unlink()
+        with ThreadPoolExecutor(SYNC_THREADS) as threads:  # a disk writes waiting files together
             list(threads.map(_sync, partial.rglob("*")))
         if path.exists():
-            path.rename(former)
+            path.rename(previous)
         partial.rename(path)
         _sync(path.parent)
-        shutil.rmtree(former, ignore_errors=True)
+        shutil.rmtree(previous, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8 with "\\n" line ends, whole or not at all."""
+    """Write `text` atomically, as UTF-8 with "\\n" line ends."""
     with atomic_file(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def number(value: float) -> float | None:
-    """Return `value` as JSON holds it: 6 significant digits, null for NaN and infinity."""
+    """Return `value` for JSON: 6 significant digits; None for NaN and infinity."""
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, keys in the order given; refuse NaN, see `number`."""
+    """Write `value` atomically, as indented JSON with its keys in the order given.
+
+    Raises:
+        ValueError: it holds NaN or infinity, see `number`.
+    """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

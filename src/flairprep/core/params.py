@@ -1,4 +1,4 @@
-"""params.yaml, read as YAML 1.2 and refused on load where it is not what the code expects.
+"""Read params.yaml as YAML 1.2, and refuse on load what the code does not expect.
 
 PyYAML reads `1e-05`, which DVC writes for `-S lr=1e-5`, as a string (YAML 1.1); ruamel.yaml reads it as the number.
 """
@@ -24,7 +24,7 @@ SECTIONS = (
 
 
 def _inside(value: str) -> str:
-    """Refuses a path that leads out of the project, or that no file should have."""
+    """Refuse a path that leads out of the project or holds characters that cannot be printed."""
     if not value or value.startswith(("/", "~")) or ".." in Path(value).parts or not value.isprintable():
         raise ValueError(f"{value!r}: must be a path inside the project, without '..'")
     return value
@@ -67,7 +67,7 @@ def read_params(path: Path = FILE) -> dict[str, Any]:
     except YAMLError as error:
         raise FlairprepError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
-        raise FlairprepError(f"{path}: must map keys to values, found {type(values).__name__}")
+        raise FlairprepError(f"{path}: must map keys to values, is {type(values).__name__}")
     known = (*SWEPT, *SECTIONS)
     for key in values:
         if key not in known:
@@ -82,24 +82,24 @@ def load(cls: type[SectionT], section: str | None = None, path: Path = FILE) -> 
     """Load one section of params.yaml, or the swept values at its top (`section` None), checked against `cls`.
 
     Raises:
-        FlairprepError: in one line per fault, the file, the key, the value and what is allowed.
+        FlairprepError: one line per fault: the file, the key, the value and what is allowed.
     """
     values = read_params(path)
-    chosen = {key: values[key] for key in SWEPT} if section is None else values[section]
-    return validate(cls, chosen, section, path)
+    given = {key: values[key] for key in SWEPT} if section is None else values[section]
+    return validate(cls, given, section, path)
 
 
 def dicom_dir(path: Path = FILE) -> Path:
     """Return the raw folder, for callers that need nothing else of section ingest."""
     section = read_params(path)["ingest"]
-    known = {key: section[key] for key in _Raw.model_fields if key in section} if isinstance(section, dict) else section
-    return Path(validate(_Raw, known, "ingest", path).dicom_dir)
+    own = {key: section[key] for key in _Raw.model_fields if key in section} if isinstance(section, dict) else section
+    return Path(validate(_Raw, own, "ingest", path).dicom_dir)
 
 
 def validate(cls: type[SectionT], values: Any, section: str | None, path: Path = FILE) -> SectionT:
     """Validate `values` as a `cls`; see `load`."""
     if not isinstance(values, dict):
-        raise FlairprepError(f"{path}: {section}: must be a section of keys, found {values!r}")
+        raise FlairprepError(f"{path}: {section}: {values!r}: must be a section of keys")
     try:
         return cls.model_validate(values)
     except ValidationError as error:
@@ -122,7 +122,7 @@ def _fault(cls: type[Section], fault: Any, section: str | None, path: Path) -> s
 
 
 def flatten(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Flatten nested sections to dotted keys; an empty section keeps its own."""
+    """Flatten nested sections to dotted keys; an empty section stays a value."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         flat |= flatten(value, f"{above}{key}.") if isinstance(value, Mapping) and value else {f"{above}{key}": value}

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 Row = dict[str, str]
 Quoting = Literal[0, 1]  # csv.QUOTE_MINIMAL, csv.QUOTE_ALL
-# What spreadsheets run: OWASP, CSV injection. Numbers are none, and apostrophes in front are counted, not lost.
+# Cells that spreadsheets run (OWASP, CSV Injection): no numbers; apostrophes in front count, so that none is lost.
 FORMULA = re.compile(r"'*([=@\t\r]|[+-](?!(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\Z))", re.IGNORECASE)
-END = "\x02"  # a line after the last one, which an open quote swallows
+END = "\x02"  # a line after the last; an unclosed quote swallows it
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Write the `columns` of `rows` as `write_csv` does, without pandas, which takes long to import.
+    """Write the `columns` of `rows` as `write_csv` does, without pandas, which is slow to import.
 
     Raises:
         KeyError: a row lacks one of `columns`.
-        OSError: the disk did not take it whole.
+        OSError: the file cannot be written, as on a full disk.
     """
 
     def text(quoting: Quoting) -> str:
@@ -44,9 +44,9 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
-    """Write `frame` as CSV with "\\n" line ends, whole or not at all.
+    """Write `frame` atomically, as CSV with "\\n" line ends.
 
-    A text that a spreadsheet would run as a formula gets an apostrophe in front, which `read_csv` takes off again.
+    Text that a spreadsheet would run as a formula gets an apostrophe in front, which `read_csv` removes.
     """
     safe = frame.map(_safe)
     _write(path, lambda quoting: safe.to_csv(index=False, lineterminator="\n", quoting=quoting))
@@ -58,7 +58,7 @@ def _safe(cell: Any) -> Any:
 
 def _write(path: Path, text: Callable[[Quoting], str]) -> None:
     plain = text(csv.QUOTE_MINIMAL)
-    write_text(path, text(csv.QUOTE_ALL) if "\r" in plain else plain)  # which not every Python quotes by itself
+    write_text(path, text(csv.QUOTE_ALL) if "\r" in plain else plain)  # some Pythons leave "\r" unquoted
 
 
 def read_rows(path: Path, columns: Sequence[str] = ()) -> list[Row]:
@@ -72,13 +72,13 @@ def read_rows(path: Path, columns: Sequence[str] = ()) -> list[Row]:
 
 
 def read_csv(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
-    """Read a table with every cell as text ("00002" and "NA" stay what they are; an empty cell is "").
+    """Read a table with every cell as text: "00002" and "NA" stay as they are, an empty cell is "".
 
-    Columns without a name are left out where they are empty, as Excel saves them. Otherwise names are as in pandas: the
-    third column without one is Unnamed: 2, the second of a name is name.1.
+    Empty columns without a name, as Excel saves them, are dropped. Other names are as in pandas: a third column without
+    a name is "Unnamed: 2", the second "name" is "name.1".
 
     Raises:
-        FlairprepError: the file cannot be read, is no CSV, or lacks one of `columns`, or has two of it.
+        FlairprepError: the file cannot be read, is not CSV, or one of `columns` is missing or there twice.
     """
     import pandas as pd
 
@@ -87,7 +87,7 @@ def read_csv(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def _read(path: Path, columns: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    """The names of the columns and the cells of each line; a short line has empty cells at its end."""
+    """Return the names of the columns and the cells of each line; a short line gets empty cells at its end."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(chain(file, [END]))
@@ -97,31 +97,31 @@ def _read(path: Path, columns: Sequence[str]) -> tuple[list[str], list[list[str]
         if not lines:
             raise ValueError("it is empty")
         _, names = lines.pop(0)
-        for number, line in lines:  # by its number: what stands in it may be the id of a patient
+        for number, line in lines:  # named by its number: its cells may hold patient ids
             if len(line) > len(names):
                 raise ValueError(f"{len(names)} columns, but {len(line)} cells in line {number}")
-    except (OSError, ValueError, csv.Error) as error:  # an error of Unicode is a ValueError
+    except (OSError, ValueError, csv.Error) as error:  # UnicodeDecodeError is a ValueError
         raise FlairprepError(f"{path}: cannot be read as a CSV table ({' '.join(str(error).split())})") from error
     for column in columns:
         if (times := names.count(column)) != 1:
             what = "two columns" if times else "no column"
             raise FlairprepError(f"{path}: {what} {column!r}; it has: {', '.join(names)}")
     cells = [[_unsafe(cell) for cell in line] + [""] * (len(names) - len(line)) for _, line in lines]
-    kept = [place for place, name in enumerate(names) if name or any(line[place] for line in cells)]
-    return _distinct(names, kept), [[line[place] for place in kept] for line in cells]
+    kept = [index for index, name in enumerate(names) if name or any(line[index] for line in cells)]
+    return _distinct(names, kept), [[line[index] for index in kept] for line in cells]
 
 
 def _distinct(names: Sequence[str], kept: Sequence[int]) -> list[str]:
-    """The names at the places `kept`, each once."""
-    found: list[str] = []
-    for place in kept:
-        name = first = names[place] or f"Unnamed: {place}"
+    """Return the names at the indices `kept`, made distinct as pandas does."""
+    distinct: list[str] = []
+    for index in kept:
+        name = first = names[index] or f"Unnamed: {index}"
         for number in count(1):
-            if name not in found:
+            if name not in distinct:
                 break
             name = f"{first}.{number}"
-        found.append(name)
-    return found
+        distinct.append(name)
+    return distinct
 
 
 def _unsafe(cell: str) -> str:

@@ -1,4 +1,4 @@
-"""export: the cases of split.csv as TFRecord shards, a split for each fold."""
+"""export: write the cases of split.csv as TFRecord shards, one split per fold."""
 
 import tempfile
 from collections import Counter
@@ -38,7 +38,7 @@ def tensor(image: sitk.Image) -> npt.NDArray[np.float16]:
     """Return the voxels of `image` as the network sees them: float16, (z, y, x, 1).
 
     Raises:
-        CaseError: OUT_OF_RANGE where float16 cannot hold a value (over 65504) or one is not a number.
+        CaseError: OUT_OF_RANGE: float16 cannot hold a value (over 65504), or one is not a number.
     """
     values = sitk.GetArrayViewFromImage(image)[..., np.newaxis]
     if not np.abs(values).max() <= np.finfo(np.float16).max:
@@ -47,12 +47,12 @@ def tensor(image: sitk.Image) -> npt.NDArray[np.float16]:
 
 
 def check_folds(split: Sequence[Row], case_ids: Collection[str]) -> None:
-    """Refuse a fold of `split` that none of `case_ids` is in."""
-    left = {row["fold"] for row in split if row["case_id"] in case_ids}
-    if empty := sorted({row["fold"] for row in split} - left):
+    """Refuse a fold of `split` without any of `case_ids`."""
+    filled = {row["fold"] for row in split if row["case_id"] in case_ids}
+    if empty := sorted({row["fold"] for row in split} - filled):
         raise FlairprepError(
-            f"{SPLIT}: fold {empty[0]}: every case of it failed after ingest; "
-            "fix the cases (their codes stand above) or lower split.folds in params.yaml"
+            f"{SPLIT}: fold {empty[0]}: all its cases failed after ingest; "
+            "fix them, see the codes above, or lower split.folds in params.yaml"
         )
 
 
@@ -67,23 +67,25 @@ def export_case(case: tuple[str, int], *, out: Path) -> Outcome:
     return Outcome(case_id, Status.OK)
 
 
-def export(going: Sequence[Row], out: Path, per_shard: int, cache: ResultCache) -> list[Outcome]:
-    """Write the cases of `going` (case_id, label, fold) as shards, with their descriptions, into `out`."""
-    going = sorted(going, key=lambda row: (int(row["fold"]), row["case_id"]))
-    cases = [(row["case_id"], int(row["label"])) for row in going]
+def export(rows: Sequence[Row], out: Path, per_shard: int, cache: ResultCache) -> list[Outcome]:
+    """Write cases, as `rows` of (case_id, label, fold), as shards with their descriptions into `out`."""
+    rows = sorted(rows, key=lambda row: (int(row["fold"]), row["case_id"]))
+    cases = [(row["case_id"], int(row["label"])) for row in rows]
     outcomes: list[Outcome] = []
 
-    def written(records: Path) -> Generator[Path | None, None, None]:
-        work = partial(export_case, out=records)
-        results = map_volumes(cache, work, cases, source=SLICES, out=records, on_failure=failure_of, suffix=".tfrecord")
+    def record_files(folder: Path) -> Generator[Path | None, None, None]:
+        function = partial(export_case, out=folder)
+        results = map_volumes(
+            cache, function, cases, source=SLICES, out=folder, on_failure=failure_of, suffix=".tfrecord"
+        )
         for outcome in results:
             outcomes.append(outcome)
-            yield records / f"{outcome.case_id}.tfrecord" if outcome.status is Status.OK else None
+            yield folder / f"{outcome.case_id}.tfrecord" if outcome.status is Status.OK else None
 
-    with tempfile.TemporaryDirectory(dir=out) as records, closing(written(Path(records))) as source:
-        sizes = Counter(int(row["fold"]) for row in going)
-        splits = [shards.write_fold(out, fold, source, sizes[fold], per_shard) for fold in sorted(sizes)]
-        next(source, None)  # so that the progress ends
+    with tempfile.TemporaryDirectory(dir=out) as folder, closing(record_files(Path(folder))) as records:
+        sizes = Counter(int(row["fold"]) for row in rows)
+        splits = [shards.write_fold(out, fold, records, sizes[fold], per_shard) for fold in sorted(sizes)]
+        next(records, None)  # ends the progress
     width, height, depth = nifti.volume_size(SLICES / f"{cases[0][0]}.nii.gz")
     shards.write_info(out, splits, (depth, height, width, 1))
     return outcomes
@@ -94,12 +96,11 @@ def main() -> None:
     section = params.load(ExportParams, "export")
     cache = ResultCache("export", __file__, {})
     split = read_rows(SPLIT, ("case_id", "label", "fold"))
-    failed, usable = separate_failures(read_rows(SLICES / "cases.csv", OUTCOME_COLUMNS))
-    whole = {row["case_id"] for row in usable}
-    going = [row for row in split if row["case_id"] in whole]
+    failed, cases = separate_failures(read_rows(SLICES / "cases.csv", OUTCOME_COLUMNS))
+    case_ids = {row["case_id"] for row in cases}
     with files.atomic_folder(OUT) as out:
-        check_folds(split, whole)
-        outcomes = export(going, out, section.cases_per_shard, cache)
+        check_folds(split, case_ids)
+        outcomes = export([row for row in split if row["case_id"] in case_ids], out, section.cases_per_shard, cache)
         console.summarise("export", outcomes, passed_on=len(failed), reused=cache.reused)
         check_folds(split, {outcome.case_id for outcome in outcomes if outcome.status is Status.OK})
         write_rows(out / "cases.csv", table([*failed, *outcomes]), OUTCOME_COLUMNS)

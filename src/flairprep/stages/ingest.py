@@ -1,4 +1,4 @@
-"""ingest: each case's series of DICOM files to one volume as acquired."""
+"""ingest: read each case's series of DICOM files as one volume, as acquired."""
 
 from functools import partial
 from pathlib import Path

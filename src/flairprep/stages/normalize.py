@@ -1,4 +1,4 @@
-"""normalize: one orientation, optional N4, and an intensity map whose statistics come from the foreground."""
+"""normalize: reorient, correct the bias field on request, and map intensities by statistics of the foreground."""
 
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,7 @@ class NormalizeParams(params.Section):
 def normalize(image: sitk.Image, params: NormalizeParams, *, skull_stripped: bool) -> sitk.Image:
     """Normalise `image`: nearest axes of params.orientation, float32, clipped, one background value.
 
-    `none` leaves the values as they are, unclipped; only what is outside the foreground gets the background value.
+    The intensity `none` leaves the foreground's values as they are, unclipped.
 
     Raises:
         CaseError: EMPTY_FOREGROUND or CONSTANT_FOREGROUND.
@@ -62,12 +62,11 @@ def normalize(image: sitk.Image, params: NormalizeParams, *, skull_stripped: boo
 
 
 def normalize_case(case: tuple[str, bool], *, params: NormalizeParams, out: Path) -> Outcome:
-    """Write one (case_id, skull_stripped) from data/ingest to out/ID.nii.gz."""
+    """Normalise one (case_id, skull_stripped) from data/ingest to out/ID.nii.gz."""
     case_id, skull_stripped = case
+    acquired = nifti.read_volume(INGEST / f"volumes/{case_id}.nii.gz")
     try:
-        image = normalize(
-            nifti.read_volume(INGEST / f"volumes/{case_id}.nii.gz"), params, skull_stripped=skull_stripped
-        )
+        image = normalize(acquired, params, skull_stripped=skull_stripped)
     except CaseError as error:
         return failure(case_id, error)
     nifti.write_volume(image, out / f"{case_id}.nii.gz")
@@ -78,11 +77,11 @@ def main() -> None:
     """Read data/ingest; write data/normalize."""
     section = params.load(NormalizeParams, "normalize")
     cache = ResultCache("normalize", __file__, section.model_dump())
-    failed, going = separate_failures(read_rows(INGEST / "cases.csv", (*OUTCOME_COLUMNS, "skull_stripped")))
-    cases = [(row["case_id"], row["skull_stripped"] == "yes") for row in going]
+    failed, rows = separate_failures(read_rows(INGEST / "cases.csv", (*OUTCOME_COLUMNS, "skull_stripped")))
+    cases = [(row["case_id"], row["skull_stripped"] == "yes") for row in rows]
     with files.atomic_folder(OUT) as out:
-        work = partial(normalize_case, params=section, out=out)
-        transform_volumes(cache, work, cases, failed, source=INGEST / "volumes", out=out)
+        function = partial(normalize_case, params=section, out=out)
+        transform_volumes(cache, function, cases, failed, source=INGEST / "volumes", out=out)
 
 
 if __name__ == "__main__":

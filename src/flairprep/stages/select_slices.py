@@ -1,4 +1,4 @@
-"""select_slices: exactly `count` axial slices of `size` x `size`, resampled once, never stretched."""
+"""select_slices: resample once to exactly `count` axial slices of `size` x `size`, never stretched."""
 
 from functools import partial
 from pathlib import Path
@@ -32,15 +32,15 @@ class SelectSlicesParams(params.Section):
 
 
 class BackgroundUsed(params.Section, extra="ignore"):
-    """What select_slices needs of section `normalize`: the value of what is no tissue."""
+    """The value of everything but tissue, of section `normalize`."""
 
     background: float
 
 
 def select_slices(image: sitk.Image, params: SelectSlicesParams, *, background: float) -> sitk.Image:
-    """Resample `image` to (size, size, count) voxels; outside its field of view `background`.
+    """Resample `image` to (size, size, count) voxels, with `background` outside its field of view.
 
-    The third axis of `image` runs from feet to head or back, as normalize leaves it; the grid keeps its directions.
+    The third axis of `image` runs from feet to head or back, as in data/normalize; the grid keeps its directions.
     """
     first, step = slice_positions(image, params.method, params.count, background)
     spacing, (left, top) = in_plane(image, params.size)
@@ -49,7 +49,7 @@ def select_slices(image: sitk.Image, params: SelectSlicesParams, *, background: 
 
 
 def select_case(case_id: str, *, params: SelectSlicesParams, background: float, out: Path) -> Outcome:
-    """Write one case from data/normalize to out/ID.nii.gz."""
+    """Resample one case from data/normalize to out/ID.nii.gz."""
     image = select_slices(nifti.read_volume(NORMALIZE / f"{case_id}.nii.gz"), params, background=background)
     nifti.write_volume(image, out / f"{case_id}.nii.gz")
     return Outcome(case_id, Status.OK)
@@ -60,10 +60,10 @@ def main() -> None:
     section = params.load(SelectSlicesParams, "select_slices")
     background = params.load(BackgroundUsed, "normalize").background
     cache = ResultCache("select_slices", __file__, {**section.model_dump(), "background": background})
-    failed, going = separate_failures(read_rows(NORMALIZE / "cases.csv", OUTCOME_COLUMNS))
+    failed, rows = separate_failures(read_rows(NORMALIZE / "cases.csv", OUTCOME_COLUMNS))
     with files.atomic_folder(OUT) as out:
-        work = partial(select_case, params=section, background=background, out=out)
-        transform_volumes(cache, work, [row["case_id"] for row in going], failed, source=NORMALIZE, out=out)
+        function = partial(select_case, params=section, background=background, out=out)
+        transform_volumes(cache, function, [row["case_id"] for row in rows], failed, source=NORMALIZE, out=out)
 
 
 if __name__ == "__main__":
