@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import exports
@@ -249,7 +250,9 @@ def test_every_statistic_has_its_place_and_every_name_is_a_function() -> None:
         replicates,
     ):
         own = {
-            name for name, value in vars(module_of).items() if getattr(value, "__module__", "") == module_of.__name__
+            name
+            for name, value in vars(module_of).items()
+            if isinstance(value, FunctionType) and value.__module__ == module_of.__name__
         }
         word = module_of.__name__.split(".")[2]
         assert {f"{word}.{name}" for name in own if not name.startswith("_")} <= named
