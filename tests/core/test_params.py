@@ -118,9 +118,7 @@ def test_every_fault_has_its_line() -> None:
 
 @pytest.mark.parametrize("values", [None, [1], "centre", 3])
 def test_section_that_is_no_mapping_is_refused(values: Any) -> None:
-    assert (
-        refused(params.validate, Sample, values, "s") == f"params.yaml: s: {values!r}: must be a section of keys"
-    )
+    assert refused(params.validate, Sample, values, "s") == f"params.yaml: s: {values!r}: must be a section of keys"
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,11 @@
 """Cases on a dask cluster of two workers: the same results as here, whatever becomes of a worker."""
 
 import json
-import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from functools import partial
 from importlib.metadata import version
@@ -16,20 +14,23 @@ from typing import Any
 
 import miniature
 import pytest
-from test_pool import (
+from worker_functions import (
     Watched,
     ctrl_c_ends,
     does_on_five,
     exits,
     hangs,
     killed,
+    kills_its_worker,
     lost,
+    notes_and_waits,
     prints,
     raises_on_five,
     square,
     takes_memory,
     threads,
     until,
+    writes,
 )
 from workspace import contents, write_params
 
@@ -55,7 +56,7 @@ class Dask:
 
     def __init__(self, folder: Path, src: Path = SRC, protocol: str = "tcp", **environment: str) -> None:
         self._folder, self._protocol = folder, protocol
-        paths = os.pathsep.join(map(str, (src, TESTS, TESTS / "runner")))
+        paths = os.pathsep.join(map(str, (src, TESTS)))
         allowed = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
         self._environment = {**os.environ, "PYTHONPATH": paths, **allowed, **environment}
         self._started: list[subprocess.Popen[bytes]] = []
@@ -109,34 +110,6 @@ def dask(started: Dask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Dask
     monkeypatch.setenv("FLAIRPREP_SCHEDULER", started.address)
     monkeypatch.chdir(tmp_path)
     return started
-
-
-def worker() -> int:
-    """In a process of a dask worker: the dask worker."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    assert parent.pid is not None
-    return parent.pid
-
-
-def kills_its_worker(number: int) -> None:
-    os.kill(worker(), signal.SIGKILL)
-    time.sleep(PATIENCE)
-
-
-def writes(number: int) -> str:
-    """Where the process works, after it has written a file there."""
-    Path("made", f"{number}.txt").write_text(f"{number}")
-    return os.environ["FLAIRPREP_WORD"] + str(Path.cwd())
-
-
-def notes_and_waits(number: int) -> int:
-    """Number 3 leaves a note of its process and its worker, and goes on once there is a file `go`."""
-    if number == 3:
-        with Path("notes").open("a") as notes:
-            notes.write(f"{os.getpid()} {worker()}\n")
-        until(Path("go").exists)
-    return number
 
 
 def test_results_come_in_the_order_of_the_items(dask: Dask) -> None:
