@@ -5,13 +5,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from workspace import SCANS
 
 from flairprep.core import console
 
 os.environ["FLAIRPREP_CACHE"] = "off"  # what a test computes must not come from the user's store, nor stay there
 console.show_logged_warnings()  # as the command and the stages do
-
-SCANS = Path(__file__).resolve().parents[2] / "shared/scans"
 
 
 @pytest.fixture(scope="session")

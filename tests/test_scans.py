@@ -18,7 +18,6 @@ import phantoms
 import pydicom
 import pytest
 import SimpleITK as sitk
-from conftest import SCANS
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -30,7 +29,7 @@ from pydicom.uid import (
     JPEGLSLossless,
     RLELossless,
 )
-from workspace import PARAMS
+from workspace import PARAMS, SCANS
 
 from flairprep.core.codes import Code
 from flairprep.core.outcomes import CaseError

@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 from ruamel.yaml import YAML
 
+SCANS = Path(__file__).resolve().parents[2] / "shared/scans"  # real ones beside the checkout
 PARAMS = Path(__file__).with_name("params.yaml")  # the project's as it ships; the root's is edited by its users
 
 
