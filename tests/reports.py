@@ -65,7 +65,7 @@ def write_run(case_ids: list[str], labels: list[int], epochs: int = 6) -> None:
     put("data/train/history.csv", pd.DataFrame(history).to_csv(index=False))
 
 
-def write_checks(text: str = "what was found") -> None:
+def write_checks(text: str = "told") -> None:
     """reports/audit.json and sanity.json with an item of each verdict, each saying `text`."""
     verdicts = ("clean", "shortcut", "leak", "not testable")
     items = [

@@ -93,15 +93,15 @@ def fates(table: list[dict[str, str]]) -> dict[str, str]:
     by_case: dict[str, list[dict[str, str]]] = defaultdict(list)
     for row in table:
         by_case[row["case"]].append(row)
-    found = {}
+    fate_of = {}
     for case, rows in by_case.items():
         read = [row["code"].split(",")[0] for row in rows if row["verdict"] == "read"]
         failing = [row["code"] for row in rows if row["verdict"] == "would fail"]
         assert len(read) <= 1
         assert not (read and failing)
         assert len(set(failing)) <= 1
-        found[case] = ("ok" if read == ["-"] else read[0]) if read else failing[0] if failing else "NO_SERIES"
-    return found
+        fate_of[case] = ("ok" if read == ["-"] else read[0]) if read else failing[0] if failing else "NO_SERIES"
+    return fate_of
 
 
 def ingested() -> dict[str, str]:

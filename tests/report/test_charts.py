@@ -60,8 +60,8 @@ def test_both_axes_have_titles(name: str, drawn: dict[str, Markup]) -> None:
 
 
 def test_no_two_charts_share_an_id(drawn: dict[str, Markup]) -> None:
-    found = [name for svg in drawn.values() for name in re.findall(r'\bid="([^"]*)"', svg)]
-    assert len(found) == len(set(found))
+    ids = [name for svg in drawn.values() for name in re.findall(r'\bid="([^"]*)"', svg)]
+    assert len(ids) == len(set(ids))
 
 
 def test_hostile_texts_show_as_text(drawn: dict[str, Markup]) -> None:

@@ -91,7 +91,7 @@ def test_every_figure_has_a_title_a_chart_and_a_sentence() -> None:
     drawn = [
         figures.labels(balance),
         figures.folds(split),
-        figures.bars(audit, metrics()),
+        figures.baselines(audit, metrics()),
         *figures.training(history, metrics(), (0.5, 0.7)),
         figures.groups(table),
     ]

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from jinja2 import UndefinedError
 
-from flairprep.report import html as page
+from flairprep.report import html
 
 
 @pytest.fixture
 def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A template of one value, in the page's clothes."""
-    for path in page.TEMPLATES.iterdir():
+    for path in html.TEMPLATES.iterdir():
         (tmp_path / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
-    monkeypatch.setattr(page, "TEMPLATES", tmp_path)
+    monkeypatch.setattr(html, "TEMPLATES", tmp_path)
     (tmp_path / "one.html").write_text(
         '{% extends "base.html" %}{% block main %}<p title="{{ a }}">{{ a }}</p>{% endblock %}'
     )
@@ -25,27 +25,27 @@ def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("template")
 def test_a_text_stays_a_text() -> None:
-    html = page.render("one.html", a="<b>\"'&{{ 1 }}")
-    assert '<p title="&lt;b&gt;&#34;&#39;&amp;{{ 1 }}">&lt;b&gt;&#34;&#39;&amp;{{ 1 }}</p>' in html
+    text = html.render("one.html", a="<b>\"'&{{ 1 }}")
+    assert '<p title="&lt;b&gt;&#34;&#39;&amp;{{ 1 }}">&lt;b&gt;&#34;&#39;&amp;{{ 1 }}</p>' in text
 
 
 @pytest.mark.usefixtures("template")
 def test_a_value_that_is_missing_is_an_error() -> None:
     with pytest.raises(UndefinedError, match="'a' is undefined"):
-        page.render("one.html")
+        html.render("one.html")
 
 
 @pytest.mark.usefixtures("template")
 def test_the_script_that_may_run_is_the_pages_own() -> None:
-    html = page.render("one.html", a="")
-    (script,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    text = html.render("one.html", a="")
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in html
-    assert "default-src 'none'" in html
+    assert f"script-src 'sha256-{digest}'" in text
+    assert "default-src 'none'" in text
 
 
 def test_no_part_of_a_page_lies_elsewhere() -> None:
-    for path in page.TEMPLATES.iterdir():
+    for path in html.TEMPLATES.iterdir():
         assert not re.search(r"https?:|//[a-z]|@import|url\(", path.read_text(encoding="utf-8")), path
 
 
@@ -62,15 +62,15 @@ def test_no_part_of_a_page_lies_elsewhere() -> None:
     ],
 )
 def test_numbers_are_short(value: float | None, text: str) -> None:
-    assert page.number(value) == text
+    assert html.number(value) == text
 
 
 @pytest.mark.parametrize(("value", "text"), [(None, "-"), (0.5469, "54.7 %"), (1, "100.0 %")])
 def test_shares_are_percents(value: float | None, text: str) -> None:
-    assert page.percent(value) == text
+    assert html.percent(value) == text
 
 
 @pytest.mark.parametrize("text", ["a b", "\"'><", "\u202e", "%41", "/../x", "ä"])
 def test_the_name_of_a_place_holds_nothing_that_ends_it(text: str) -> None:
-    assert re.fullmatch(r"[\w.~%-]+", page.anchor(text), re.ASCII)
-    assert page.anchor(text) != page.anchor(text + "_")
+    assert re.fullmatch(r"[\w.~%-]+", html.anchor(text), re.ASCII)
+    assert html.anchor(text) != html.anchor(text + "_")

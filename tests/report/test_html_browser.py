@@ -62,7 +62,7 @@ class Visit:
 
 
 def draw_once(cases: list[str], out: Path, _: float) -> tuple[dict[str, Shown], dict[str, Shown]]:
-    """In place of report.draw: the pictures of one noisy head, linked under the names of all cases."""
+    """In place of case_pictures.draw: the pictures of one noisy head, linked under the names of all cases."""
     z, y, x = np.indices((64, 128, 128)) - np.array([31.5, 63.5, 63.5]).reshape(3, 1, 1, 1)
     head = (z / 40) ** 2 + (y / 62) ** 2 + (x / 52) ** 2 < 1
     values = np.where(head, np.random.default_rng(0).normal(1, 0.05, head.shape) + 0.2 * np.sin(x / 5), 0)
@@ -270,9 +270,9 @@ def test_everything_can_be_done_by_keyboard(few: Path, visit: Any) -> None:
 def test_axe_finds_no_serious_fault(few: Path, visit: Any, width: int, scheme: str) -> None:
     seen = visit(few, width=width, scheme=scheme)
     seen.page.locator("summary").first.click()
-    found = axe.Axe().run(seen.page).response["violations"]
-    serious = [(one["id"], [node["html"][:200] for node in one["nodes"]][:3]) for one in found]
-    assert not [one for one, rule in zip(serious, found, strict=True) if rule["impact"] in {"serious", "critical"}]
+    violations = axe.Axe().run(seen.page).response["violations"]
+    serious = [(one["id"], [node["html"][:200] for node in one["nodes"]][:3]) for one in violations]
+    assert not [one for one, rule in zip(serious, violations, strict=True) if rule["impact"] in {"serious", "critical"}]
 
 
 @pytest.mark.parametrize("width", [400, 320])

@@ -105,8 +105,8 @@ def test_black_and_white_are_the_windows_values() -> None:
 @pytest.mark.parametrize("values", [np.zeros((2, 2, 2)), np.full((2, 2, 2), np.nan), np.full((1, 1, 1), 7)])
 def test_a_volume_of_one_value_can_be_drawn(values: np.ndarray) -> None:
     kept = previews.tissue(values)
-    found = previews.histogram(kept)
-    assert sum(found.counts) == len(kept)
+    binned = previews.histogram(kept)
+    assert sum(binned.counts) == len(kept)
     previews.planes(Upright(values, (1.0, 1.0, 1.0)), previews.window(kept))
     previews.montage(Upright(values, (1.0, 1.0, 1.0)), previews.window(kept))
 
@@ -114,9 +114,9 @@ def test_a_volume_of_one_value_can_be_drawn(values: np.ndarray) -> None:
 def test_the_histogram_leaves_the_background_out() -> None:
     values = np.concatenate([np.full(1000, -4.0), np.linspace(0, 1, 101)])
     assert len(previews.tissue(values, -4.0)) == 101
-    found = previews.histogram(previews.tissue(values, -4.0))
-    assert (found.low, found.high) == pytest.approx((0.001, 0.999))
-    assert sum(found.counts) == 99  # but the two outside of the percentiles
+    binned = previews.histogram(previews.tissue(values, -4.0))
+    assert (binned.low, binned.high) == pytest.approx((0.001, 0.999))
+    assert sum(binned.counts) == 99  # but the two outside of the percentiles
     assert len(previews.tissue(np.concatenate([np.zeros(9), np.ones(3)]))) == 3
 
 

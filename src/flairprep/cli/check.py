@@ -30,23 +30,23 @@ def check(overrides: Sequence[str] = ()) -> list[str]:
     from flairprep.cohort import case_ids, labels
     from flairprep.dicom import discovery
 
-    found: set[str] = set()
+    scanned: set[str] = set()
     where, section = params.load(labels.LabelsParams, "labels"), ingest_section()
     dicom_dir, table = Path(section.dicom_dir), Path(where.table)
     try:
-        found = {case.case_id for case in discovery.find_cases(dicom_dir, section.sequence)}
+        scanned = {case.case_id for case in discovery.find_cases(dicom_dir, section.sequence)}
     except FlairprepError as error:
         faults.append(str(error))
     try:
-        labelled = labels.read_labels(where, found, case_ids.read_key(dicom_dir))
-        if found and not set(labelled["case_id"]) & found:
+        labelled = labels.read_labels(where, scanned, case_ids.read_key(dicom_dir))
+        if scanned and not set(labelled["case_id"]) & scanned:
             faults.append(
                 f"{table}: none of its cases is one of {dicom_dir}; ids must equal the folders' names, or the patient "
                 "ids of the headers, leading zeros included (spreadsheets drop them)"
             )
     except FlairprepError as error:
         faults.append(str(error))
-    if found and not Path(f"{dicom_dir}.dvc").is_file():
+    if scanned and not Path(f"{dicom_dir}.dvc").is_file():
         faults.append(f"{dicom_dir}: not under DVC, so queued runs would not see it; run: dvc add {dicom_dir}")
     for path in (table, Path(f"{dicom_dir}.dvc")):
         if path.is_file() and not _tracked(path):
@@ -75,7 +75,7 @@ def _sections() -> list[str]:
 
 
 def _override_fault(override: str) -> str | None:
-    """What is wrong with the key of KEY=VALUE, or None."""
+    """Return the fault of the key of KEY=VALUE, or None."""
     key = override.partition("=")[0]
     node: Any = YAML(typ="safe", pure=True).load(params.FILE)
     for depth, part in enumerate(parts := key.lstrip("+~").split(".")):
@@ -89,7 +89,7 @@ def _override_fault(override: str) -> str | None:
 
 
 def _tracked(path: Path) -> bool:
-    """Whether git's index holds `path`."""
+    """Return whether git's index holds `path`."""
     return (
         subprocess.run(["git", "ls-files", "--error-unmatch", path], capture_output=True, check=False).returncode == 0
     )

@@ -1,4 +1,4 @@
-"""What ingest would do with scans, a line a series; nothing is changed."""
+"""Show what ingest would do with scans, one line per series; change nothing."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -43,23 +43,23 @@ def show(
     """
     if not path.is_dir():
         raise FlairprepError(f"{path}: no such folder; name one of DICOM files")
-    found = cases(path, sequence)
-    if not found:
+    raw_cases = cases(path, sequence)
+    if not raw_cases:
         raise FlairprepError(f"{path}: no file in it; name a folder of DICOM files")
     # First the headers of each case, then every series for itself, so that one that breaks its process costs no other.
     look = partial(_survey, any_modality=any_modality)
-    surveys = list(map_cases(look, found, "inspect", on_failure=lambda _, error: error))
+    surveys = list(map_cases(look, raw_cases, "inspect", on_failure=lambda _, error: error))
     drafts = [
         draft
-        for case, survey in zip(found, surveys, strict=True)
-        for draft in plan(case, survey, sequence, excluded=case.case_id in exclude)
+        for case, surveyed in zip(raw_cases, surveys, strict=True)
+        for draft in plan(case, surveyed, sequence, excluded=case.case_id in exclude)
     ]
     work = partial(_with_volume, min_slices=min_slices)
     lines = list(map_cases(work, drafts, "inspect", on_failure=_lost, unit="series"))
     for row in _aligned([Line(*HEADINGS), *lines]):
         console.say(row)
     read = sum(line.verdict == "read" for line in lines)
-    console.say(f"inspect: {read} of {len(found)} cases would be read as {sequence}")
+    console.say(f"inspect: {read} of {len(raw_cases)} cases would be read as {sequence}")
 
 
 def cases(path: Path, sequence: str) -> list[discovery.RawCase]:
@@ -82,29 +82,30 @@ def cases(path: Path, sequence: str) -> list[discovery.RawCase]:
 
 
 class Draft(NamedTuple):
-    """A line before its series, if any, was read; notes: what choosing it warned of."""
+    """A line before its series, if any, is read; notes: warnings of choosing it."""
 
     line: Line
     candidate: series.CandidateSeries | None = None
     notes: tuple[tuple[Code, str], ...] = ()
 
 
-def plan(case: discovery.RawCase, found: survey.Survey | CaseError, sequence: str, *, excluded: bool) -> list[Draft]:
+def plan(case: discovery.RawCase, surveyed: survey.Survey | CaseError, sequence: str, *, excluded: bool) -> list[Draft]:
     """Draft each line of a case, from the headers alone."""
-    if isinstance(found, CaseError):
-        return [Draft(_failed(Line(case.case_id), found))]
+    if isinstance(surveyed, CaseError):
+        return [Draft(_failed(Line(case.case_id), surveyed))]
     best, refusal = None, None
     notes: list[tuple[Code, str]] = []
     try:
         if excluded:
             raise CaseError(Code.EXCLUDED, "listed in ingest.exclude")
-        best, notes = survey.choose_series(case, found, sequence)
+        best, notes = survey.choose_series(case, surveyed, sequence)
     except CaseError as error:
         refusal = error
     drafts = []
-    for one in found.candidates:
-        line = Line(case.case_id, one.title, series.decision(one, best, sequence), str(one.slices))
-        drafts.append(Draft(line, one, tuple(notes) if one is best else ()))
+    for candidate in surveyed.candidates:
+        decision = series.decision(candidate, best, sequence)
+        line = Line(case.case_id, candidate.title, decision, str(candidate.slices))
+        drafts.append(Draft(line, candidate, tuple(notes) if candidate is best else ()))
     if refusal and (refusal.code is not Code.NO_SERIES or not drafts):
         drafts.append(Draft(_failed(Line(case.case_id), refusal)))
     return drafts
@@ -118,13 +119,13 @@ def _survey(case: discovery.RawCase, *, any_modality: bool) -> survey.Survey | C
 
 
 def _with_volume(draft: Draft, *, min_slices: int) -> Line:
-    """The line with what reading the series gave: geometry and warnings, or the code that stops it."""
-    line, one, notes = draft
-    if one is None:
+    """Return the line with the geometry and warnings of its series, or the code that stops it."""
+    line, candidate, notes = draft
+    if candidate is None:
         return line
     try:
-        series = survey.read_candidate(one)
-        header = series.header
+        volume = survey.read_candidate(candidate)
+        header = volume.header
         size = f"{header['columns']}x{header['rows']}x{header['slices']}"
         spacing = "x".join(f"{float(header[f'spacing_{axis}']):.3g}" for axis in "xyz")
         line = line._replace(size=size, spacing=spacing, plane=header["plane"], slices=str(header["slices"]))
@@ -132,10 +133,10 @@ def _with_volume(draft: Draft, *, min_slices: int) -> Line:
             raise CaseError(Code.TOO_FEW_SLICES, f"ingest.min_slices is {min_slices}")
     except CaseError as error:
         return _failed(line, error)
-    found = [*notes, *series.warnings]
-    codes = ",".join(dict.fromkeys(code.value for code, _ in found))
-    marks = [mark for mark in one.marks if not any(mark in text for _, text in found)]
-    return line._replace(code=codes or "-", remark="; ".join([*marks, *(text for _, text in found)]))
+    warnings = [*notes, *volume.warnings]
+    codes = ",".join(dict.fromkeys(code.value for code, _ in warnings))
+    marks = [mark for mark in candidate.marks if not any(mark in text for _, text in warnings)]
+    return line._replace(code=codes or "-", remark="; ".join([*marks, *(text for _, text in warnings)]))
 
 
 def _lost(draft: Draft, error: CaseError) -> Line:
@@ -143,7 +144,7 @@ def _lost(draft: Draft, error: CaseError) -> Line:
 
 
 def _failed(line: Line, error: CaseError) -> Line:
-    """The line of a series, or of a whole case, that cannot be read."""
+    """Return the line of a series, or a whole case, that cannot be read."""
     verdict = "would fail" if line.verdict in ("read", "-") else line.verdict
     return line._replace(verdict=verdict, code=error.code.value, remark=error.message)
 

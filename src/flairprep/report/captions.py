@@ -1,4 +1,4 @@
-"""What the report says of a run in sentences."""
+"""Captions and sentences of the report, with the numbers of a run."""
 
 import math
 from typing import Any
@@ -32,7 +32,7 @@ def area(value: float | None, low: float | None, high: float | None) -> str:
 
 
 def verdict(metrics: dict[str, Any]) -> str:
-    """Say the verdict in one sentence with its declared numbers; metrics: of reports/metrics.json."""
+    """Give the verdict in one sentence with its declared numbers; metrics: of reports/metrics.json."""
     m = metrics
     return (
         f"{MEANING[m['verdict']]}: by predictions that were fixed before the run, "
@@ -42,7 +42,7 @@ def verdict(metrics: dict[str, Any]) -> str:
 
 
 def significance(metrics: dict[str, Any], alpha: float) -> str:
-    """Say what the verdict rests on, the selected epoch beside the chance of being lucky with it."""
+    """Give the p-values: of the verdict, and of the selected epoch by chance."""
     m = metrics
     text = (
         f"The verdict rests on the declared predictions: with labels permuted, a share of {number(m['p_auc'])} ranks "
@@ -61,17 +61,17 @@ def significance(metrics: dict[str, Any], alpha: float) -> str:
 
 
 def smallest_effect(n1: int, n0: int, alpha: float) -> str:
-    """Say what so many cases of label 1 and 0 could have shown."""
+    """Say which effects `n1` cases of label 1 and `n0` of label 0 would show with 80 % power."""
     n, nir = n1 + n0, max(n1, n0) / (n1 + n0)
     accuracy = power.detectable_accuracy(n, nir, alpha) if nir < 1 else math.nan
     auc = power.detectable_auc(n1, n0, alpha)
     least = [] if math.isnan(accuracy) else [f"a true accuracy of {percent(accuracy)}"]
     least += [] if math.isnan(auc) else [f"a true AUC of {auc:.3f}"]
     if not least:
-        return f"{n} validation cases ({n1} of label 1) could not have shown any effect for sure."
+        return f"With {n} validation cases ({n1} of label 1), no effect would be detected with 80 % power."
     return (
-        f"The smallest effect that {n} validation cases ({n1} of label 1) show in 4 of 5 such studies: "
-        f"{' or '.join(least)}. What is smaller may be there and not be seen."
+        f"With {n} validation cases ({n1} of label 1), {' or '.join(least)} would be detected with 80 % power. Smaller "
+        "effects may exist undetected."
     )
 
 
@@ -88,7 +88,7 @@ def accuracy_by_epoch(metrics: dict[str, Any], chance: tuple[float, float] | Non
     """Say what the curve of the accuracy shows."""
     text = (
         f"Dashed: the NIR, {percent(metrics['nir'])}. The circle is the chosen epoch {metrics['best_epoch']}, "
-        f"{percent(metrics['best_accuracy'])}; it is chosen with the validation cases, so it flatters."
+        f"{percent(metrics['best_accuracy'])}; it is chosen with the validation cases, so it is optimistic."
     )
     if chance is not None:
         low, high = chance
@@ -101,7 +101,7 @@ def loss_by_epoch(prior: float, declared: float) -> str:
     side = "above" if declared > prior else "below"
     return (
         f"Dashed: {prior:.3f}, what always answering the share of label 1 costs. The declared predictions cost "
-        f"{declared:.3f}, {side} it{': they are surer than they are right' if side == 'above' else ''}."
+        f"{declared:.3f}, {side} it{': they are overconfident' if side == 'above' else ''}."
     )
 
 
@@ -136,8 +136,11 @@ def calibration(metrics: dict[str, Any]) -> str:
     )
 
 
-def bars(names: list[str], best: tuple[str, float] | None, network: float | None) -> str:
-    """Say what has to be beaten. best: the highest bar and its AUC; network: the AUC of the declared predictions."""
+def baselines(names: list[str], best: tuple[str, float] | None, network: float | None) -> str:
+    """Name the best baseline, and whether the network beats it.
+
+    best: the best baseline and its AUC; network: the AUC of the declared predictions.
+    """
     if best is None:
         return "No classifier could be tried without the images."
     text = f"Without the images' content, {best[0]} alone reach an AUC of {best[1]:.3f}, the highest of {len(names)}."

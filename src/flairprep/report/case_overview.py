@@ -1,4 +1,4 @@
-"""The cases for people: what became of each in all stages, in one row, and what is wrong with them in all."""
+"""Join each case's outcomes in all stages into one row, and list failures and warnings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ SHOWN = 8  # cases that a fault names one by one
 
 @dataclass(frozen=True)
 class CaseOverview:
-    """A row of the gallery; texts are empty and numbers None where they are not known.
+    """One case on the page; unknown texts are empty, unknown numbers None.
 
-    stage: where it failed. before, after: what is to be said beside the pictures, None where there are none.
+    stage: where it failed. before, after: captions of the pictures, None without a picture.
     """
 
     case_id: str
@@ -61,7 +61,7 @@ def join(
     before: Mapping[str, Shown],
     after: Mapping[str, Shown],
 ) -> list[CaseOverview]:
-    """Join the cases of ingest's table, sorted by id, with what the other tables know of them.
+    """Join the cases of ingest's table, sorted by id, with their rows in the other tables.
 
     Args:
         later: the stages after ingest and their cases.csv, in order: a case that failed in one has its code.

@@ -1,8 +1,8 @@
-"""The report's charts: Vega-Lite, as `dvc plots` draws them, made into SVG that stands in the page.
+"""The report's charts: Vega-Lite, as `dvc plots` draws them, drawn as SVG elements of the page.
 
-Lines, texts and axes have the page's own colour, so that they are read in dark mode too; the colours of data are in
-between. Vega says nothing random: equal tables give equal bytes. The specifications are plain dicts: altair 6.3 takes
-0.7 s of processor time to import, more than drawing the charts may cost.
+Lines, texts and axes take the page's own colour, so that dark mode works too; the colours of data suit both. Vega uses
+nothing random: equal tables give equal bytes. The specifications are plain dicts: altair 6.3 draws the same bytes in
+121 lines instead of 157, for five more packages and 0.4 s of processor time (0.2 s import, 0.2 s drawing).
 """
 
 import json

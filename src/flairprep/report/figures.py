@@ -1,4 +1,4 @@
-"""The report's figures: each a chart with a title and a sentence that says what it shows."""
+"""The report's figures: a chart, its title and its caption each."""
 
 from typing import Any, NamedTuple
 
@@ -7,17 +7,16 @@ import pandas as pd
 from markupsafe import Markup
 
 from flairprep.evaluation.predictions import Predictions
-from flairprep.report import captions as words
-from flairprep.report import charts
+from flairprep.report import captions, charts
 from flairprep.stats import intervals, permutation
-from flairprep.stats import metrics as stats
+from flairprep.stats.metrics import Metric
 
 INSIDE = (0.025, 0.975)  # of the runs without signal: the band of the best epoch
 BY = ("plane", "manufacturer", "field_strength")
 
 
 class Figure(NamedTuple):
-    """chart is empty where there is nothing to draw; words then say why."""
+    """A chart with its title and caption (words); chart is empty where there is nothing to draw, words then say why."""
 
     name: str
     title: str
@@ -62,25 +61,25 @@ def _ticks() -> str:
     return "The tick marks the cases that always guessing the larger class gets right; their share is the NIR."
 
 
-def bars(audit: dict[str, Any], metrics: dict[str, Any] | None) -> Figure:
+def baselines(audit: dict[str, Any], metrics: dict[str, Any] | None) -> Figure:
     """Draw the AUCs that the audit's classifiers reach without the images, and the network's."""
-    rows = [{key: bar[key] for key in ("name", "auc", "auc_low", "auc_high")} for bar in audit["bars"]]
+    rows = [{key: baseline[key] for key in ("name", "auc", "auc_low", "auc_high")} for baseline in audit["bars"]]
     network = metrics["auc"] if metrics else None
     best = max(((row["name"], row["auc"]) for row in rows if row["auc"] is not None), key=lambda b: b[1], default=None)
-    text = words.bars([row["name"] for row in rows], best, network)
+    text = captions.baselines([row["name"] for row in rows], best, network)
     if network is not None and metrics:
         rows.append({"name": "the network", "auc": network, **{k: metrics[k] for k in ("auc_low", "auc_high")}})
     chart = charts.areas("bars", pd.DataFrame(rows)) if rows else Markup()
     return Figure("bars-chart", "What the network has to beat", chart, text)
 
 
-def chance_band(found: Predictions, monitor: stats.Metric, n_permutations: int, seed: int) -> tuple[float, float]:
-    """Return where the selected epoch's accuracy lies in 95 of 100 runs whose labels mean nothing.
+def chance_band(validation: Predictions, monitor: Metric, n_permutations: int, seed: int) -> tuple[float, float]:
+    """Return the 95 % band of the selected epoch's accuracy in runs without signal.
 
     From the permutations that p_selection counts: labels permuted, the choice of the epoch replayed.
     """
     reached = permutation.replayed_accuracies(
-        found.y_true, [found.y_prob], [monitor], found.groups, None, n_permutations, seed
+        validation.y_true, [validation.y_prob], [monitor], validation.groups, None, n_permutations, seed
     )
     low, high = np.quantile(reached[0, 1:], INSIDE)
     return float(low), float(high)
@@ -92,30 +91,33 @@ def training(history: pd.DataFrame, metrics: dict[str, Any], chance: tuple[float
     curve = charts.accuracy("accuracy", history, metrics["nir"], chance, best)
     prior = metrics["log_loss_prior"]
     return [
-        Figure("accuracy-chart", "Accuracy by epoch", curve, words.accuracy_by_epoch(metrics, chance)),
+        Figure("accuracy-chart", "Accuracy by epoch", curve, captions.accuracy_by_epoch(metrics, chance)),
         Figure(
             *("loss-chart", "Loss by epoch", charts.loss("loss", history, prior)),
-            words.loss_by_epoch(prior, metrics["log_loss"]),
+            captions.loss_by_epoch(prior, metrics["log_loss"]),
         ),
     ]
 
 
-def declared(found: Predictions, metrics: dict[str, Any], histogram: pd.DataFrame, bins: pd.DataFrame) -> list[Figure]:
+def declared(
+    validation: Predictions, metrics: dict[str, Any], histogram: pd.DataFrame, bins: pd.DataFrame
+) -> list[Figure]:
     """Draw ROC, histogram of the probabilities and calibration of the declared predictions.
 
     histogram, bins: of reports/evaluate/probability.csv and reliability.csv, as numbers.
     """
-    point, curve = operating_point(found), Markup()
+    point, curve = operating_point(validation), Markup()
     if point is not None:
-        curve = charts.roc("roc", roc_band(found.y_true, found.declared), point)
+        curve = charts.roc("roc", roc_band(validation.y_true, validation.declared), point)
     return [
-        Figure("roc-chart", "ROC curve", curve, words.roc(metrics, point)),
+        Figure("roc-chart", "ROC curve", curve, captions.roc(metrics, point)),
         Figure(
             *("probability-chart", "Declared probabilities", charts.probability("probability", histogram)),
-            words.probability(metrics),
+            captions.probability(metrics),
         ),
         Figure(
-            *("calibration-chart", "Calibration", charts.calibration("calibration", bins)), words.calibration(metrics)
+            *("calibration-chart", "Calibration", charts.calibration("calibration", bins)),
+            captions.calibration(metrics),
         ),
     ]
 
@@ -130,15 +132,15 @@ def roc_band(y_true: np.ndarray, y_prob: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"fpr": fpr, "tpr": tpr, "low": band[:, 0], "high": band[:, 1]}).round(6)
 
 
-def confusion(found: Predictions) -> list[list[int]]:
+def confusion(validation: Predictions) -> list[list[int]]:
     """Count cases by label (rows: 0, 1) and declared prediction (columns: 0, 1)."""
-    predicted = found.declared > 0.5
-    return [[int(((found.y_true == label) & (predicted == side)).sum()) for side in (0, 1)] for label in (0, 1)]
+    predicted = validation.declared > 0.5
+    return [[int(((validation.y_true == label) & (predicted == side)).sum()) for side in (0, 1)] for label in (0, 1)]
 
 
-def operating_point(found: Predictions) -> dict[str, float] | None:
+def operating_point(validation: Predictions) -> dict[str, float] | None:
     """Return fpr and tpr at the threshold 0.5 with exact 95 % intervals; None with one label only."""
-    of_zero, of_one = confusion(found)
+    of_zero, of_one = confusion(validation)
     if not sum(of_zero) or not sum(of_one):
         return None
     point: dict[str, float] = {}
@@ -152,4 +154,4 @@ def groups(table: pd.DataFrame) -> Figure:
     """Draw AUC in groups; table: by, value, auc, auc_low, auc_high of reports/evaluate/groups.csv."""
     known = table[table["auc"].notna()].assign(name=lambda rows: rows["by"] + ": " + rows["value"])
     chart = charts.areas("groups", known[["name", "auc", "auc_low", "auc_high"]]) if len(known) else Markup()
-    return Figure("groups-chart", "AUC by group", chart, words.groups(len(known), len(table) - len(known)))
+    return Figure("groups-chart", "AUC by group", chart, captions.groups(len(known), len(table) - len(known)))

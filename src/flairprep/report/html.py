@@ -1,4 +1,4 @@
-"""Pages of one file: a jinja2 template, with its style and its script inside, that loads nothing from elsewhere."""
+"""Render pages of one file: a jinja2 template with its style and script inside, that loads nothing from elsewhere."""
 
 import base64
 import hashlib
@@ -15,11 +15,11 @@ TEMPLATES = Path(__file__).with_name("templates")
 def render(template: str, **values: Any) -> str:
     """Render the file `template` of TEMPLATES with `values`.
 
-    Whatever is no Markup shows as text. The browser is told to run no script but script.js, by its hash, to load
-    nothing but pictures, and these only from the page's own folder.
+    Values that are not Markup show as text. The content security policy allows script.js alone, by its hash, and
+    pictures from the page's own folder alone.
 
     Raises:
-        jinja2.UndefinedError: the template needs a value that is not there.
+        jinja2.UndefinedError: a value of the template is missing.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),

@@ -1,4 +1,4 @@
-"""Pictures of a volume for people: three planes through its centre, all its slices, and how its values are spread.
+"""Draw a volume: three planes through its centre, all its slices, and the histogram of its values.
 
 Radiological convention: the patient's right is on the left of axial and coronal pictures, the front on the left of
 sagittal ones, the head up. Letters and the bar are drawn into the pictures, so that they stay with them.
@@ -46,7 +46,7 @@ class Histogram(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What has to be said beside a picture. window: values of black and white; bar: its length in mm."""
+    """Caption of a picture. window: values of black and white; bar: its length in mm."""
 
     window: tuple[float, float]
     bar: int
@@ -143,7 +143,7 @@ def _letter(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, anchor
 
 
 def _bar(draw: ImageDraw.ImageDraw, millimetres: float, pixels: int, corner: Sequence[int]) -> int:
-    """A bar at the lower right `corner`, where `pixels` are `millimetres`; its length in mm."""
+    """Draw a bar at the lower right `corner`, where `pixels` are `millimetres`; return its length in mm."""
     length = bar_length(millimetres)
     right, bottom = corner[0] - 5, corner[1] - 5
     left = right - max(1, round(length / millimetres * pixels))

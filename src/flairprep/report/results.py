@@ -1,4 +1,4 @@
-"""Read what train and evaluate left, as the template of the report wants it."""
+"""Read the outs of train and evaluate for the template of the report."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ DATA, REPORTS = Path("data"), Path("reports")
 def collect(
     split: pd.DataFrame | None, monitor: Metric, *, alpha: float, permutations: int, seed: int
 ) -> dict[str, Any]:
-    """Collect what train and evaluate left; `metrics` is None where one of them has not run.
+    """Collect the outs of train and evaluate; `metrics` is None where one of them has not run.
 
     alpha, permutations, seed: of section `evaluate`, so that the band of the best epoch is the one behind p_selection.
     """
@@ -26,20 +26,20 @@ def collect(
     scored = optional_csv(evaluated / "cases.csv")
     if metrics is None or rows is None or history is None or split is None or scored is None:
         return {"metrics": None, "scored": None}
-    found = predictions.from_tables(rows, split)
-    band = figures.chance_band(found, monitor, permutations, seed)
+    validation = predictions.from_tables(rows, split)
+    band = figures.chance_band(validation, monitor, permutations, seed)
     histogram, bins = numeric_csv(evaluated / "probability.csv"), numeric_csv(evaluated / "reliability.csv")
     by_group = numeric_csv(evaluated / "groups.csv", text=("by", "value"))
-    ones = int(found.y_true.sum())
+    ones = int(validation.y_true.sum())
     return {
         "metrics": metrics,
         "scored": scored,
         "diagnosis": optional_json(evaluated / "diagnosis.json"),
         "significance": captions.significance(metrics, alpha),
-        "smallest_effect": captions.smallest_effect(ones, len(found.y_true) - ones, alpha),
+        "smallest_effect": captions.smallest_effect(ones, len(validation.y_true) - ones, alpha),
         "training": figures.training(history.astype(float), metrics, band),
-        "declared": figures.declared(found, metrics, histogram, bins),
-        "confusion": figures.confusion(found),
+        "declared": figures.declared(validation, metrics, histogram, bins),
+        "confusion": figures.confusion(validation),
         "groups": figures.groups(by_group),
         "group_rows": by_group.astype(object).where(by_group.notna(), None).to_dict("records"),
     }

@@ -1,4 +1,4 @@
-"""report: one page that a person reads, reports/index.html, with the pictures of the cases in reports/assets."""
+"""report: one page for people, reports/index.html, with pictures of the cases in reports/assets."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ REPORTS = Path("reports")
 OUT = REPORTS / "index.html"
 ASSETS = REPORTS / "assets"
 LOCK = Path("dvc.lock")
-LATER = ("normalize", "select_slices", "export")  # what may lose a case after ingest
+LATER = ("normalize", "select_slices", "export")  # stages after ingest in which a case may fail
 
 
 class ReportParams(params.Section):
@@ -27,13 +27,13 @@ class ReportParams(params.Section):
 
 
 class BackgroundUsed(params.Section, extra="ignore"):
-    """What report needs of section `normalize`: the value of what is no tissue."""
+    """Part of section `normalize` that report needs: the value of all that is not tissue."""
 
     background: float
 
 
 class EvaluateUsed(params.Section, extra="ignore"):
-    """Section `evaluate`: the permutations behind p_selection are those behind the band of the best epoch."""
+    """Part of section `evaluate` that report needs: the best epoch's band uses the permutations of p_selection."""
 
     alpha: float
     permutations: int
@@ -41,13 +41,13 @@ class EvaluateUsed(params.Section, extra="ignore"):
 
 
 class ModelUsed(params.Section, extra="ignore"):
-    """What report needs of section `model`: what a null train.monitor stands for."""
+    """Part of section `model` that report needs, to know what a null train.monitor means."""
 
     name: str
 
 
 def main() -> None:
-    """Read what the other stages left, as far as they ran; write reports/index.html and reports/assets."""
+    """Read the outs of the stages that ran; write reports/index.html and reports/assets."""
     section, evaluate = params.load(ReportParams, "report"), params.load(EvaluateUsed, "evaluate")
     background = params.load(BackgroundUsed, "normalize").background
     network = params.load(ModelUsed, "model").name
@@ -70,7 +70,7 @@ def main() -> None:
             faults=faults,
             labels=[figures.labels(balance)] if balance else [],
             folds=[figures.folds(split)] if split is not None else [],
-            bars=figures.bars(audit, result["metrics"]) if audit else None,
+            baselines=figures.baselines(audit, result["metrics"]) if audit else None,
             choices={name: case_overview.choices(cases, name) for name in ("status", "code", "plane", "fold", "label")},
             identity=provenance.hashes(provenance.read_lock(LOCK)),
             values={key: params.value_of(value) for key, value in params.flatten(params.read_params()).items()},
