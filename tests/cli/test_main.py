@@ -4,6 +4,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import phantoms
 import pytest
 from workspace import PARAMS
 
+from flairprep import __version__
 from flairprep.cli import check, main
 
 
@@ -116,7 +119,7 @@ def test_demo_refuses_what_makes_no_cohort(project: Path, capsys: pytest.Capture
     assert "data/raw/train" in capsys.readouterr().err
 
 
-COMMANDS = ("", "demo", "check", "inspect", "key", "who", "compare", "plan", "verdict", "cache")
+COMMANDS = ("", "demo", "check", "inspect", "key", "who", "compare", "plan", "verdict", "numbers", "cache")
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "cache info", "cache prune", "cache clear"])
@@ -125,6 +128,23 @@ def test_the_help_of_a_command_has_an_example(command: str, capsys: pytest.Captu
         main.main([*command.split(), "--help"])
     assert end.value.code == 0
     assert f"example: flairprep {command}" in capsys.readouterr().out
+
+
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main.main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"flairprep {metadata.version('flairprep')}\n" == f"flairprep {__version__}\n"
+
+
+def test_check_imports_no_tensorflow(project: Path) -> None:
+    """It answers before a run, so it must not take the seconds that tensorflow does."""
+    code = (
+        "import sys; from flairprep.cli import main; main.main(['check', '-S', 'lr=1e-5'])\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'flairprep', 'keras', 'tensorflow'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "['flairprep']"
 
 
 def export(project: Path) -> Path:
@@ -145,16 +165,19 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return line.removeprefix("error: ")
 
 
-def test_key_is_made_once_and_readable_by_its_owner_alone(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", ["key", "make-key"])
+def test_key_is_made_once_and_readable_by_its_owner_alone(
+    command: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = export(project) / "flairprep.key"
-    main.main(["key"])
+    main.main([command])
     shown = capsys.readouterr()
     assert shown.out == "key: data/raw/train/flairprep.key; next: dvc add data/raw/train\n"
     content = path.read_text()
     assert re.fullmatch("[0-9a-f]{64}\n", content)
     assert path.stat().st_mode & 0o777 == 0o600
     assert content.strip() not in shown.out + shown.err
-    assert refused(capsys, "key").startswith("data/raw/train/flairprep.key: ")
+    assert refused(capsys, command).startswith("data/raw/train/flairprep.key: ")
     assert path.read_text() == content
 
 
@@ -205,11 +228,12 @@ def test_check_changes_nothing(project: Path) -> None:
     assert listing() == before
 
 
-def test_who_needs_a_case(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    main.main(["who", "00001"])
+@pytest.mark.parametrize("command", ["who", "patient-id"])
+def test_who_needs_a_case(command: str, project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    main.main([command, "00001"])
     assert capfd.readouterr().out == "phantom\n"
     with pytest.raises(SystemExit):
-        main.main(["who", "0001"])
+        main.main([command, "0001"])
     assert "did you mean '00001'?" in capfd.readouterr().err
 
 
