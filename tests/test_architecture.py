@@ -1,4 +1,4 @@
-"""The import law and the wiring: what dvc.yaml lists is what the code imports and reads."""
+"""The wiring: dvc.yaml lists what the code imports and reads. `lint-imports` holds the layers of the packages."""
 
 import ast
 from pathlib import Path
@@ -16,7 +16,7 @@ MODULES = sorted((SRC / "flairprep").rglob("*.py"))
 
 
 def imports(path: Path) -> set[str]:
-    """The dotted names that a file imports anywhere, `from a import b` as a and a.b."""
+    """Return the dotted names that a file imports anywhere, `from a import b` as a and a.b."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -27,20 +27,31 @@ def imports(path: Path) -> set[str]:
 
 
 def own(path: Path) -> set[Path]:
-    """The files of the project that a file imports."""
+    """Return the files of the project that a file imports."""
     files = {SRC / f"{name.replace('.', '/')}.py" for name in imports(path)}
     return {file for file in files if file.is_file()}
 
 
 def closure(path: Path) -> set[Path]:
-    """All files of the project that importing a file executes; package files hold a docstring and no code."""
-    found, waiting = set(), [path]
+    """Return the files of the project that importing a file executes; package files hold a docstring and no code."""
+    reached, waiting = set(), [path]
     while waiting:
         file = waiting.pop()
-        if file not in found:
-            found.add(file)
+        if file not in reached:
+            reached.add(file)
             waiting += own(file)
-    return found
+    return reached
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SRC)))
+def test_a_module_has_at_most_350_lines_and_lies_in_a_package(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 350
+    assert path.parent != SRC / "flairprep" or path.name == "__init__.py", "a module of no package"
+    assert (path.parent / "__init__.py").is_file()
+
+
+def test_the_pipeline_has_at_most_250_lines() -> None:
+    assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 250
 
 
 def test_package_files_hold_no_code() -> None:
@@ -92,7 +103,7 @@ def test_every_value_of_params_yaml_belongs_to_a_stage() -> None:
 
 
 def test_what_reads_params_depends_on_them() -> None:
-    """Which stages a param reruns directly; what follows from their outs, test_pipeline shows."""
+    """The stages that a param reruns directly; test_pipeline shows what follows from their outs."""
     assert PIPELINE["stages"]["report"]["params"] == [{"params.yaml": None}]  # every key: it shows them all
     reads = {stage: set(PIPELINE["stages"][stage]["params"]) for stage in STAGES if stage != "report"}
     assert reads == {
@@ -116,20 +127,21 @@ def test_every_value_of_params_yaml_has_a_comment() -> None:
             assert "#" in rest, line
 
 
-def test_no_lock_or_log_names_an_address() -> None:
-    text = (ROOT / "requirements.lock").read_text()
+@pytest.mark.parametrize("path", sorted(ROOT.glob("requirements*.lock")), ids=lambda path: path.name)
+def test_no_lock_names_an_address(path: Path) -> None:
+    text = path.read_text()
     assert "://" not in text
     assert "--hash=sha256:" in text
 
 
 def calls(path: Path) -> list[tuple[str, ast.Call]]:
-    """The calls in a file with what they call, as written: `eval`, `np.load`."""
+    """Return the calls in a file with what they call, as written: `eval`, `np.load`."""
     tree = ast.parse(path.read_text())
     return [(ast.unparse(node.func), node) for node in ast.walk(tree) if isinstance(node, ast.Call)]
 
 
 def argument(call: ast.Call, name: str) -> object:
-    """The constant that a call passes as `name`, None where it passes none."""
+    """Return the constant that a call passes as `name`, None where it passes none."""
     return next((k.value.value for k in call.keywords if k.arg == name and isinstance(k.value, ast.Constant)), None)
 
 
