@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("real_scans")
         if item.path.stem.endswith("_browser"):
             item.add_marker("browser")
-    items.sort(key=lambda item: item.path.stem not in {"test_pipeline", "test_docs"})
+    items.sort(key=lambda item: item.path.stem not in {"test_pipeline", "test_docs_commands"})
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
