@@ -124,14 +124,14 @@ def undisturbed(project: Fragile) -> dict[str, dict[str, str]]:
 
 def below(process: int) -> list[int]:
     """The processes that one has started, and theirs."""
-    found = []
+    processes = []
     for task in Path(f"/proc/{process}/task").glob("*/children"):
         try:
             children = [int(child) for child in task.read_text().split()]
         except OSError:  # it has ended
             children = []
-        found += [*children, *(deeper for child in children for deeper in below(child))]
-    return found
+        processes += [*children, *(deeper for child in children for deeper in below(child))]
+    return processes
 
 
 def command_of(process: int) -> str:
@@ -165,8 +165,8 @@ def kill(dvc: subprocess.Popen[str], kind: str, at_once: bool) -> str:
 
 
 def _stage(process: int) -> str:
-    found = re.search(r"python\S* -m flairprep\.stages\.(\w+) $", command_of(process))
-    return found[1] if found else ""
+    command = re.search(r"python\S* -m flairprep\.stages\.(\w+) $", command_of(process))
+    return command[1] if command else ""
 
 
 def kill_often(
@@ -231,8 +231,8 @@ def test_a_killed_worker_costs_its_case_a_row_and_the_others_nothing(
     rows = tables.read_csv(Path("data/ingest/cases.csv")).set_index("case_id")
     assert rows.loc["00003", ["status", "code"]].tolist() == ["failed", Code.CRASHED]
     assert "SIGKILL" in rows.loc["00003", "message"]
-    found, expected = contents(Path("data/ingest/volumes")), undisturbed["data/ingest"]
-    assert found == {
+    volumes, expected = contents(Path("data/ingest/volumes")), undisturbed["data/ingest"]
+    assert volumes == {
         name.removeprefix("volumes/"): value
         for name, value in expected.items()
         if name.startswith("volumes/") and "00003" not in name

@@ -44,7 +44,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[bytes], list[b
 def cohort(whole: tuple[list[bytes], list[bytes]], tmp_path_factory: pytest.TempPathFactory) -> list[discovery.RawCase]:
     """FILES cases as the raw folder holds them."""
     single, series = whole
-    found = []
+    cases = []
     for number in range(FILES):
         rng = np.random.default_rng([SEED, number])
         contents = list(series) if number % 5 == 4 else [single[rng.integers(len(single))]]
@@ -54,8 +54,8 @@ def cohort(whole: tuple[list[bytes], list[bytes]], tmp_path_factory: pytest.Temp
         folder.mkdir(parents=True)
         for index, content in enumerate(contents):
             (folder / f"{index}.dcm").write_bytes(content)
-        found.append(discovery.RawCase(f"{number:03d}", tuple(sorted(folder.iterdir())), "FLAIR"))
-    return found
+        cases.append(discovery.RawCase(f"{number:03d}", tuple(sorted(folder.iterdir())), "FLAIR"))
+    return cases
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +68,9 @@ def results(cohort: list[discovery.RawCase], tmp_path_factory: pytest.TempPathFa
         patch.setenv("FLAIRPREP_SECONDS", "300")  # no machine is so slow
         patch.setenv("FLAIRPREP_MEGABYTES", "512")
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        found = list(map_cases(work, cohort, "fuzz", on_failure=ingest._failed))
+        outcomes = list(map_cases(work, cohort, "fuzz", on_failure=ingest._failed))
         assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10 < PARENT
-    return found
+    return outcomes
 
 
 def test_every_damaged_case_has_a_row_with_a_known_code(
@@ -121,23 +121,23 @@ def test_a_mutation_takes_what_is_no_dicom(mutation: mutations.Mutation, content
 
 def test_elements_are_those_that_pydicom_finds(whole: tuple[list[bytes], list[bytes]]) -> None:
     for content in whole[1]:
-        found = mutations.elements(content)
-        assert found[-1].tag == mutations.PIXELS
-        assert found[-1].end == len(content)
-        assert [one.start for one in found] == [132, *(one.end for one in found[:-1])]
+        elements = mutations.elements(content)
+        assert elements[-1].tag == mutations.PIXELS
+        assert elements[-1].end == len(content)
+        assert [one.start for one in elements] == [132, *(one.end for one in elements[:-1])]
 
 
-# What the bench has found
+# Faults that the bench showed
 
 
 def read_back(folder: Path, stored: np.ndarray, **elements: Any) -> ingest.Ingested:
     """What ingest makes of one slice, in this process, so that nothing hides an exception."""
     [path] = phantoms.save(phantoms.slices(stored, **elements), folder / "FLAIR")
     section = ingest.IngestParams(dicom_dir="raw", sequence="FLAIR", exclude={}, max_failed=1.0, min_slices=1)
-    found = ingest.ingest(discovery.RawCase("case", (path,), "FLAIR"), params=section, volumes_dir=folder)
-    if found.outcome.status is not Status.FAILED:
+    ingested = ingest.ingest(discovery.RawCase("case", (path,), "FLAIR"), params=section, volumes_dir=folder)
+    if ingested.outcome.status is not Status.FAILED:
         nifti.read_volume(folder / "case.nii.gz")
-    return found
+    return ingested
 
 
 @pytest.mark.parametrize("shape", [(1, 40_000, 2), (1, 2, 65_535)])

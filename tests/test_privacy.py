@@ -87,13 +87,13 @@ def template() -> dict[int, bytes]:
 
 def encoded(dataset: Dataset) -> dict[int, bytes]:
     """The elements of a data set as they stand in a file, by tag; made once, since there are thousands."""
-    found = {}
+    elements = {}
     for element in dataset:
         buffer = DicomBytesIO()
         buffer.is_little_endian, buffer.is_implicit_VR = True, False
         write_data_element(buffer, element)
-        found[int(element.tag)] = buffer.getvalue()
-    return found
+        elements[int(element.tag)] = buffer.getvalue()
+    return elements
 
 
 def whole(dataset: Dataset, patterns: dict[int, bytes]) -> bytes:
@@ -226,11 +226,11 @@ def pseudonym(patient: str) -> str:
 
 def needles(patients: list[str]) -> dict[str, bytes]:
     """What is looked for in lower case: the canaries in the encodings that programs write, and digests without key."""
-    found = {f"{text} {code}": text.encode(code) for text in CANARIES for code in ("ascii", "utf-16-le", "utf-16-be")}
+    wanted = {f"{text} {code}": text.encode(code) for text in CANARIES for code in ("ascii", "utf-16-le", "utf-16-be")}
     for name in ("md5", "sha1", "sha256"):
         for patient in patients:
-            found[f"{name} of {patient}"] = hashlib.new(name, patient.encode()).hexdigest()[:16].encode()
-    return found
+            wanted[f"{name} of {patient}"] = hashlib.new(name, patient.encode()).hexdigest()[:16].encode()
+    return wanted
 
 
 def written() -> dict[str, bytes]:
@@ -312,8 +312,8 @@ def test_nothing_of_headers_and_names_comes_out_of_an_export(project: Path, capf
     run("ingest", "normalize", "select_slices", "balance", "split", "export")
     run_commands()
     shown = capfd.readouterr()
-    found = outcomes({case: pseudonym(patient) for case, patient in patients.items()})
-    assert found == expected(BY_HEADER) | {"warned2": ("warned", "MARKED_SERIES")}
+    by_case = outcomes({case: pseudonym(patient) for case, patient in patients.items()})
+    assert by_case == expected(BY_HEADER) | {"warned2": ("warned", "MARKED_SERIES")}
     contents = written()
     assert leaks(contents | {"stdout": shown.out.encode(), "stderr": shown.err.encode()}, list(patients.values())) == []
     assert not any(KEY.hex().encode() in content or KEY in content for content in contents.values())
@@ -328,8 +328,8 @@ def test_nothing_of_headers_and_names_comes_out_of_an_export(project: Path, capf
 def test_description_that_is_not_told_is_still_understood(tmp_path: Path) -> None:
     """By its name alone: there are no times that could tell the sequence."""
     series = phantoms.slices(brain(0), SeriesDescription="FLAIR CANARY", SeriesNumber=424242)
-    found = survey.survey_case(discovery.RawCase("a", tuple(phantoms.save(series, tmp_path / "Canary_Name"))))
-    (one,) = found.candidates
+    case = discovery.RawCase("a", tuple(phantoms.save(series, tmp_path / "Canary_Name")))
+    (one,) = survey.survey_case(case).candidates
     assert (one.sequence, one.title) == ("FLAIR", "series 1 (FLAIR)")  # so long a number may be an id
 
 

@@ -1,4 +1,4 @@
-"""What a run computes again after a change, and that its outs are those of a run without the store."""
+"""What a run computes again after a change, and that its outs are those of a run without the cache."""
 
 import functools
 import hashlib
@@ -23,9 +23,8 @@ from flairprep.core import tables
 from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError
-from flairprep.dicom import discovery
-from flairprep.dicom import header as headers
-from flairprep.dicom import volume as dicom
+from flairprep.dicom import discovery, header
+from flairprep.dicom.volume import read_series
 from flairprep.runner import code_version, map_cases, result_cache
 from flairprep.stages import export, ingest, normalize, select_slices
 
@@ -89,11 +88,11 @@ def outs() -> dict[str, str]:
 
 def recomputed(printed: str) -> dict[str, int]:
     """stage -> how many cases it computed, by what it printed."""
-    found = {}
+    counts = {}
     for stage, total, rest in re.findall(r"^(\w+): (\d+) cases in, (.*)$", printed, re.MULTILINE):
         reused = re.search(r"(\d+) reused", rest)
-        found[stage] = int(total) - (int(reused[1]) if reused else 0)
-    return found
+        counts[stage] = int(total) - (int(reused[1]) if reused else 0)
+    return counts
 
 
 Run = Callable[[], dict[str, int]]
@@ -101,12 +100,12 @@ Run = Callable[[], dict[str, int]]
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds a project in which the stages have run once, their code and their store."""
+    """A folder that holds a project in which the stages have run once, their code and their cache."""
     folder = tmp_path_factory.mktemp("begun")
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("FLAIRPREP_CACHE", str(folder / "store"))
+        patch.setenv("FLAIRPREP_CACHE", str(folder / "cache"))
         patch.setattr(result_cache, "run_cases", in_this_process)
         patch.setattr(code_version, "describe", DESCRIBED)
         make(folder / "project")
@@ -117,10 +116,10 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def kept(begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The store after the first run."""
-    shutil.copytree(begun / "store", tmp_path / "store")
-    monkeypatch.setenv("FLAIRPREP_CACHE", str(tmp_path / "store"))
-    return tmp_path / "store/v1"
+    """The cache after the first run."""
+    shutil.copytree(begun / "cache", tmp_path / "cache")
+    monkeypatch.setenv("FLAIRPREP_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache/v1"
 
 
 @pytest.fixture
@@ -144,15 +143,15 @@ def run(
 
 @pytest.fixture
 def check(run: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, int]], None]:
-    """Runs the stages with the store; what they compute, and that they write what they do without."""
+    """Runs the stages with the cache; what they compute, and that they write what they do without."""
 
     def check(expected: dict[str, int]) -> None:
         assert run() == expected
-        found = outs()
+        written = outs()
         with monkeypatch.context() as patch:
             patch.setenv("FLAIRPREP_CACHE", "off")
             run()
-        assert found == outs()
+        assert written == outs()
 
     return check
 
@@ -278,7 +277,7 @@ def a_folder(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [emptied, flipped, another, a_folder, Path.unlink])
 @pytest.mark.parametrize("name", ["record", "file"])
-def test_a_damaged_file_of_the_store_costs_its_case(
+def test_a_damaged_file_of_the_cache_costs_its_case(
     name: str, damage: Callable[[Path], None], kept: Path, run: Run, check: Check
 ) -> None:
     damage(first(kept, name))
@@ -322,7 +321,7 @@ def test_files_that_are_links_into_dvcs_cache_count_by_what_they_lead_to(check: 
     check(dict.fromkeys(STAGES, 1))
 
 
-def test_two_runs_at_once_give_the_bytes_of_one_and_leave_a_sound_store(
+def test_two_runs_at_once_give_the_bytes_of_one_and_leave_a_sound_cache(
     begun: Path, run: Run, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = outs()
@@ -380,7 +379,7 @@ def dies_at_three(case: discovery.RawCase, **given: Any) -> ingest.Ingested:
 def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[set[str], list[discovery.RawCase]]]:
     """Finds the cases of an export with three patients, one of them in two folders; whose folders' headers it read."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FLAIRPREP_CACHE", str(tmp_path / "store"))
+    monkeypatch.setenv("FLAIRPREP_CACHE", str(tmp_path / "cache"))
     for module, name in ((result_cache, "run_cases"), (discovery, "map_cases")):
         monkeypatch.setattr(module, name, in_this_process)
     monkeypatch.setattr(code_version, "describe", DESCRIBED)
@@ -389,13 +388,13 @@ def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[
     export_of(0, "again")
     case_ids.make_key(RAW)
     asked: set[str] = set()
-    header = headers.read_header
+    read_header = header.read_header
 
-    def noted(path: Path) -> headers.Header | None:
+    def noted(path: Path) -> header.Header | None:
         asked.add(path.parent.relative_to(RAW).as_posix())
-        return header(path)
+        return read_header(path)
 
-    monkeypatch.setattr(headers, "read_header", noted)
+    monkeypatch.setattr(header, "read_header", noted)
 
     def read() -> tuple[set[str], list[discovery.RawCase]]:
         asked.clear()
@@ -443,10 +442,10 @@ def test_workers_find_the_cases_of_an_export(read: Read, monkeypatch: pytest.Mon
     monkeypatch.setattr(result_cache, "run_cases", map_cases.run_cases)
     assert read() == (set(), cases)  # by workers, whose reading is not noted
     monkeypatch.setattr(result_cache, "run_cases", in_this_process)
-    assert read() == (set(), cases)  # from the store
+    assert read() == (set(), cases)  # from the cache
 
 
-def test_another_key_gives_other_ids_to_what_the_store_knows(read: Read) -> None:
+def test_another_key_gives_other_ids_to_what_the_cache_knows(read: Read) -> None:
     folders, cases = read()
     (RAW / case_ids.KEY).unlink()
     case_ids.make_key(RAW)
@@ -463,9 +462,9 @@ def test_a_large_folder_is_read_and_kept_in_pieces(read: Read, monkeypatch: pyte
     assert read() == (set(), cases)
 
 
-def test_the_store_holds_no_patient_of_an_export(read: Read, tmp_path: Path) -> None:
+def test_the_cache_holds_no_patient_of_an_export(read: Read, tmp_path: Path) -> None:
     read()
-    kept = [path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file()]
+    kept = [path.read_bytes() for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert kept
     assert not any(b"Jane" in content or b"Doe" in content for content in kept)
     assert not any((RAW / case_ids.KEY).read_bytes().strip() in content for content in kept)
@@ -515,7 +514,7 @@ def test_a_lost_case_is_not_kept_and_a_failed_one_is(
 
 
 @pytest.mark.parametrize("place", ["", "tmp", "seen"])
-def test_a_store_that_cannot_be_written_costs_a_warning(
+def test_a_cache_that_cannot_be_written_costs_a_warning(
     place: str, run: Run, kept: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected = outs()
@@ -533,7 +532,7 @@ def test_a_store_that_cannot_be_written_costs_a_warning(
     assert outs() == expected
 
 
-def test_the_store_is_private_and_holds_no_patient(run: Run, kept: Path) -> None:
+def test_the_cache_is_private_and_holds_no_patient(run: Run, kept: Path) -> None:
     for path in (kept, *kept.rglob("*")):
         if path.is_dir():
             assert path.stat().st_mode & 0o077 == 0
@@ -542,7 +541,7 @@ def test_the_store_is_private_and_holds_no_patient(run: Run, kept: Path) -> None
     texts = [PATIENT, "1.2.424242", "Image-", *(f"{PATIENT} {case}" for case in GOOD)]
     needles = [text.encode() for text in texts]
     needles += [hashlib.new(kind, n).hexdigest().encode() for n in needles for kind in ("md5", "sha1", "sha256")]
-    volume = dicom.read_series(sorted((RAW / GOOD[0] / "FLAIR").iterdir())).identity["voxels"].encode()
+    volume = read_series(sorted((RAW / GOOD[0] / "FLAIR").iterdir())).identity["voxels"].encode()
     for path in kept.rglob("*"):
         content = path.read_bytes() if path.is_file() else b""
         assert not [n for n in (*needles, volume) if n in content or n in str(path.relative_to(kept)).encode()]

@@ -73,10 +73,10 @@ def test_what_stands_in_a_line_that_is_too_long_may_be_an_id_and_is_not_told(tmp
 def test_columns_of_one_name_or_none_are_told_apart_as_pandas_does_it(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a,b,a,a.1,,\n1,2,3,4,5,\n6,7,8,9,,\n")
     expected = pd.read_csv(tmp_path / "a.csv", dtype=str, keep_default_na=False)
-    found = read_csv(tmp_path / "a.csv", ("b",))
-    assert found.columns.tolist() == ["a", "b", "a.1", "a.1.1", "Unnamed: 4"]
-    assert found.to_numpy().tolist() == expected.iloc[:, :5].to_numpy().tolist()
-    assert read_rows(tmp_path / "a.csv") == found.to_dict("records")
+    frame = read_csv(tmp_path / "a.csv", ("b",))
+    assert frame.columns.tolist() == ["a", "b", "a.1", "a.1.1", "Unnamed: 4"]
+    assert frame.to_numpy().tolist() == expected.iloc[:, :5].to_numpy().tolist()
+    assert read_rows(tmp_path / "a.csv") == frame.to_dict("records")
     with pytest.raises(FlairprepError, match="two columns 'a'; it has: a, b, a"):
         read_csv(tmp_path / "a.csv", ("a",))
 
@@ -144,9 +144,9 @@ def round_trip(cells: list[str], path: Path) -> list[str]:
     content = path.read_bytes()
     write_rows(path, frame.to_dict("records"), ("case_id", "cell"))  # type: ignore[arg-type]
     assert path.read_bytes() == content
-    found = read_csv(path)
-    assert read_rows(path) == found.to_dict("records")
-    return found["cell"].tolist()
+    back = read_csv(path)
+    assert read_rows(path) == back.to_dict("records")
+    return back["cell"].tolist()
 
 
 @pytest.mark.parametrize("cell", FORMULAS, ids=ascii)

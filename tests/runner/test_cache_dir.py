@@ -1,4 +1,4 @@
-"""The vault: entries that are whole or not there, digests that are remembered only where that is safe."""
+"""The cache's folder: entries that are whole or absent, digests that are remembered only where that is safe."""
 
 import errno
 import hashlib
@@ -30,9 +30,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def opened(root: Path) -> CacheDir:
-    found = cache_dir.open_cache_dir()
-    assert found is not None
-    return found
+    cache = cache_dir.open_cache_dir()
+    assert cache is not None
+    return cache
 
 
 def put(opened: CacheDir, folder: Path, key: str = KEY, content: bytes = b"voxels") -> None:
@@ -42,9 +42,9 @@ def put(opened: CacheDir, folder: Path, key: str = KEY, content: bytes = b"voxel
 
 def test_what_was_kept_comes_back_with_its_types_and_its_file(opened: CacheDir, tmp_path: Path) -> None:
     put(opened, tmp_path)
-    found = opened.restore(KEY, ADAPTER, tmp_path / "back")
-    assert found == RESULT
-    assert [str(value) for value in found.row.values()] == ["3", "3.0", "3.0", "yes"]
+    result = opened.restore(KEY, ADAPTER, tmp_path / "back")
+    assert result == RESULT
+    assert [str(value) for value in result.row.values()] == ["3", "3.0", "3.0", "yes"]
     assert (tmp_path / "back").read_bytes() == b"voxels"
     assert opened.restore(KEY.replace("a", "c"), ADAPTER, tmp_path / "none") is None
     assert not (tmp_path / "none").exists()
@@ -187,13 +187,13 @@ def test_a_file_that_was_kept_or_restored_need_not_be_read_and_its_change_is_see
     (tmp_path / "folder").mkdir()
     (tmp_path / "made").rename(tmp_path / "folder/made")
     counted = Counted(monkeypatch)
-    found = opened.digest_of([tmp_path / "folder/made"])
-    assert found == opened.digest_of([tmp_path / "back"])
+    digest = opened.digest_of([tmp_path / "folder/made"])
+    assert digest == opened.digest_of([tmp_path / "back"])
     assert counted.read == 0
     (tmp_path / "back").write_bytes(b"VOXELS")
-    assert opened.digest_of([tmp_path / "back"]) != found
+    assert opened.digest_of([tmp_path / "back"]) != digest
     (tmp_path / "back").write_bytes(b"voxels")
-    assert opened.digest_of([tmp_path / "back"]) == found
+    assert opened.digest_of([tmp_path / "back"]) == digest
 
 
 def test_a_digest_is_known_without_reading_or_not_at_all(
@@ -206,9 +206,9 @@ def test_a_digest_is_known_without_reading_or_not_at_all(
     assert opened.known_digest_of([path]) is None
     assert opened.known_digest_of([tmp_path / "none"]) is None
     assert counted.read == 0
-    found = opened.digest_of([path])
+    digest = opened.digest_of([path])
     assert counted.read == 1
-    assert opened.known_digest_of([path]) == found
+    assert opened.known_digest_of([path]) == digest
     path.write_bytes(b"others")
     assert opened.known_digest_of([path]) is None
     assert counted.read == 1
@@ -276,7 +276,7 @@ def test_place_of_the_folder(
     assert cache_dir.cache_folder() == (expected and Path(expected.format(home=tmp_path)))
 
 
-def test_a_vault_that_is_off_is_none(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_is_off_is_none(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLAIRPREP_CACHE", "off")
     assert cache_dir.open_cache_dir() is None
     assert not root.exists()
@@ -327,7 +327,7 @@ def test_a_file_that_dvc_has_comes_back_as_a_link_to_it_and_needs_no_reading(
     assert opened.known_digest_of([back]) is not None
     assert counted.read == 0
     entry = root / KEY[:2] / KEY / "file"
-    entry.write_bytes(b"VOXELS")  # damage to the store does not reach DVC's file, nor the out
+    entry.write_bytes(b"VOXELS")  # damage to the cache does not reach DVC's file, nor the out
     assert kept.read_bytes() == back.read_bytes() == b"voxels"
     assert opened.restore(KEY, ADAPTER, tmp_path / "again") == RESULT
     assert (tmp_path / "again").read_bytes() == b"voxels"

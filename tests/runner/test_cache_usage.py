@@ -18,9 +18,9 @@ DAY = 86_400
 @pytest.fixture
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CacheDir:
     monkeypatch.setenv("FLAIRPREP_CACHE", str(tmp_path / "cache"))
-    found = cache_dir.open_cache_dir()
-    assert found is not None
-    return found
+    cache = cache_dir.open_cache_dir()
+    assert cache is not None
+    return cache
 
 
 def put(opened: CacheDir, folder: Path, key: str, content: bytes) -> None:

@@ -348,7 +348,7 @@ def start(root: Path, **environment: str) -> "subprocess.Popen[str]":
 
 
 def ingest(root: Path, reused: int = 0, **environment: str) -> dict[str, str]:
-    """The hashes of what the stage makes; `reused` cases are to come from the store."""
+    """The hashes of what the stage makes; `reused` cases are to come from the cache."""
     program = start(root, **environment)
     told, errors = program.communicate(timeout=PATIENCE)
     assert program.returncode == 0, errors
@@ -366,14 +366,14 @@ def test_a_stage_makes_the_same_bytes_on_the_cluster_as_here(started: Dask, coho
     assert ingest(cohort, FLAIRPREP_SCHEDULER=started.address) == one
 
 
-def test_the_store_serves_a_cluster_as_it_serves_this_machine(started: Dask, cohort: Path, tmp_path: Path) -> None:
+def test_the_cache_serves_a_cluster_as_it_serves_this_machine(started: Dask, cohort: Path, tmp_path: Path) -> None:
     without = ingest(cohort, FLAIRPREP_WORKERS="1")
-    store = {"FLAIRPREP_CACHE": str(tmp_path / "store")}
-    there = {**store, "FLAIRPREP_SCHEDULER": started.address}
+    cached = {"FLAIRPREP_CACHE": str(tmp_path / "cache")}
+    there = {**cached, "FLAIRPREP_SCHEDULER": started.address}
     assert ingest(cohort, **there) == without
     assert ingest(cohort, reused=6, **there) == without
-    assert ingest(cohort, reused=6, **store) == without
-    kept = next((tmp_path / "store").glob("v1/??/*/file"))
+    assert ingest(cohort, reused=6, **cached) == without
+    kept = next((tmp_path / "cache").glob("v1/??/*/file"))
     kept.write_bytes(kept.read_bytes()[:-1])
     assert ingest(cohort, reused=5, **there) == without
 

@@ -1,4 +1,4 @@
-"""What computes a stage: its files as the test of the import law finds them, and a version for every package."""
+"""What the results of a stage depend on: its import closure, and a version of every package."""
 
 from pathlib import Path
 
@@ -15,12 +15,12 @@ FOUND = {"python-gdcm", "pylibjpeg", "pylibjpeg-openjpeg", "pyjpegls"}  # by pyd
 @pytest.mark.parametrize("stage", REUSING)
 def test_files_are_the_import_closure_and_every_package_has_a_version(stage: str) -> None:
     path = SRC / f"flairprep/stages/{stage}.py"
-    found = code_version.describe(path)
-    assert set(found["files"]) == {str(file.relative_to(SRC)) for file in closure(path)}
-    assert {"numpy", "SimpleITK", "pydantic"} <= set(found["packages"])
-    for package, versions in found["packages"].items():
+    described = code_version.describe(path)
+    assert set(described["files"]) == {str(file.relative_to(SRC)) for file in closure(path)}
+    assert {"numpy", "SimpleITK", "pydantic"} <= set(described["packages"])
+    for package, versions in described["packages"].items():
         assert versions[0] or package in OPTIONAL, f"{package}: no distribution of that name; see DISTRIBUTIONS"
-    assert ("pydicom" in found["packages"]) == (stage == "ingest")
+    assert ("pydicom" in described["packages"]) == (stage == "ingest")
 
 
 def test_decoders_count_with_pydicom() -> None:
@@ -31,7 +31,7 @@ def test_decoders_count_with_pydicom() -> None:
     assert all(versions[name] for name in FOUND)
 
 
-def test_a_comment_is_another_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_comment_is_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "src/flairprep/runner"
     package.mkdir(parents=True)
     for name, text in (

@@ -12,7 +12,6 @@ from worker_functions import LATE, Watched, does_on_five, killed, lost, raises_o
 from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError
-from flairprep.runner import map_cases as map_cases_module
 from flairprep.runner.map_cases import map_cases, prepare, run_cases
 from flairprep.runner.pool import AHEAD, WorkerLimits
 
@@ -79,7 +78,7 @@ def test_a_lost_case_without_a_use_for_it_is_an_error(count: int) -> None:
 
 def test_only_workers_of_this_machine_are_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[WorkerLimits] = []
-    monkeypatch.setattr(map_cases_module, "start_forkserver", started.append)
+    monkeypatch.setattr("flairprep.runner.map_cases.start_forkserver", started.append)
     prepare()
     assert [limits.seconds for limits in started] == [900]
     monkeypatch.setenv("FLAIRPREP_SCHEDULER", "tcp://127.0.0.1:1")

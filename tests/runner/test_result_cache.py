@@ -1,4 +1,4 @@
-"""The store of one run: what is looked up, what is computed, what is kept, and that its faults are nobody's else."""
+"""The result cache of one run: what is looked up, computed and kept, and that its faults cost no result."""
 
 import errno
 import json
@@ -42,13 +42,13 @@ def lost(item: str, error: CaseError) -> Outcome:
 
 @pytest.fixture(autouse=True)
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three items in the current folder, a store, and no worker processes."""
+    """Three items in the current folder, a cache, and no worker processes."""
 
     def in_this_process(function: Any, items: Any, label: str, **options: Any) -> Iterator[Any]:
         yield from map(function, items)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FLAIRPREP_CACHE", str(tmp_path / "store"))
+    monkeypatch.setenv("FLAIRPREP_CACHE", str(tmp_path / "cache"))
     for name in ("map_cases", "run_cases"):
         monkeypatch.setattr(result_cache, name, in_this_process)
     for item, value in (("a", 2), ("b", 0), ("c", 3)):
@@ -60,18 +60,18 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def run(
     given: dict[str, Any] | None = None, stage: str = "square", items: Sequence[str] = "abc"
 ) -> tuple[list[Outcome], str, int]:
-    """The results, which items were computed, and how many were reused; files in out/ are as without a store."""
+    """The results, which items were computed, and how many were reused; files in out/ are as without a cache."""
     CALLS.clear()
     for path in Path("out").iterdir():
         path.unlink()
     used = ResultCache(stage, result_cache.__file__, given or {})
     work = partial(square, folder=Path("out"))
-    found = list(used.map(work, items, name=name, inputs=inputs, out=Path("out"), on_failure=lost))
+    results = list(used.map(work, items, name=name, inputs=inputs, out=Path("out"), on_failure=lost))
     values = {item: int(Path(item).read_text()) for item in items}
     assert {p.name: p.read_text() for p in Path("out").iterdir()} == {
         name(i): str(v**2) for i, v in values.items() if v
     }
-    return found, "".join(CALLS), used.reused
+    return results, "".join(CALLS), used.reused
 
 
 def test_failures_are_kept_as_results_are() -> None:
@@ -112,9 +112,9 @@ def test_known_items_need_no_worker_and_unknown_ones_get_their_place(monkeypatch
     assert run() == (first, "", 3)
     assert given == []
     Path("b").write_text("4")
-    found, computed, reused = run()
+    results, computed, reused = run()
     assert (computed, reused) == ("b", 2)
-    assert [outcome.case_id for outcome in found] == ["a", "b", "c"]
+    assert [outcome.case_id for outcome in results] == ["a", "b", "c"]
     assert given == [["b"]]
 
 
@@ -126,15 +126,15 @@ def test_many_items_come_in_order_however_many_are_known(workers: str, monkeypat
         Path(item).write_text(str(number + 1))
     aged(*items)
     run(items=[item for number, item in enumerate(items) if number % 3])
-    found, computed, reused = run(items=items)
-    assert [outcome.case_id for outcome in found] == items
+    results, computed, reused = run(items=items)
+    assert [outcome.case_id for outcome in results] == items
     assert (computed, reused) == ("".join(items[::3]), 26)
 
 
 def test_a_damaged_file_of_a_known_item_is_made_again(tmp_path: Path) -> None:
     aged("a", "b", "c")
     first, _, _ = run()
-    kept = [path for path in (tmp_path / "store").rglob("file") if path.read_text() == "9"]
+    kept = [path for path in (tmp_path / "cache").rglob("file") if path.read_text() == "9"]
     kept[0].write_text("8")
     assert run() == (first, "c", 2)
     assert run() == (first, "", 3)
@@ -153,9 +153,9 @@ def test_an_input_that_changes_while_it_is_used_is_not_kept(monkeypatch: pytest.
     real = cache_dir.CacheDir.restore
 
     def changed(self: cache_dir.CacheDir, *arguments: Any) -> Any:
-        found = real(self, *arguments)
+        restored = real(self, *arguments)
         Path("a").write_text("7")
-        return found
+        return restored
 
     with monkeypatch.context() as patch:
         patch.setattr(cache_dir.CacheDir, "restore", changed)
@@ -186,7 +186,7 @@ def test_an_error_of_the_disk_is_one_warning_a_run(
     assert run()[1:] == ("abc", 0)
 
 
-def test_a_store_that_can_only_be_read_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_can_only_be_read_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     first, _, _ = run()
 
     def broken(*arguments: Any, **options: Any) -> Any:
@@ -204,11 +204,11 @@ def test_off_keeps_nothing_and_says_nothing(
     monkeypatch.setenv("FLAIRPREP_CACHE", "off")
     assert run()[1:] == ("abc", 0)
     assert run()[1:] == ("abc", 0)
-    assert not Path("store").exists()
+    assert not Path("cache").exists()
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_secret_is_the_stores_own_and_of_one_run_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_secret_is_the_caches_own_and_of_one_run_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = (ResultCache("square", result_cache.__file__, {}).secret for _ in range(2))
     assert one == two
     monkeypatch.setenv("FLAIRPREP_CACHE", "off")
@@ -219,5 +219,5 @@ def test_the_secret_is_the_stores_own_and_of_one_run_without_it(monkeypatch: pyt
 
 def test_a_record_names_the_hash_of_its_file() -> None:
     run()
-    [record] = [text for path in Path("store").rglob("record") if '"a"' in (text := path.read_text())]
+    [record] = [text for path in Path("cache").rglob("record") if '"a"' in (text := path.read_text())]
     assert json.loads(record.partition("\n")[2])["result"]["row"] == {"value": 2}

@@ -24,10 +24,10 @@ SHAPE = (3, 4, 5)
 
 
 def values(case_id: str) -> np.ndarray:
-    found = np.random.default_rng(int(case_id)).normal(size=SHAPE).astype(np.float32)
+    voxels = np.random.default_rng(int(case_id)).normal(size=SHAPE).astype(np.float32)
     if case_id == LARGE:
-        found[0, 0, 0] = 7e4
-    return found
+        voxels[0, 0, 0] = 7e4
+    return voxels
 
 
 @pytest.fixture
@@ -58,10 +58,10 @@ def test_main_writes_the_folds_of_the_split_and_a_row_for_every_failure(
     out = project / "data/export"
     assert tf_data.read_info(out).image_shape == (*SHAPE, 1)
     for fold in (0, 1):
-        found = list(tf_data.dataset(out, [fold]).as_numpy_iterator())
+        elements = list(tf_data.dataset(out, [fold]).as_numpy_iterator())
         expected = [case_id for case_id, (_, of) in SPLIT.items() if of == fold and case_id != LARGE]
-        assert [element["case_id"].decode() for element in found] == expected
-        for element, case_id in zip(found, expected, strict=True):
+        assert [element["case_id"].decode() for element in elements] == expected
+        for element, case_id in zip(elements, expected, strict=True):
             assert element["label"] == SPLIT[case_id][0]
             np.testing.assert_array_equal(element["image"][..., 0], values(case_id).astype(np.float16))
     rows = read_csv(out / "cases.csv")
@@ -97,8 +97,8 @@ def test_a_case_whose_process_dies_is_a_row_and_leaves_no_record(
     rows = read_csv(project / "data/export/cases.csv").set_index("case_id")
     assert rows.loc["00005", ["status", "code"]].tolist() == ["failed", "CRASHED"]
     assert "SIGKILL" in rows.loc["00005", "message"]
-    found = [element["case_id"].decode() for element in tf_data.dataset(project / "data/export").as_numpy_iterator()]
-    assert found == ["00003", "00008", "00009"]
+    case_ids = [element["case_id"].decode() for element in tf_data.dataset(project / "data/export").as_numpy_iterator()]
+    assert case_ids == ["00003", "00008", "00009"]
     assert all(path.is_file() for path in (project / "data/export").iterdir())
 
 
@@ -133,10 +133,10 @@ def test_a_fold_that_is_left_without_a_case_is_refused_and_the_former_export_sta
 def test_what_float16_can_hold_is_exported_as_z_y_x_1(value: float) -> None:
     array = np.zeros((2, 3, 4), np.float32)
     array[1, 2, 3] = value
-    found = export.tensor(volume(array))
-    assert (found.shape, found.dtype) == ((2, 3, 4, 1), np.float16)
-    assert found[1, 2, 3, 0] == np.float16(value)
-    assert np.count_nonzero(found) == (np.float16(value) != 0)
+    tensor = export.tensor(volume(array))
+    assert (tensor.shape, tensor.dtype) == ((2, 3, 4, 1), np.float16)
+    assert tensor[1, 2, 3, 0] == np.float16(value)
+    assert np.count_nonzero(tensor) == (np.float16(value) != 0)
 
 
 @pytest.mark.parametrize("value", [65505, -1e6, np.inf, -np.inf, np.nan])

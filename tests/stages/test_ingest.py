@@ -89,9 +89,9 @@ def test_every_case_has_a_row_and_every_good_one_a_volume(project: Callable[...,
     project(exclude={"dark": "completely dark"})
     ingest.main()
     assert (OUT / "cases.csv").read_text(encoding="utf-8").splitlines()[0] == COLUMNS
-    found = rows()
-    assert list(found) == sorted(found)
-    assert {case: (row["status"], row["code"]) for case, row in found.items()} == {
+    table = rows()
+    assert list(table) == sorted(table)
+    assert {case: (row["status"], row["code"]) for case, row in table.items()} == {
         "00002": ("ok", ""),
         "00010": ("ok", ""),
         "00020": ("ok", ""),
@@ -104,11 +104,11 @@ def test_every_case_has_a_row_and_every_good_one_a_volume(project: Callable[...,
         "other": ("failed", "NO_SERIES"),
         "warned": ("warned", "NOT_DICOM"),
     }
-    assert found["dark"]["message"] == "completely dark"
-    good = sorted(case for case, row in found.items() if row["status"] != "failed")
+    assert table["dark"]["message"] == "completely dark"
+    good = sorted(case for case, row in table.items() if row["status"] != "failed")
     assert sorted(path.name for path in (OUT / "volumes").iterdir()) == [f"{case}.nii.gz" for case in good]
     assert sorted(path.name for path in OUT.iterdir()) == ["cases.csv", "same_as.csv", "series.csv", "volumes"]
-    assert {value for name, value in found["few"].items() if name not in ("case_id", "status", "code", "message")} == {
+    assert {value for name, value in table["few"].items() if name not in ("case_id", "status", "code", "message")} == {
         ""
     }
 

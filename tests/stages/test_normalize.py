@@ -53,13 +53,13 @@ def normalized(values: np.ndarray, **changed: Any) -> np.ndarray:
 @pytest.mark.parametrize("plane", PLANES)
 def test_a_voxel_keeps_its_place_and_its_value_whatever_the_orientation(plane: str, orientation: str) -> None:
     image = acquired(plane)
-    found = normalize.normalize(image, params(orientation=orientation, intensity="none"), skull_stripped=True)
-    off = np.reshape(found.GetDirection(), (3, 3)) - np.diag(DIRECTIONS[orientation])
+    oriented = normalize.normalize(image, params(orientation=orientation, intensity="none"), skull_stripped=True)
+    off = np.reshape(oriented.GetDirection(), (3, 3)) - np.diag(DIRECTIONS[orientation])
     assert np.abs(off).max() < (0.35 if plane == "tilted" else 1e-9)
-    assert found.GetPixelID() == sitk.sitkFloat32
-    assert found.GetNumberOfPixels() == image.GetNumberOfPixels()
+    assert oriented.GetPixelID() == sitk.sitkFloat32
+    assert oriented.GetNumberOfPixels() == image.GetNumberOfPixels()
     for value, point in zip(sitk.GetArrayFromImage(image).ravel(), points(image).reshape(-1, 3), strict=True):
-        assert found.GetPixel(found.TransformPhysicalPointToIndex(point.tolist())) == value
+        assert oriented.GetPixel(oriented.TransformPhysicalPointToIndex(point.tolist())) == value
 
 
 @pytest.mark.parametrize("clip", [6.0, 2.5])
@@ -70,16 +70,16 @@ def test_statistics_of_the_foreground_map_every_voxel_of_it_and_are_cut_alike_on
     values = stripped()
     inside = values != 0
     offset, scale = intensity.fit(values[inside], method)
-    found = normalized(values, intensity=method, clip=clip, background=-4.1)
-    np.testing.assert_allclose(found[inside], np.clip((values[inside] - offset) / scale, -clip, clip), atol=1e-5)
-    assert (found[inside].min(), found[inside].max()) == pytest.approx((-clip, clip))
-    assert set(found[~inside]) == {np.float32(-4.1)}
+    mapped = normalized(values, intensity=method, clip=clip, background=-4.1)
+    np.testing.assert_allclose(mapped[inside], np.clip((values[inside] - offset) / scale, -clip, clip), atol=1e-5)
+    assert (mapped[inside].min(), mapped[inside].max()) == pytest.approx((-clip, clip))
+    assert set(mapped[~inside]) == {np.float32(-4.1)}
 
 
 def test_none_leaves_the_values_unclipped() -> None:
     values = stripped()
-    found = normalized(values, intensity="none", clip=1.0, background=0.0)
-    np.testing.assert_array_equal(found, values)
+    mapped = normalized(values, intensity="none", clip=1.0, background=0.0)
+    np.testing.assert_array_equal(mapped, values)
     assert set(normalized(values, intensity="none", background=-7.0)[values == 0]) == {-7.0}
 
 
@@ -89,8 +89,8 @@ def test_a_head_in_air_gets_its_statistics_from_the_head_and_its_noise_replaced(
     head = np.linalg.norm(where, axis=-1) < 60
     rng = np.random.default_rng(0)
     values = np.where(head, rng.normal(500, 60, head.shape), np.abs(rng.normal(0, 8, head.shape)))
-    found = normalize.normalize(volume(values, (4, 4, 5)), params(), skull_stripped=False)
-    array = sitk.GetArrayFromImage(found)
+    image = normalize.normalize(volume(values, (4, 4, 5)), params(), skull_stripped=False)
+    array = sitk.GetArrayFromImage(image)
     assert ((array == -4) == ~head).mean() > 0.999
     assert array[head].mean() == pytest.approx(0, abs=0.02)
     assert array[head].std() == pytest.approx(1, abs=0.02)
@@ -101,14 +101,14 @@ def test_n4_evens_a_shaded_brain_out() -> None:
     brain = (x - 11.5) ** 2 + (y - 11.5) ** 2 + (1.5 * (z - 7.5)) ** 2 < 100
     shaded = np.where(brain, 300 * np.exp(0.05 * (x - 12)), 0).astype(np.float32)
     image = volume(shaded, (6, 6, 9))
-    found = {}
+    variation = {}
     for kind in ("none", "n4"):
         done = normalize.normalize(image, params(bias_field=kind, intensity="none", background=0), skull_stripped=True)
         assert done.GetPixelID() == sitk.sitkFloat32
         values = sitk.GetArrayFromImage(done)
         assert (values[~brain] == 0).all()
-        found[kind] = values[brain].std() / values[brain].mean()
-    assert found["n4"] < found["none"] / 3
+        variation[kind] = values[brain].std() / values[brain].mean()
+    assert variation["n4"] < variation["none"] / 3
 
 
 @pytest.mark.parametrize("skull_stripped", [False, True])

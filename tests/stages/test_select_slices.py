@@ -12,7 +12,7 @@ from workspace import PARAMS, contents, volume, write_params
 from flairprep.core.errors import FlairprepError
 from flairprep.core.params import load, validate
 from flairprep.core.tables import read_csv
-from flairprep.dicom import volume as dicom
+from flairprep.dicom.volume import read_series
 from flairprep.imaging import nifti
 from flairprep.stages import export, normalize, select_slices
 
@@ -36,11 +36,11 @@ def selected(image: sitk.Image, chosen: select_slices.SelectSlicesParams) -> np.
 @pytest.mark.parametrize("n", [8, 20, 63, 64, 65, 400, 600])
 @pytest.mark.parametrize("method", METHODS)
 def test_the_grid_is_64_x_128_x_128_whatever_comes_in(method: str, n: int) -> None:
-    found = select_slices.select_slices(volume(noise((n, 20, 30)), (6, 6, 1)), params(method), background=BACKGROUND)
-    assert found.GetSize() == (128, 128, 64)
-    assert found.GetPixelID() == sitk.sitkFloat32
-    assert found.GetSpacing()[0] == found.GetSpacing()[1]
-    assert np.isfinite(sitk.GetArrayViewFromImage(found)).all()
+    picture = select_slices.select_slices(volume(noise((n, 20, 30)), (6, 6, 1)), params(method), background=BACKGROUND)
+    assert picture.GetSize() == (128, 128, 64)
+    assert picture.GetPixelID() == sitk.sitkFloat32
+    assert picture.GetSpacing()[0] == picture.GetSpacing()[1]
+    assert np.isfinite(sitk.GetArrayViewFromImage(picture)).all()
 
 
 @pytest.mark.parametrize("direction", [(1, 0, 0, 0, 1, 0, 0, 0, 1), DOWN], ids=["up", "down"])
@@ -50,21 +50,21 @@ def test_centre_takes_the_acquired_slices_as_they_are_and_pads_alike_on_both_sid
 ) -> None:
     values = noise((n, 32, 32))
     image = volume(values, (0.7, 0.7, 4.4), origin=(-110.3, 17.7, 61.1), direction=direction)
-    found = selected(image, params("centre", count=16, size=32))
+    slices = selected(image, params("centre", count=16, size=32))
     if n >= 16:
-        np.testing.assert_allclose(found, values[before : before + 16], atol=1e-5)
+        np.testing.assert_allclose(slices, values[before : before + 16], atol=1e-5)
     else:
-        np.testing.assert_allclose(found[before : before + n], values, atol=1e-5)
-        assert (found[:before] == BACKGROUND).all()
-        assert (found[before + n :] == BACKGROUND).all()
+        np.testing.assert_allclose(slices[before : before + n], values, atol=1e-5)
+        assert (slices[:before] == BACKGROUND).all()
+        assert (slices[before + n :] == BACKGROUND).all()
 
 
 @pytest.mark.parametrize("n", [8, 20, 63])
 def test_uniform_starts_at_the_first_and_ends_at_the_last_acquired_slice(n: int) -> None:
     values = noise((n, 16, 16))
     image = volume(values, (1, 1, 2.7), origin=(3, 2, 1))
-    found = selected(image, params("uniform", size=16))
-    np.testing.assert_allclose(found[[0, -1]], values[[0, -1]], atol=1e-4)
+    slices = selected(image, params("uniform", size=16))
+    np.testing.assert_allclose(slices[[0, -1]], values[[0, -1]], atol=1e-4)
 
 
 @pytest.mark.parametrize("direction", [(1, 0, 0, 0, 1, 0, 0, 0, 1), DOWN], ids=["up", "down"])
@@ -78,10 +78,10 @@ def test_foreground_spans_the_brain_and_at_most_170_mm_from_the_vertex(
     values = np.full((76, 8, 8), BACKGROUND, np.float32)
     values[(z >= brain[0]) & (z <= brain[1])] = 1
     image = volume(values, (1, 1, 3), origin=(0, 0, float(z[0])), direction=direction)
-    found = select_slices.select_slices(image, params("foreground", size=8), background=BACKGROUND)
-    ends = sorted(found.TransformIndexToPhysicalPoint((0, 0, index))[2] for index in (0, 63))
+    picture = select_slices.select_slices(image, params("foreground", size=8), background=BACKGROUND)
+    ends = sorted(picture.TransformIndexToPhysicalPoint((0, 0, index))[2] for index in (0, 63))
     assert ends == pytest.approx([brain[1] - kept, brain[1]], abs=1e-3)
-    assert (sitk.GetArrayViewFromImage(found) > 0).any(axis=(1, 2)).all()
+    assert (sitk.GetArrayViewFromImage(picture) > 0).any(axis=(1, 2)).all()
 
 
 @pytest.mark.parametrize(("shape", "spacing"), [((60, 40), (1.0, 1.0)), ((40, 40), (0.5, 1.0))])
@@ -89,14 +89,14 @@ def test_the_smaller_field_of_view_is_padded_and_not_stretched(
     shape: tuple[int, int], spacing: tuple[float, float]
 ) -> None:
     """shape: (rows, columns); spacing: (x, y), mm."""
-    found = selected(volume(np.zeros((8, *shape), np.float32), (*spacing, 4)), params("centre", count=8, size=96))
-    filled = found[4] == 0
+    slices = selected(volume(np.zeros((8, *shape), np.float32), (*spacing, 4)), params("centre", count=8, size=96))
+    filled = slices[4] == 0
     height, width = shape[0] * spacing[1], shape[1] * spacing[0]
     assert filled.any(axis=1).sum() == 96
     assert filled.any(axis=0).sum() == pytest.approx(96 * width / height, abs=1)
     columns = np.flatnonzero(filled.any(axis=0))
     assert abs(columns[0] - (95 - columns[-1])) <= 1
-    assert (found[4][~filled] == BACKGROUND).all()
+    assert (slices[4][~filled] == BACKGROUND).all()
 
 
 # From the files of a series to the tensor: a ball with a bright marker to its left, front and top.
@@ -107,7 +107,7 @@ SPACINGS = {"axial": (3.0, 1.0, 1.0), "coronal": (2.5, 1.25, 1.25), "sagittal": 
 
 
 def scanned(plane: str, folder: Path) -> sitk.Image:
-    """The volume that `dicom` reads from the files of a series of `plane`."""
+    """The volume that `read_series` makes of the files of a series of `plane`."""
     between, rows, columns = SPACINGS[plane]
     row, column = np.reshape(phantoms.PLANES[plane], (2, 3)).astype(float)
     normal = np.cross(row, column)
@@ -124,7 +124,7 @@ def scanned(plane: str, folder: Path) -> sitk.Image:
     series = phantoms.slices(
         stored.astype(np.uint16), orientation=phantoms.PLANES[plane], origin=origin, spacing=SPACINGS[plane]
     )
-    return dicom.read_series(phantoms.save(series, folder)).image
+    return read_series(phantoms.save(series, folder)).image
 
 
 @pytest.mark.parametrize("plane", SPACINGS)
@@ -138,14 +138,14 @@ def test_a_sphere_stays_round_and_left_stays_left_from_dicom_to_the_tensor(
     tensor = export.tensor(picture)
 
     assert tensor.shape == (64, 128, 128, 1)
-    found = tensor[..., 0].astype(np.float64)
+    voxels = tensor[..., 0].astype(np.float64)
     step = np.array(picture.GetSpacing())
-    ball = np.stack(np.nonzero(found > -2), axis=1)[:, ::-1] * step  # x, y, z, mm
+    ball = np.stack(np.nonzero(voxels > -2), axis=1)[:, ::-1] * step  # x, y, z, mm
     across = 2 * np.sqrt(5) * ball.std(axis=0)  # the diameter of a ball is twice sqrt(5) deviations along each axis
     assert across[0] == pytest.approx(across[1], rel=0.03)
     assert across[2] == pytest.approx(across[:2].mean(), rel=0.03)
     assert across.mean() == pytest.approx(2 * RADIUS, rel=0.05)
-    marker = (np.stack(np.nonzero(found > 4), axis=1)[:, ::-1] * step).mean(axis=0)
+    marker = (np.stack(np.nonzero(voxels > 4), axis=1)[:, ::-1] * step).mean(axis=0)
     # x grows to the patient's left, y to the back, z to the head
     assert marker - ball.mean(axis=0) == pytest.approx(MARKER, abs=2.5)
 
@@ -178,6 +178,6 @@ def test_main_passes_failures_on_pads_with_the_background_and_writes_equal_bytes
     assert written[0] == written[1]
     assert sorted(written[0]) == ["00002.nii.gz", "00010.nii.gz", "cases.csv"]
     assert read_csv(Path("data/select_slices/cases.csv")).to_csv(index=False) == table
-    found = sitk.GetArrayFromImage(nifti.read_volume(Path("data/select_slices/00002.nii.gz")))
-    assert found.shape == (12, 16, 16)
-    assert set(found[[0, 1, 10, 11]].ravel()) == {np.float32(-3.3)}
+    voxels = sitk.GetArrayFromImage(nifti.read_volume(Path("data/select_slices/00002.nii.gz")))
+    assert voxels.shape == (12, 16, 16)
+    assert set(voxels[[0, 1, 10, 11]].ravel()) == {np.float32(-3.3)}
