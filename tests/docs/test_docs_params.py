@@ -139,3 +139,16 @@ def test_every_code_has_a_kind_a_cause_and_a_remedy() -> None:
     assert all(code.kind and code.cause and code.remedy for code in Code)
     assert {code for code in Code if code.kind == "warning"} == WARNS
     assert pickle.loads(pickle.dumps(Code.MOSAIC)) is Code.MOSAIC is Code("MOSAIC")
+
+
+def test_a_code_names_the_stage_that_gives_it() -> None:
+    homes = {"dicom/": "ingest", "stages/ingest": "ingest", "imaging/": "normalize", "stages/export": "export"}
+    homes["runner/"] = "any"
+    stages: dict[str, set[str]] = {}
+    for path in (ROOT / "src/flairprep").rglob("*.py"):
+        where = path.relative_to(ROOT / "src/flairprep").as_posix()
+        for name in re.findall(r"\bCode\.([A-Z_]+)", path.read_text(encoding="utf-8")):
+            stages.setdefault(name, set()).update(stage for home, stage in homes.items() if where.startswith(home))
+    for code in Code:
+        given = stages[code.name]
+        assert ({"any"} if "any" in given else given) == {code.stage}, code

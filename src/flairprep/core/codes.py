@@ -1,23 +1,25 @@
-"""Why a case failed or was warned of: one short code each, with its cause and remedy."""
+"""Codes of cases that failed or were warned of, each with its stage, cause and remedy."""
 
 from enum import StrEnum
 from typing import Literal
 
 Kind = Literal["failure", "warning", "warning or failure"]
+Stage = Literal["ingest", "normalize", "export", "any"]
 
 
 class Code(StrEnum):
-    """A code in cases.csv, as text; kind: what it does to a case. docs/codes.md is made of this table."""
+    """A code in cases.csv, as text. kind: its effect on a case; stage: where it arises. docs/codes.md is made of it."""
 
     kind: Kind
     cause: str
     remedy: str
+    stage: Stage
 
-    def __new__(cls, code: str, kind: Kind, cause: str, remedy: str) -> "Code":
+    def __new__(cls, code: str, kind: Kind, cause: str, remedy: str, stage: Stage = "ingest") -> "Code":
         """Make a member that is the text `code`."""
         member = str.__new__(cls, code)
         member._value_ = code
-        member.kind, member.cause, member.remedy = kind, cause, remedy
+        member.kind, member.cause, member.remedy, member.stage = kind, cause, remedy, stage
         return member
 
     NO_SERIES = (
@@ -85,18 +87,21 @@ class Code(StrEnum):
         "more than 134 million voxels (2^27), 32,767 along an axis, 2 GB per file (512 MB inflated), or more memory "
         "than FLAIRPREP_MEGABYTES",
         "look at the file; raise FLAIRPREP_MEGABYTES",
+        "any",
     )
     TIMED_OUT = (
         "TIMED_OUT",
         "failure",
         "took longer than FLAIRPREP_SECONDS",
         "raise it and `dvc repro -f STAGE`; exclude the case",
+        "any",
     )
     CRASHED = (
         "CRASHED",
         "failure",
         "the process that worked on it was killed or broke",
         "`dvc repro -f STAGE`, with fewer FLAIRPREP_WORKERS if memory was short",
+        "any",
     )
     NO_GEOMETRY = (
         "NO_GEOMETRY",
@@ -148,18 +153,26 @@ class Code(StrEnum):
         "strip or deface it before you share it",
     )
     EXCLUDED = "EXCLUDED", "failure", "listed in `ingest.exclude`", "nothing"
-    EMPTY_FOREGROUND = "EMPTY_FOREGROUND", "failure", "no tissue found", "look at the volume; exclude the case"
+    EMPTY_FOREGROUND = (
+        "EMPTY_FOREGROUND",
+        "failure",
+        "no tissue found",
+        "look at the volume; exclude the case",
+        "normalize",
+    )
     CONSTANT_FOREGROUND = (
         "CONSTANT_FOREGROUND",
         "failure",
         "tissue of one value",
         "look at the volume; exclude the case",
+        "normalize",
     )
     OUT_OF_RANGE = (
         "OUT_OF_RANGE",
         "failure",
         "values that float16 cannot hold",
         "another `normalize.intensity` than none",
+        "export",
     )
 
 
