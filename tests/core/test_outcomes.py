@@ -11,6 +11,7 @@ from flairprep.core.outcomes import (
     CaseError,
     Outcome,
     Status,
+    count_failures,
     failure,
     separate_failures,
     success,
@@ -66,3 +67,10 @@ def test_notes_make_a_case_warned_with_the_first_code_and_the_text_of_all() -> N
     assert success("a", [], {"rows": 3}) == Outcome("a", Status.OK, row={"rows": 3})
     notes = [(Code.NOT_DICOM, "one file"), (Code.INVERTED, "inverted")]
     assert success("a", notes, {}) == Outcome("a", Status.WARNED, "NOT_DICOM", "one file; inverted")
+
+
+def test_excluded_cases_count_neither_as_failed_nor_as_tried() -> None:
+    errors = [CaseError(code, "why") for code in (Code.EXCLUDED, Code.MOSAIC, Code.EXCLUDED)]
+    outcomes = [*(failure(f"{number}", error) for number, error in enumerate(errors)), Outcome("3", Status.WARNED)]
+    assert count_failures(outcomes) == (1, 2)
+    assert count_failures([]) == (0, 0)

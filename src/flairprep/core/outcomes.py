@@ -71,3 +71,9 @@ def table(outcomes: Sequence[Outcome], columns: Sequence[str] = OUTCOME_COLUMNS)
     """Return the outcomes as rows of `columns`, sorted by case_id; missing cells are empty."""
     rows = [{name: str(outcome.as_row().get(name, "")) for name in columns} for outcome in outcomes]
     return sorted(rows, key=lambda row: row["case_id"])
+
+
+def count_failures(outcomes: Sequence[Outcome]) -> tuple[int, int]:
+    """Return how many cases failed, and of how many, excluded ones aside."""
+    tried = [outcome for outcome in outcomes if outcome.code != Code.EXCLUDED]
+    return sum(outcome.status is Status.FAILED for outcome in tried), len(tried)

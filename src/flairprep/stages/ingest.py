@@ -10,7 +10,7 @@ from flairprep.cohort.identity import IDENTITY, pseudonymise, same_as
 from flairprep.core import console, files, params
 from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, Outcome, Status, failure, success, table
+from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, Outcome, count_failures, failure, success, table
 from flairprep.core.tables import write_rows
 from flairprep.dicom import classify, discovery, survey
 from flairprep.imaging import nifti, skull_stripping
@@ -94,18 +94,6 @@ def _failed(case: discovery.RawCase, error: CaseError) -> Ingested:
     return Ingested(failure(case.case_id, error), {}, [])
 
 
-def too_many_failures(outcomes: list[Outcome], max_failed: float) -> str | None:
-    """Return a message where over `max_failed` of the cases failed (excluded ones aside), else None."""
-    tried = [outcome for outcome in outcomes if outcome.code != Code.EXCLUDED]
-    failed = sum(outcome.status is Status.FAILED for outcome in tried)
-    if failed <= max_failed * len(tried):
-        return None
-    remedy = "fix or remove them, list them in ingest.exclude, or raise it"
-    return (
-        f"params.yaml: ingest.max_failed: {max_failed}: {failed} of {len(tried)} cases failed, reasons above; {remedy}"
-    )
-
-
 def main() -> None:
     """Read ingest.dicom_dir; write data/ingest."""
     section = params.load(IngestParams, "ingest")
@@ -122,10 +110,14 @@ def main() -> None:
         del cases  # a cohort's file names take more memory than its tables
         outcomes = [result.outcome for result in results]
         remove_failed_volumes(outcomes, volumes)
-        fault = too_many_failures(outcomes, section.max_failed)
-        console.summarise("ingest", outcomes, reused=cache.reused, listed=len(outcomes) if fault else console.LISTED)
-        if fault:
-            raise FlairprepError(fault)
+        failed, tried = count_failures(outcomes)
+        too_many = failed > section.max_failed * tried
+        console.summarise("ingest", outcomes, reused=cache.reused, listed=len(outcomes) if too_many else console.LISTED)
+        if too_many:
+            raise FlairprepError(
+                f"params.yaml: ingest.max_failed: {section.max_failed}: {failed} of {tried} cases failed, reasons above; "
+                "fix or remove them, list them in ingest.exclude, or raise it"
+            )
         write_rows(out / "cases.csv", table(outcomes, COLUMNS), COLUMNS)
         same = same_as({result.outcome.case_id: result.identity for result in results if result.identity})
         write_rows(out / "same_as.csv", same, ("case_id", *IDENTITY))
