@@ -115,8 +115,8 @@ def main() -> None:
         console.summarise("ingest", outcomes, reused=cache.reused, listed=len(outcomes) if too_many else console.LISTED)
         if too_many:
             raise FlairprepError(
-                f"params.yaml: ingest.max_failed: {section.max_failed}: {failed} of {tried} cases failed, reasons above; "
-                "fix or remove them, list them in ingest.exclude, or raise it"
+                f"params.yaml: ingest.max_failed: {section.max_failed}: {failed} of {tried} cases failed, see above; "
+                "fix or remove them, list them in ingest.exclude, or raise the share"
             )
         write_rows(out / "cases.csv", table(outcomes, COLUMNS), COLUMNS)
         same = same_as({result.outcome.case_id: result.identity for result in results if result.identity})
