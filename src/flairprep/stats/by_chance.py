@@ -38,8 +38,7 @@ def mcnemar_range(right_a: int, right_b: int, n: int, shares: Sequence[float]) -
     """Return the least and the largest p of exact McNemar tests of two accuracies, over the shares of discordant cases.
 
     Of m = share * n cases that exactly one setting gets right, (m + |a - b|) / 2 speak for the better one. Shares that
-    the
-    accuracies exclude are left out: m is at least |a - b| and at most a + b and 2n - a - b.
+    the accuracies exclude are left out: m is at least |a - b| and at most a + b and 2n - a - b.
     """
     gap = abs(right_a - right_b)
     most = min(right_a + right_b, 2 * n - right_a - right_b, n)
