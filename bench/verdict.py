@@ -34,13 +34,13 @@ from scipy.stats import binom, norm
 from flairprep.evaluation import predictions
 from flairprep.experiments import comparison
 from flairprep.experiments.runs import ExperimentRun
-from flairprep.stats import bootstrap, hypothesis_tests, metrics, permutation
+from flairprep.stats import hypothesis_tests, metrics, permutation
 
 PACKAGES = ("numpy", "scipy", "statsmodels")
 PROCESSES = 2
 N, ONES, EPOCHS, FOLDS = 117, 61, 60, 5
 ALPHA = 0.05
-PERMUTATIONS, DRAWS = 499, 999
+PERMUTATIONS = 499
 CORRELATIONS = (0.0, 0.9, 0.99)
 SWEEP = (0.0, 0.5, 0.9, 0.99)  # epoch correlation of four runs
 WITHIN_PATIENT = 0.9  # correlation of the scores of a patient's two scans
@@ -147,7 +147,7 @@ def reads_manufacturer(seed: int, correlation: float) -> list[bool]:
 def settings_differ(seed: int, correlations: tuple[float, ...]) -> list[bool]:
     """Return whether compare finds a difference between settings without signal: in accuracy, in AUC, in either.
 
-    The last value is the same for the accuracy of selected epochs, with a bootstrap per pair and Holm's correction.
+    The last value is the same for the accuracy of selected epochs, with exact McNemar per pair and Holm's correction.
     """
     rng = np.random.default_rng([4, seed])
     fold_labels = [labels(rng) for _ in range(FOLDS)]
@@ -161,9 +161,8 @@ def settings_differ(seed: int, correlations: tuple[float, ...]) -> list[bool]:
     differ = [any(metric in pair["differ"] for pair in pairs) for metric in ("accuracy", "auc")]
     y_true = np.concatenate(fold_labels)
     selected = np.split(np.concatenate([selected_epoch(run.validation) for run in runs]), len(correlations))
-    options: dict[str, Any] = {"groups": np.arange(len(y_true)), "folds": np.arange(len(y_true)) // N, "seed": seed}
     p_values = [
-        bootstrap.paired_difference(y_true, a, b, metric="accuracy", n_bootstrap=DRAWS, **options)[3]
+        hypothesis_tests.mcnemar_p_value((a > 0.5) == y_true, (b > 0.5) == y_true)
         for a, b in itertools.combinations(selected, 2)
     ]
     return [*differ, any(differ), bool((hypothesis_tests.holm(np.array(p_values)) < ALPHA).any())]
@@ -347,7 +346,7 @@ def main() -> None:
     table = Table()
     table.print(machine.header(PACKAGES))
     table.print(" ".join(["python", "bench/verdict.py", *sys.argv[1:]]))
-    table.print(f"{PERMUTATIONS} permutations and {DRAWS} bootstrap draws a simulated run; +- is one standard error")
+    table.print(f"{PERMUTATIONS} permutations a simulated run; +- is one standard error")
     start = time.monotonic()
     with get_context("spawn").Pool(PROCESSES) as pool:
 

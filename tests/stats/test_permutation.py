@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,22 @@ def sweep(seed: int, n: int, signals: tuple[float, ...] = (0.0, 0.3, 0.0, 0.6)) 
     rng = np.random.default_rng(seed + 1)
     logits = [rng.normal(signal * (2 * y_true - 1), 1, (3 + run, n)) for run, signal in enumerate(signals)]
     return y_true, [np.round(1 / (1 + np.exp(-each)), 1) for each in logits]
+
+
+def joint_p_values(
+    y_true: np.ndarray,
+    y_probs: list[np.ndarray],
+    *,
+    metrics: list[metrics.Metric],
+    groups: Any,
+    strata: np.ndarray | None = None,
+    n_permutations: int = 10_000,
+    seed: int = 0,
+) -> np.ndarray:
+    """Of several runs on the same cases, each with its own selection replayed."""
+    return permutation.step_down_min_p(
+        permutation.replayed_accuracies(y_true, y_probs, metrics, groups, strata, n_permutations, seed)
+    )
 
 
 def slow_step_down(reached: list[list[float]]) -> list[float]:
@@ -162,7 +179,7 @@ def test_joint_p_values_equal_a_slow_replay(
     dealt: list[np.ndarray] = []
     deal = permutation.permuted_labels
     monkeypatch.setattr(permutation, "permuted_labels", lambda *given: dealt.append(deal(*given)) or dealt[-1])
-    p = permutation.joint_selection_p_values(
+    p = joint_p_values(
         y_true, y_probs, metrics=monitors, groups=np.arange(20) // 2, strata=strata, n_permutations=150, seed=seed
     )
     labelings = [y_true, *np.concatenate(dealt, axis=1).T]
@@ -180,9 +197,7 @@ def test_joint_p_values_near_those_of_all_permutations(seed: int) -> None:
     others = [np.isin(np.arange(8), ones).astype(int) for ones in itertools.combinations(range(8), y_true.sum())]
     everything = [y_true, *(labels for labels in others if (labels != y_true).any())]
     reached = [[slow_selected(labels, y_prob, "val_auc") for labels in everything] for y_prob in y_probs]
-    p = permutation.joint_selection_p_values(
-        y_true, y_probs, metrics=["val_auc"] * 4, groups=np.arange(8), n_permutations=20_000, seed=seed
-    )
+    p = joint_p_values(y_true, y_probs, metrics=["val_auc"] * 4, groups=np.arange(8), n_permutations=20_000, seed=seed)
     assert p == pytest.approx(slow_step_down(reached), abs=0.03)  # runs with equal p-values: either may come first
 
 
@@ -192,7 +207,7 @@ def test_one_run_has_its_own_p_value_and_its_copies_change_nothing(metric: metri
     common = {"groups": np.arange(30) // 2, "n_permutations": 400, "seed": 3}
     alone = permutation.selection_p_value(y_true, y_prob, metric=metric, **common)
     for copies in (1, 2, 7):
-        p = permutation.joint_selection_p_values(y_true, [y_prob] * copies, metrics=[metric] * copies, **common)
+        p = joint_p_values(y_true, [y_prob] * copies, metrics=[metric] * copies, **common)
         assert p.tolist() == [alone] * copies
 
 
@@ -200,7 +215,7 @@ def test_more_runs_cost_more_and_their_order_does_not_matter() -> None:
     y_true, y_probs = sweep(0, n=40, signals=(0.0, 0.25, 0.1, 0.3))
     monitors: list[metrics.Metric] = ["val_accuracy", "val_loss", "val_auc", "val_accuracy"]
     common = {"groups": np.arange(40), "n_permutations": 600}
-    p = permutation.joint_selection_p_values(y_true, y_probs, metrics=monitors, **common)
+    p = joint_p_values(y_true, y_probs, metrics=monitors, **common)
     alone = [
         permutation.selection_p_value(y_true, y_prob, metric=metric, **common)
         for y_prob, metric in zip(y_probs, monitors, strict=True)
@@ -208,7 +223,7 @@ def test_more_runs_cost_more_and_their_order_does_not_matter() -> None:
     assert (p >= alone).all()
     assert (np.diff(p[np.argsort(alone)]) >= 0).all()
     assert (p > alone).any()
-    assert (p[[2, 0, 3, 1]] == permutation.joint_selection_p_values(
+    assert (p[[2, 0, 3, 1]] == joint_p_values(
         y_true, [y_probs[run] for run in (2, 0, 3, 1)], metrics=[monitors[run] for run in (2, 0, 3, 1)], **common
     )).all()  # fmt: skip
 
@@ -225,7 +240,7 @@ def test_independent_tests_get_nearly_sidaks_p_values() -> None:
 def test_a_run_that_learned_does_not_hide_behind_others() -> None:
     y_true, y_prob = simulated_run(0, epochs=4, n=60)
     sure = np.tile(0.2 + 0.6 * y_true, (2, 1))
-    p = permutation.joint_selection_p_values(
+    p = joint_p_values(
         y_true, [y_prob, sure, sure[:1]], metrics=["val_loss"] * 3, groups=np.arange(60), n_permutations=199
     )
     assert p[1] == p[2] == 1 / 200
@@ -237,10 +252,10 @@ def test_a_run_that_learned_does_not_hide_behind_others() -> None:
 def test_what_labels_cannot_change_is_no_evidence_for_any_run() -> None:
     y_true, y_probs = sweep(0, n=12)
     common = {"metrics": ["val_auc"] * 4, "groups": np.arange(12), "n_permutations": 99}
-    assert (permutation.joint_selection_p_values(np.ones(12), y_probs, **common) == 1).all()
+    assert (joint_p_values(np.ones(12), y_probs, **common) == 1).all()
     constant = [np.full_like(y_prob, 0.4) for y_prob in y_probs]
-    assert (permutation.joint_selection_p_values(y_true, constant, **common) == 1).all()
-    assert permutation.joint_selection_p_values(
+    assert (joint_p_values(y_true, constant, **common) == 1).all()
+    assert joint_p_values(
         np.array([1]), [np.array([[0.9]])], metrics=["val_loss"], groups=["a"], n_permutations=99
     ) == pytest.approx([1])
 
@@ -248,4 +263,4 @@ def test_what_labels_cannot_change_is_no_evidence_for_any_run() -> None:
 def test_runs_and_metrics_must_match() -> None:
     y_true, y_probs = sweep(0, n=12)
     with pytest.raises(ValueError, match="zip"):
-        permutation.joint_selection_p_values(y_true, y_probs, metrics=["val_auc"], groups=np.arange(12))
+        joint_p_values(y_true, y_probs, metrics=["val_auc"], groups=np.arange(12))

@@ -90,7 +90,7 @@ def matthews(y_true: Array, y_prob: Array, patients: Array, *, seed: int = 0) ->
     Return Matthews' correlation of prediction and label, 0 where one of them is constant; bootstrap over patients."""
     ones, positive = np.asarray(y_true) > 0.5, np.asarray(y_prob) > 0.5
     cells = np.stack([ones & positive, ~ones & ~positive, ~ones & positive, ones & ~positive], axis=1).astype(float)
-    tp, tn, fp, fn = (draw_weights(patients, None, N_BOOTSTRAP, seed) @ cells).T
+    tp, tn, fp, fn = (draw_weights(patients, N_BOOTSTRAP, seed) @ cells).T
     norm = np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
     values = np.divide(tp * tn - fp * fn, norm, out=np.zeros(len(norm)), where=norm > 0)
     low, high = np.quantile(values[1:], [0.025, 0.975])

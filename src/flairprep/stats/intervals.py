@@ -30,11 +30,6 @@ def delong_variance(y_true: Array, y_prob: Array) -> float:
     return float(placements_1.var(ddof=1) / n1 + placements_0.var(ddof=1) / n0)
 
 
-def auc_interval(y_true: Array, y_prob: Array, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the interval of `pooled_auc` for one fold; NaN for fewer than two cases of a class or a constant score."""
-    return pooled_auc([(y_true, y_prob)], confidence)[1:]
-
-
 def pooled_auc(folds: Sequence[tuple[Array, Array]], confidence: float = 0.95) -> tuple[float, float, float]:
     """Return the AUC over folds, from pairs of cases of the same fold, and its interval.
 

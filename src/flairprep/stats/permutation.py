@@ -39,33 +39,6 @@ def selection_p_value(
     return float(step_down_min_p(selected)[0])
 
 
-def joint_selection_p_values(
-    y_true: Array,
-    y_probs: Sequence[Array],
-    *,
-    metrics: Sequence[Metric],
-    groups: Array,
-    strata: Array | None = None,
-    n_permutations: int = 10_000,
-    seed: int = 0,
-) -> Array:
-    """Return `selection_p_value` of several runs on the same cases, corrected for their number.
-
-    All runs share each permutation, which keeps their dependence, and each run replays its own selection.
-    `step_down_min_p` then controls the family-wise error rate, whichever runs have learned.
-
-    Args:
-        y_true: (n_cases,), 0 or 1.
-        y_probs: (n_epochs, n_cases) per run; runs may differ in epochs, never in cases.
-        metrics: one per run, selects its epoch.
-        groups, strata, n_permutations, seed: as for `selection_p_value`.
-
-    Returns:
-        (n_runs,): family-wise p-values; a single run's is its `selection_p_value`.
-    """
-    return step_down_min_p(replayed_accuracies(y_true, y_probs, metrics, groups, strata, n_permutations, seed))
-
-
 def replayed_accuracies(
     y_true: Array,
     y_probs: Sequence[Array],
@@ -91,8 +64,8 @@ def step_down_min_p(statistics: Array) -> Array:
     The raw p-value of an entry is the share of its row that is at least as large. Rows are taken in the order of their
     observed raw p. In each column the smallest raw p of a row and all later rows is compared with the row's observed
     one. The adjusted p is the share of columns where it is no larger, made monotone (Westfall and Young 1993, algorithm
-    2.8). One set of permutations gives
-    both the p-values and their minima (Ge, Dudoit and Speed 2003). The observed column counts, so p >= 1 / (1 + B).
+    2.8). One set of permutations gives both the p-values and their minima (Ge, Dudoit and Speed 2003). The observed
+    column counts, so p >= 1 / (1 + B).
 
     Args:
         statistics: (n_tests, 1 + B), large values speak against the null hypothesis; the first column is observed.
