@@ -17,6 +17,8 @@ from flairprep.imaging import nifti
 from flairprep.runner.map_cases import map_cases
 from flairprep.stages import ingest
 
+pytestmark = pytest.mark.slow
+
 FILES, SEED = 200, 0
 SLICES = 4  # of every fifth case, one of them damaged
 PARENT = 300  # MB that the parent may grow by

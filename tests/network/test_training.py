@@ -1,4 +1,4 @@
-"""training: schedules, devices, inference and the kept weights are as asked for."""
+"""training: schedules, devices and inference are as asked for."""
 
 import keras
 import pytest

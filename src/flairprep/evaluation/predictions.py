@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from flairprep.network.train_config import DECLARED_EPOCHS
 from flairprep.stats import clinical, hypothesis_tests, intervals, metrics, replicates
 
-DECLARED_EPOCHS = 3  # fixed before any run: the mean probability of the last three epochs
 BINS = 20  # of the histogram
 RELIABILITY_BINS = 10  # of the reliability curve: about ten cases per bin in a fold of a hundred
 LEAST_OF_A_LABEL = 10  # cases of each label in a group for an AUC of its own: with fewer, its interval is 0.5 wide

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from flairprep.evaluation import predictions
-from flairprep.evaluation.predictions import DECLARED_EPOCHS
+from flairprep.network.train_config import DECLARED_EPOCHS
 from flairprep.stats import power
 
 HARDLY_VARIES = 0.01  # of the declared probabilities, largest minus smallest: no threshold makes use of less
@@ -43,7 +43,7 @@ MEANING = {
 
 
 def of_test_fold(rows: pd.DataFrame, split: pd.DataFrame) -> dict[str, Any]:
-    """Score the test fold, where there is one: once, with the kept weights."""
+    """Score the test fold, where there is one: once, by the declared network."""
     if rows.empty:
         return {}
     test = predictions.from_tables(rows, split)

@@ -10,7 +10,8 @@ from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_va
 from flairprep.core.params import Section
 from flairprep.stats.metrics import Metric
 
-LEAST_PATIENCE = 3  # the epochs that Predictions.declared averages: with less, the selected one would be among them
+DECLARED_EPOCHS = 3  # fixed before any run: the declared probability is the mean of the last three epochs
+LEAST_PATIENCE = DECLARED_EPOCHS  # with less, the selected epoch would be among the declared ones
 
 
 def _enough(patience: int) -> int:
@@ -37,7 +38,7 @@ class SweepParams(Section):
     val_fold: int = Field(ge=0)
     """Validation fold; below `split.folds`."""
     test_fold: int | None = Field(ge=0)
-    """Test fold, kept away from every choice and scored once with the kept weights; null: none. Never equal to
+    """Test fold, kept away from every choice and scored once by the declared network; null: none. Never equal to
     `val_fold`."""
 
     @model_validator(mode="after")
@@ -63,7 +64,7 @@ class TrainParams(Section):
     class_weight: Literal["none", "balanced"] | None
     """`balanced`: both labels weigh the same in the loss."""
     monitor: Metric | None
-    """What chooses the epoch whose weights are kept."""
+    """What chooses the best epoch, and stops a run that has patience; the declared predictions do not depend on it."""
     patience: Annotated[int, Field(ge=0), AfterValidator(_enough)] | None
     """Epochs without a better monitor before it stops, 3 or more (the declared predictions are those of the last
     three); 0 for never."""

@@ -3,7 +3,6 @@
 import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from flairprep.network import model
+from flairprep.network.ensemble import LastEpochs
 from flairprep.network.input_pipeline import Cases
 from flairprep.network.train_config import TrainConfig
 
@@ -79,17 +79,16 @@ def fit(
     *,
     labels: np.ndarray,
     epochs: int,
-    kept: Path,
-) -> None:
-    """Train `network` on `batches` of one epoch, `epochs` times, and leave it with the weights of its best epoch.
+) -> keras.Model:
+    """Train `network` on `batches` of one epoch, `epochs` times; return the network of the declared predictions.
 
     recorder: adds what `config.monitor` names to the logs of each epoch. labels: (n_cases,) of the training cases, for
-    the class weights. kept: a file for the best weights while it runs, removed at the end.
+    the class weights.
     """
-    watched = {"monitor": config.monitor, "mode": "min" if config.monitor == "val_loss" else "max"}
-    best = keras.callbacks.ModelCheckpoint(kept, save_best_only=True, save_weights_only=True, **watched)
-    callbacks = [recorder, best]
+    last = LastEpochs()
+    callbacks = [recorder, last]
     if config.patience:
+        watched = {"monitor": config.monitor, "mode": "min" if config.monitor == "val_loss" else "max"}
         callbacks.append(keras.callbacks.EarlyStopping(patience=config.patience, **watched))
     shares = np.bincount(labels, minlength=2) / len(labels)
     weights = {label: 0.5 / share for label, share in enumerate(shares)} if config.class_weight == "balanced" else None
@@ -103,5 +102,4 @@ def fit(
         shuffle=False,
         verbose=0,
     )
-    network.load_weights(kept)
-    kept.unlink()
+    return last.mean()

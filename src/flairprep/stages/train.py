@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from flairprep.core import console, files, params
@@ -11,8 +10,7 @@ from flairprep.core.errors import FlairprepError
 from flairprep.core.tables import write_csv
 from flairprep.dataset.shards import Info, read_info
 from flairprep.network.model_config import ModelParams
-from flairprep.network.train_config import SweepParams, TrainConfig, TrainParams, resolve, scaled_rate
-from flairprep.stats import metrics
+from flairprep.network.train_config import DECLARED_EPOCHS, SweepParams, TrainConfig, TrainParams, resolve, scaled_rate
 
 EXPORT = Path("data/export")
 OUT = Path("data/train")
@@ -57,7 +55,7 @@ def choose_folds(info: Info, run: SweepParams) -> list[int]:
 def train(run: SweepParams, config: TrainConfig, section: ModelParams, out: Path) -> None:
     """Train the network and write model.keras, history.csv, val_predictions.csv and test_predictions.csv into `out`.
 
-    The kept weights are those of the first epoch that is best by config.monitor.
+    model.keras gives the declared predictions: it is the mean of the networks of the last epochs.
 
     Raises:
         FlairprepError: tensorflow is not installed, a fold does not exist, all cases have one label, the volumes are
@@ -87,18 +85,17 @@ def train(run: SweepParams, config: TrainConfig, section: ModelParams, out: Path
         network = training.compiled(section, info.image_shape, prior=float(fitted.labels.mean()), rate=rate)
     infer = training.inference(network)
     record = recorder.Recorder(infer, fitted, validation, run.epochs)
-    best_weights = out / "best.weights.h5"
-    training.fit(network, batches, record, config, labels=fitted.labels, epochs=run.epochs, kept=best_weights)
-    saving.save(network, out / "model.keras")
+    declared = training.fit(network, batches, record, config, labels=fitted.labels, epochs=run.epochs)
+    saving.save(declared, out / "model.keras")
     write_csv(out / "history.csv", pd.DataFrame(record.history))
     write_csv(out / "val_predictions.csv", pd.concat(record.predictions))
-    kept = metrics.best_epoch(validation.labels, np.array(record.y_prob), config.monitor) + 1
+    epochs = len(record.history)
     test = pd.DataFrame(columns=recorder.PREDICTIONS)
     if run.test_fold is not None:
         cases = input_pipeline.Cases(EXPORT, [run.test_fold], run.batch_size)
-        test = recorder.prediction_rows(cases, kept, training.predict(infer, cases))
+        test = recorder.prediction_rows(cases, epochs, training.predict(training.inference(declared), cases))
     write_csv(out / "test_predictions.csv", test)
-    console.say(f"train: {len(record.history)} epochs, the weights of epoch {kept} kept (best {config.monitor})")
+    console.say(f"train: {epochs} epochs; model.keras is the mean of the last {min(epochs, DECLARED_EPOCHS)}")
 
 
 def main() -> None:

@@ -1,0 +1,37 @@
+"""Keep the network that gives the declared predictions: the mean over the networks of the last epochs."""
+
+import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
+from collections import deque
+from typing import Any
+
+import keras
+
+from flairprep.network.train_config import DECLARED_EPOCHS
+
+
+class LastEpochs(keras.callbacks.Callback):
+    """Keep the weights of the last DECLARED_EPOCHS epochs, in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights: deque[tuple[int, list[Any]]] = deque(maxlen=DECLARED_EPOCHS)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Keep the weights of the epoch; Keras calls it."""
+        self.weights.append((epoch + 1, self.model.get_weights()))
+
+    def mean(self) -> keras.Model:
+        """Return one network from images, (batch, z, y, x, 1), to the mean of the kept networks' answers, (batch, 1).
+
+        The mean of the answers, not the answer of the mean weights: it equals the declared predictions by
+        construction, where averaged weights would need new statistics of batch normalisation, and be another network
+        than any that was validated. Untrained further, so without loss and optimizer.
+        """
+        images = keras.Input(self.model.input_shape[1:], name="image")
+        members = []
+        for epoch, weights in self.weights:
+            member = keras.Model.from_config({**self.model.get_config(), "name": f"epoch_{epoch}"})
+            member.set_weights(weights)
+            members.append(member(images))
+        answer = keras.layers.Average(name="declared")(members) if len(members) > 1 else members[0]
+        return keras.Model(images, answer, name=self.model.name)
