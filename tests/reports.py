@@ -73,12 +73,12 @@ def write_checks(text: str = "told") -> None:
         | {"measure": "auc", "cases": [], "text": text}
         for verdict in verdicts
     ]
-    bars = [{"name": "header fields", "auc": 0.6, "auc_low": 0.4, "auc_high": 0.8, "p": 0.2}]
+    baselines = [{"name": "header fields", "auc": 0.6, "auc_low": 0.4, "auc_high": 0.8, "p": 0.2}]
     checks = [
         {"name": f"{verdict} check", "verdict": verdict, "value": 1.0, "threshold": None, "text": text}
         for verdict in ("pass", "warn", "fail")
     ]
-    put("reports/audit.json", json.dumps({"items": items, "bars": bars, "strata": {}}))
+    put("reports/audit.json", json.dumps({"items": items, "baselines": baselines, "strata": {}}))
     put("reports/sanity.json", json.dumps({"checks": checks, "learning_rate": None}))
 
 

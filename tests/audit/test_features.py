@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from scipy.stats import kurtosis, skew
 
-from flairprep.audit import features
+from flairprep.audit import features, shading
 
 SHAPE = (32, 64, 64)
 
@@ -20,7 +20,9 @@ def head(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 def both(values: np.ndarray, tissue: np.ndarray) -> dict[str, float]:
     reference = features.find_reference(values, tissue)
-    return features.geometry_features(tissue, reference) | features.intensity_features(reference)
+    geometry = features.geometry_features(tissue, reference, (1, 1, 1))
+    shades = shading.shading_features(reference.scores, reference.both, np.eye(3).ravel())
+    return geometry | features.intensity_features(reference) | shades
 
 
 def test_an_offset_and_a_factor_change_only_median_and_spread() -> None:
@@ -43,16 +45,17 @@ def test_a_bright_lesion_on_one_side_and_the_normalisation_after_it_hardly_chang
         normalised.append(np.where(tissue, scores, -4))
     well, sick = normalised
     assert abs(np.percentile(sick[tissue], 5) / np.percentile(well[tissue], 5) - 1) > 0.1  # what a plain one would see
-    assert both(sick, tissue) == pytest.approx(both(well, tissue), rel=0.05, abs=0.1)
+    assert both(sick, tissue) == pytest.approx(both(well, tissue), rel=0.05, abs=0.15)
 
 
 def test_extent_and_padding_are_those_of_the_tissue() -> None:
     tissue = np.zeros((10, 20, 40), bool)
     tissue[2:8, 5:20, 4:36] = True
     values = np.random.default_rng(0).normal(size=tissue.shape)
-    geometry = features.geometry_features(tissue, features.find_reference(values, tissue))
+    geometry = features.geometry_features(tissue, features.find_reference(values, tissue), (5, 1, 0.5))
     assert (geometry["extent_z"], geometry["extent_y"], geometry["extent_x"]) == (0.6, 0.75, 0.8)
     assert (geometry["padding_z"], geometry["padding_y"], geometry["padding_x"]) == (0.2, 0.25, 0.1)
+    assert (geometry["size_z"], geometry["size_y"], geometry["size_x"]) == (30, 15, 16)
     assert geometry["filled"] == 1
 
 

@@ -85,7 +85,7 @@ def test_every_figure_has_a_title_a_chart_and_a_sentence() -> None:
     history = pd.DataFrame(
         {"epoch": [1.0, 2], **{n: [0.5, 0.6] for n in ("accuracy", "val_accuracy", "loss", "val_loss")}}
     )
-    audit = {"bars": [{"name": "geometry", "auc": 0.6, "auc_low": 0.5, "auc_high": 0.7, "p": 0.1}]}
+    audit = {"baselines": [{"name": "geometry", "auc": 0.6, "auc_low": 0.5, "auc_high": 0.7, "p": 0.1}]}
     table = pd.DataFrame([("sex", "F", 0.7, 0.6, 0.8), ("sex", "M", *[float("nan")] * 3)])
     table.columns = pd.Index(["by", "value", "auc", "auc_low", "auc_high"])
     drawn = [

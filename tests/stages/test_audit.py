@@ -53,6 +53,7 @@ def cohort(n: int = N) -> pd.DataFrame:
             "manufacturer": rng.choice(["siemens", "philips", "ge"], n),
             "echo_time": rng.integers(90, 140, n).astype(str),
             "inversion_time": "",
+            **dict.fromkeys(("spacing_x", "spacing_y", "spacing_z"), "1"),
             "contrast_agent": "no",
             "sex": rng.choice(["M", "F"], n),
             "age_band": rng.choice(["40-49", "50-59", "90+"], n),
@@ -78,7 +79,7 @@ def run(cases: pd.DataFrame, brains: list[np.ndarray] | None = None, **changes: 
         values = brain(place) if brains is None else brains[place]
         if usable[place]:
             nifti.write_volume(volume(values), Path(f"data/select_slices/{case_id}.nii.gz"))
-    write_params(Path(), **{**changes, "audit": {"permutations": 499, **changes.get("audit", {})}})
+    write_params(Path(), **{**changes, "audit": {"permutations": 999, **changes.get("audit", {})}})
     audit.main()
     return get_json("reports/audit.json")
 
@@ -89,7 +90,7 @@ def items(report: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_clean_cohort_has_no_leak_no_shortcut_and_no_strata(capsys: pytest.CaptureFixture[str]) -> None:
     report = run(cohort())
-    assert list(report) == ["items", "bars", "strata"]
+    assert list(report) == ["items", "baselines", "strata"]
     assert report["strata"] == {}
     by_name = items(report)
     assert {item["verdict"] for item in report["items"]} == {"clean", "not testable"}
@@ -102,8 +103,9 @@ def test_a_clean_cohort_has_no_leak_no_shortcut_and_no_strata(capsys: pytest.Cap
     assert fields <= set(by_name)
     assert {"header fields", "geometry", "intensity statistics", "geometry, plane left out"} <= set(by_name)
     assert {"status", "message", "case_id"} & set(by_name) == set()
-    assert [baseline["name"] for baseline in report["bars"]] == ["header fields", "geometry", "intensity statistics"]
-    assert all(0 <= baseline["auc_low"] <= baseline["auc"] <= baseline["auc_high"] <= 1 for baseline in report["bars"])
+    baselines = report["baselines"]
+    assert [baseline["name"] for baseline in baselines] == ["header fields", "geometry", "intensity statistics"]
+    assert all(0 <= baseline["auc_low"] <= baseline["auc"] <= baseline["auc_high"] <= 1 for baseline in baselines)
     printed = capsys.readouterr()
     assert "0 leaks, 0 shortcuts" in printed.out
     assert printed.err.count("warning") == 0
@@ -138,6 +140,17 @@ def test_noise_that_depends_on_the_label_is_found_in_the_volumes_alone() -> None
     assert by_name["intensity statistics"]["kind"] == "shortcut"
     assert by_name["header fields"]["verdict"] == "clean"
     assert all("blur" in stratum for stratum in report["strata"].values())
+
+
+def test_a_side_that_is_brighter_in_one_class_is_found_by_its_name() -> None:
+    cases, ramp = cohort(), np.linspace(-2, 2, SHAPE[2], dtype=np.float32)
+    brains = [np.where(brain(place) == -4, -4, brain(place) + place % 2 * ramp) for place in range(N)]
+    by_name = items(run(cases, brains))
+    assert (by_name["left_minus_right"]["verdict"], by_name["left_minus_right"]["measure"]) == ("shortcut", "auc")
+    assert by_name["left_minus_right"]["effect"] > 0.8
+    assert {by_name[name]["verdict"] for name in ("front_minus_back", "top_minus_bottom", "size_x")} <= {
+        *("clean", "not testable")
+    }
 
 
 @pytest.mark.parametrize("name", ["patient", "study", "frame_of_reference", "voxels"])

@@ -79,7 +79,7 @@ def run(
     put("data/train/history.csv", history(len(y_prob)).to_csv(index=False))
     if strata is not None or leaks is not None:
         items = [{"name": "near-duplicates", "verdict": "leak", "cases": leaks}] * (leaks is not None)
-        put("reports/audit.json", json.dumps({"items": items, "bars": [], "strata": strata or {}}))
+        put("reports/audit.json", json.dumps({"items": items, "baselines": [], "strata": strata or {}}))
     others = pd.DataFrame({"case_id": ["90000", "90001"], "label": [1, 0], "group": ["90000", "90001"], "fold": [1, 2]})
     put("data/split/split.csv", pd.concat([others, split]).sample(frac=1, random_state=1).to_csv(index=False))
     write_params(Path(), **changes | {"evaluate": {"permutations": 199} | changes.get("evaluate", {})})

@@ -1,9 +1,11 @@
-"""Measure features of a preprocessed volume that are not anatomy: extent, padding, blur, histogram.
+"""Measure features of a preprocessed volume that are not anatomy: extent, padding, blur, histogram, shading.
 
 A lesion is biology, not a shortcut, and lesions are bright in FLAIR. Blur and histogram therefore come from
-`ReferenceTissue`: the half of the head with fewer bright voxels, without these, in units of its own spread.
+`ReferenceTissue`: the half of the head with fewer bright voxels, without these, in units of its own spread. Shading
+compares both halves, without bright voxels too.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,27 +14,28 @@ import scipy  # its submodules load on first use
 import SimpleITK as sitk
 
 from flairprep.audit.near_duplicates import fingerprint
+from flairprep.audit.shading import AXES, shading_features
 from flairprep.imaging.foreground import bounding_box
 
 Array = npt.NDArray[Any]
 
-AXES = ("z", "y", "x")
 MAD_TO_SD = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 BRIGHT = 2.5  # standard deviations above the median from which a voxel is excluded
 RIM = 32  # the outermost 1 / RIM of the volume's width is excluded: 7 mm
 PERCENTILES = (1, 2, 5, 10, 20, 30, 40, 60, 70, 80, 90)
-SLABS = 4  # parts of the head along an axis, whose medians show how uneven the receiver coils were
+QUARTERS = 4  # parts of the head along an axis, whose medians show how uneven the receiver coils were
 BINS = 64
 
 
 class ReferenceTissue(NamedTuple):
     """Bounding box of the tissue as standard scores (z, y, x), the mask of its reference voxels, and their location.
 
-    Scores are (values - median) / spread.
+    Scores are (values - median) / spread. both: the mask of the same kind of voxels in both halves of the head.
     """
 
     scores: Array
     mask: Array
+    both: Array
     median: float
     spread: float
 
@@ -54,15 +57,16 @@ def find_reference(values: Array, tissue: Array) -> ReferenceTissue:
     inner = inner if inner.any() else tissue
     median, spread = _location(values[inner])
     bright = values > median + BRIGHT * spread
+    both = inner & ~bright
     middle = tissue.shape[-1] // 2
     halves = [slice(0, middle), slice(-middle, None)]
     bright_shares = [(bright & inner)[..., half].sum() / max(1, inner[..., half].sum()) for half in halves]
     half = halves[int(np.argmin(bright_shares))]
     mask = np.zeros_like(inner)
-    mask[..., half] = (inner & ~bright)[..., half]
+    mask[..., half] = both[..., half]
     mask = mask if mask.any() else inner
     median, spread = _location(values[mask])
-    return ReferenceTissue((values - median) / spread, mask, median, spread)
+    return ReferenceTissue((values - median) / spread, mask, both, median, spread)
 
 
 def _location(values: Array) -> tuple[float, float]:
@@ -72,11 +76,16 @@ def _location(values: Array) -> tuple[float, float]:
     return median, spread if spread > 0 else 1.0
 
 
-def geometry_features(tissue: Array, reference: ReferenceTissue) -> dict[str, float]:
-    """Return extent and padding of the tissue per axis as shares of the volume, its share of its box, and blur.
+def geometry_features(tissue: Array, reference: ReferenceTissue, spacing: Sequence[float]) -> dict[str, float]:
+    """Return extent and padding of the tissue per axis as shares of the volume, its size, share of its box, and blur.
 
-    Blur is the median difference of neighbours in units of the spread. It is small along an axis that was interpolated
-    from thick slices.
+    The size is the extent in mm. Blur is the median difference of neighbours in units of the spread. It is small along
+    an axis that was interpolated from thick slices.
+
+    Args:
+        tissue: (z, y, x), bool.
+        reference: of the same volume.
+        spacing: (z, y, x), mm.
     """
     box = bounding_box(tissue)
     features = {"filled": float(tissue[tuple(slice(low, high + 1) for low, high in box)].mean())}
@@ -85,6 +94,7 @@ def geometry_features(tissue: Array, reference: ReferenceTissue) -> dict[str, fl
         neighbours = np.delete(reference.mask, 0, axis) & np.delete(reference.mask, -1, axis)
         steps = np.abs(np.diff(reference.scores, axis=axis)[neighbours])
         features |= {f"extent_{name}": (high + 1 - low) / length, f"padding_{name}": low / length}
+        features[f"size_{name}"] = (high + 1 - low) * spacing[axis]
         features[f"blur_{name}"] = float(np.median(steps)) if len(steps) else 0.0
     return features
 
@@ -102,7 +112,7 @@ def intensity_features(reference: ReferenceTissue) -> dict[str, float]:
         "distinct": len(np.unique(scores)) / len(scores),
     }
     for axis, name in enumerate(AXES):
-        parts = np.array_split(np.arange(reference.mask.shape[axis]), SLABS)
+        parts = np.array_split(np.arange(reference.mask.shape[axis]), QUARTERS)
         slabs = [(reference.scores.take(part, axis), reference.mask.take(part, axis)) for part in parts]
         medians = [np.median(slab_scores[mask]) for slab_scores, mask in slabs if mask.any()]
         features[f"unevenness_{name}"] = float(np.std(medians))
@@ -142,7 +152,9 @@ def extract_features(image: sitk.Image, intensity: str, background: float) -> tu
     values = sitk.GetArrayViewFromImage(image)
     tissue = values != background
     reference = find_reference(values, tissue)
-    statistics = intensity_features(reference)
+    shading = shading_features(reference.scores, reference.both, image.GetDirection())
+    statistics = intensity_features(reference) | shading
     if intensity == "none":
         statistics |= {"median": reference.median, "spread": reference.spread}
-    return CaseFeatures(geometry_features(tissue, reference), statistics), np.stack(fingerprint(values, tissue))
+    geometry = geometry_features(tissue, reference, image.GetSpacing()[::-1])
+    return CaseFeatures(geometry, statistics), np.stack(fingerprint(values, tissue))

@@ -51,5 +51,5 @@ def print_summary(report: dict[str, Any]) -> None:
     for item in items:
         if item["verdict"] in ("leak", "shortcut"):
             console.warn(f"audit: {item['verdict']}: {item['name']}: {item['text']}")
-    for baseline in report["bars"]:
+    for baseline in report["baselines"]:
         console.say(f"  baseline, {baseline['name']} alone: AUC {baseline['auc']:.3f} (p {baseline['p']:.3g})")

@@ -73,6 +73,15 @@ def find_near_duplicates(case_ids: Sequence[str], folds: Array, fingerprints: Fi
     return Finding(name, "leak", "leak", text, "correlation", highest, cases=cases)
 
 
+def saved_fingerprints(folder: Path, case_ids: Sequence[str]) -> Fingerprints:
+    """Return the fingerprints saved as folder/ID.npy, in the order of `case_ids`; each block is read when asked for."""
+
+    def read(block: slice) -> Array:
+        return np.stack([np.load(folder / f"{case_id}.npy", allow_pickle=False) for case_id in case_ids[block]])
+
+    return read
+
+
 def fingerprint(values: Array, tissue: Array) -> tuple[Array, Array]:
     """Return the tissue's mean in each of CELLS cells of its bounding box, and the share of each cell that is tissue.
 

@@ -1,4 +1,4 @@
-"""Test whether the label can be predicted from what is not biology: header fields, blur, padding, the histogram.
+"""Test whether the label can be predicted from what is not biology: header fields, geometry, intensities.
 
 Every test permutes labels over whole groups (patients): p = (1 + b) / (1 + B), ties counted against the observed
 (Phipson and Smyth 2010). `labelings` is (n_cases, 1 + B) everywhere: the labels, then their permutations. A column is
@@ -189,8 +189,7 @@ def _judge(
             role = (
                 "p_within allows for it" if name in crossed else f"p_within allows for {' and '.join(crossed)} instead"
             )
-            note = "" if candidate.is_column else NOTES.get(candidate.source, "")
-            text = f"the label can be read from it: {numbers}; {role}{note}"
+            text = f"the label can be read from it: {numbers}; {role}{NOTES.get(candidate.source, '')}"
         elif test.min_p * len(tests) >= alpha:
             verdict = "not testable"
             text = (

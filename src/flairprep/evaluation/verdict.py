@@ -36,7 +36,7 @@ MEANING = {
     "constant prediction": "the network gives the same answer whatever the image",
     "no evidence": "chance ranks the cases as well; that is not proof that there is nothing",
     "learned (leak)": "without the leaked validation cases there is no evidence",
-    "learned (shortcut)": "what it learned cannot be told from the shortcut",
+    "learned (shortcut)": "what it learned cannot be told from the shortcut; whether it used it is unknown",
     "learned (threshold off)": "it ranks, but its threshold is off: recalibrate it, or choose another threshold",
     "learned": "the network ranks cases by label better than chance",
 }

@@ -63,7 +63,7 @@ def _ticks() -> str:
 
 def baselines(audit: dict[str, Any], metrics: dict[str, Any] | None) -> Figure:
     """Draw the AUCs that the audit's classifiers reach without the images, and the network's."""
-    rows = [{key: baseline[key] for key in ("name", "auc", "auc_low", "auc_high")} for baseline in audit["bars"]]
+    rows = [{key: baseline[key] for key in ("name", "auc", "auc_low", "auc_high")} for baseline in audit["baselines"]]
     network = metrics["auc"] if metrics else None
     best = max(((row["name"], row["auc"]) for row in rows if row["auc"] is not None), key=lambda b: b[1], default=None)
     text = captions.baselines([row["name"] for row in rows], best, network)

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from flairprep.audit import association, leakage, near_duplicates, shortcuts
 from flairprep.audit.features import CaseFeatures, extract_features
 from flairprep.audit.finding import print_summary
+from flairprep.audit.sources import LEAVE_OUT, SPACINGS, collect
 from flairprep.core import console, files, params
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, separate_failures
@@ -24,7 +25,6 @@ SPLIT = Path("data/split/split.csv")
 INGEST = Path("data/ingest")
 SLICES = Path("data/select_slices")
 OUT = Path("reports/audit.json")
-LEAVE_OUT = ("manufacturer", "plane")  # columns whose values the classifiers are also tested without
 
 
 class AuditParams(params.Section):
@@ -71,13 +71,12 @@ def audit(
     intensity: str,
     scratch: Path,
 ) -> dict[str, Any]:
-    """Return the content of reports/audit.json: leaks, shortcuts, baselines ("bars") and strata.
+    """Return the content of reports/audit.json: leaks, shortcuts, baselines and strata.
 
     Args:
         table: case_id, label, group, fold and the columns of same_as.csv.
-        header: fields of data/ingest/cases.csv, in the order of `table`, as are `features` and `fingerprints`.
-        features: of the volumes.
-        fingerprints: of the volumes.
+        header: fields of data/ingest/cases.csv, in the order of `table`.
+        features, fingerprints: of the volumes, in the same order.
         params: level and permutations.
         intensity: the method of normalize.
         scratch: a folder for temporary files.
@@ -86,20 +85,10 @@ def audit(
     leaks = [leakage.find_shared(table, name) for name in leakage.IDENTITIES]
     leaks.append(near_duplicates.find_near_duplicates(case_ids.tolist(), folds, fingerprints, scratch))
     leaks.append(leakage.check_intensity_method(intensity))
-    sources = {
-        "header fields": association.parse_columns(header),
-        "geometry": _columns([case_features.geometry for case_features in features]),
-        "intensity statistics": _columns([case_features.statistics for case_features in features]),
-    }
-    sizes = [name for name in sources["geometry"] if name.startswith(("extent", "blur"))]
-    single = [*sources["header fields"], *sizes]
     cohort = shortcuts.Cohort(case_ids, labels, groups, folds)
+    sources, single = collect(header, features)
     findings, baselines, strata = shortcuts.examine(cohort, sources, single, LEAVE_OUT, **params.model_dump())
-    return {"items": [item.as_item() for item in (*leaks, *findings)], "bars": baselines, "strata": strata}
-
-
-def _columns(rows: list[dict[str, float]]) -> association.Columns:
-    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return {"items": [item.as_item() for item in (*leaks, *findings)], "baselines": baselines, "strata": strata}
 
 
 def main() -> None:
@@ -109,7 +98,7 @@ def main() -> None:
     cache = ResultCache("audit", __file__, normalize.model_dump())
     split = read_csv(SPLIT, ("case_id", "label", "group", "fold")).astype({"label": int, "fold": int})
     _, usable = separate_failures(read_rows(SLICES / "cases.csv", OUTCOME_COLUMNS))
-    cases = read_csv(INGEST / "cases.csv", (*OUTCOME_COLUMNS, *LEAVE_OUT)).set_index("case_id")
+    cases = read_csv(INGEST / "cases.csv", (*OUTCOME_COLUMNS, *LEAVE_OUT, *SPACINGS)).set_index("case_id")
     same_as = read_csv(INGEST / "same_as.csv", ("case_id", *leakage.IDENTITIES))
     table = split[split["case_id"].isin([row["case_id"] for row in usable])]
     table = table.merge(same_as, on="case_id").sort_values("case_id", ignore_index=True)
@@ -118,10 +107,7 @@ def main() -> None:
     with files.scratch("audit") as out:
         work = partial(measure_case, normalize=normalize, out=out)
         features = list(map_volumes(cache, work, ids, source=SLICES, out=out, suffix=".npy", on_failure=refuse))
-
-        def fingerprints(block: slice) -> np.ndarray:
-            return np.stack([np.load(out / f"{case_id}.npy", allow_pickle=False) for case_id in ids[block]])
-
+        fingerprints = near_duplicates.saved_fingerprints(out, ids)
         with threadpool_limits(1):  # more threads, on cores that others use too, take five times as long
             report = audit(table, header, features, fingerprints, section, normalize.intensity, out)
     shortcuts.check_permutations(report["items"], section.alpha, section.permutations)
