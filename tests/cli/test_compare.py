@@ -12,6 +12,7 @@ from markupsafe import escape
 
 from flairprep.cli.compare import compare
 from flairprep.core.errors import FlairprepError
+from flairprep.evaluation.measures import EvaluateParams
 from flairprep.experiments import summary
 from flairprep.report import charts, html
 
@@ -36,9 +37,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(names: list[str], out: Path, **options: Any) -> dict[str, Any]:
     """Return compare.json."""
-    compare(
-        names, out, **{"all_commits": False, "html": False, "alpha": 0.05, "permutations": 199, "seed": 0, **options}
-    )
+    section = EvaluateParams(alpha=0.05, permutations=199, seed=0, prevalence=None, primary="auc")
+    chosen = {"this_commit": True, "html": False, "baseline": None, "margin": None, "section": section}
+    compare(names, out, **{**chosen, **options})
     return json.loads((out / "compare.json").read_text())
 
 
@@ -84,6 +85,30 @@ def test_the_workspace_and_the_experiments_in_between(
 
 
 @pytest.mark.slow
+def test_runs_of_earlier_commits_count_where_the_data_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = project(tmp_path / "repository")
+    monkeypatch.chdir(root)
+    shell(root, "git add -A")
+    shell(root, "dvc repro -q")
+    shell(root, "git add -A")
+    shell(root, "git commit -q -m first")
+    shell(root, "dvc exp run -q --name early -S lr=1e-5")
+    shell(root, "git checkout -q .")
+    shell(root, "dvc checkout -q")
+    shell(root, "git commit -q --allow-empty -m nothing")
+    shell(root, "dvc exp run -q --name late -S lr=2e-5")
+    result = run([], tmp_path / "all", this_commit=False)
+    assert sorted(name for s in result["settings"] for name in s["names"]) == ["early", "late", "main"]
+    assert result["earlier"] == ["early"]
+    assert result["left_out"] == {}
+    assert "3 runs, 1 of them of earlier commits" in capsys.readouterr().out
+    alone = run([], tmp_path / "this")
+    assert sorted(name for s in alone["settings"] for name in s["names"]) == ["late", "main"]
+
+
+@pytest.mark.slow
 def test_named_experiments_alone(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,7 +135,7 @@ def test_a_commit_with_other_labels_is_never_pooled(
     alone = run([], tmp_path)
     assert [s["names"] for s in alone["settings"]] == [["main"]]
     assert alone["left_out"] == {}
-    every = run([], tmp_path, all_commits=True, html=True)
+    every = run([], tmp_path, this_commit=False, html=True)
     assert 'id="left-out"' in (tmp_path / "compare.html").read_text()
     others = [name for name, reason in every["left_out"].items() if "labels" in reason]
     assert "second" in others

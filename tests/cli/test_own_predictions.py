@@ -11,8 +11,8 @@ from workspace import write_params
 from flairprep.cli import main, own_predictions
 from flairprep.core.errors import FlairprepError
 from flairprep.evaluation import predictions
+from flairprep.evaluation.measures import EvaluateParams, measure
 from flairprep.evaluation.verdict import sentence
-from flairprep.stages.evaluate import EvaluateParams, evaluate
 
 
 @pytest.fixture(autouse=True)
@@ -38,8 +38,8 @@ def test_equals_what_evaluate_says_of_the_same_table(effect: float, capsys: pyte
     table = rows(effect)
     table.to_csv("p.csv", index=False)
     split = table[["case_id"]].drop_duplicates().assign(group=lambda split: split["case_id"])
-    section = EvaluateParams(alpha=0.05, permutations=10_000, seed=0, prevalence=None)
-    expected = evaluate(predictions.from_tables(table.astype(str), split), "val_loss", section)
+    section = EvaluateParams(alpha=0.05, permutations=10_000, seed=0, prevalence=None, primary="auc")
+    expected = measure(predictions.from_tables(table.astype(str), split), "val_loss", section)
     main.main(["verdict", "--predictions", "p.csv"])
     printed = capsys.readouterr().out
     assert str(expected["verdict"]) in printed

@@ -9,18 +9,18 @@ import numpy as np
 import pandas as pd
 from docs_pages import DOCS, KEYS, PIPELINE, ROOT, first_columns, rows, section
 
-from flairprep.evaluation import verdict
-from flairprep.stages import evaluate
+from flairprep.evaluation import measures, verdict
+from flairprep.evaluation.predictions import Predictions
 
 
 def test_every_metric_has_a_row_and_no_other_has_one() -> None:
     rng = np.random.default_rng(0)
     ids, labels = np.array([f"{n}" for n in range(8)]), np.array([0, 1] * 4)
-    predictions = evaluate.Predictions(ids, labels, rng.uniform(size=(4, 8)), ids)
-    section_of = evaluate.EvaluateParams(alpha=0.05, permutations=99, seed=0, prevalence=None)
+    predictions = Predictions(ids, labels, rng.uniform(size=(4, 8)), ids)
+    section_of = measures.EvaluateParams(alpha=0.05, permutations=99, seed=0, prevalence=None, primary="auc")
     table_of = pd.DataFrame({"epoch": "1", "case_id": ids, "label": labels, "probability": "0.5", "group": ids})
-    measures = evaluate.evaluate(predictions, "val_loss", section_of) | verdict.of_test_fold(table_of, table_of)
-    assert sorted(first_columns(DOCS["metrics"], "metric")) == sorted([*measures, "diagnosis"])
+    told = measures.measure(predictions, "val_loss", section_of) | verdict.of_test_fold(table_of, table_of)
+    assert sorted(first_columns(DOCS["metrics"], "metric")) == sorted([*told, "diagnosis"])
 
 
 def test_the_verdicts_are_those_of_the_code() -> None:

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 from simulated_runs import EPOCHS, PER_FOLD, answer, compare, simulate_run
 
 from flairprep.core.errors import FlairprepError
-from flairprep.experiments import comparison, settings, summary
+from flairprep.experiments import comparison, pairs, settings, summary
 from flairprep.experiments.runs import ExperimentRun
-from flairprep.stats import hypothesis_tests
+from flairprep.stats import hypothesis_tests, metrics
 
 
 def constant(name: str, value: float, fold: int = 0, **setting: Any) -> ExperimentRun:
@@ -65,11 +66,9 @@ def test_a_pair_is_the_difference_of_declared_predictions_with_mcnemars_p() -> N
     assert pair["accuracy"]["estimate"] == pytest.approx(0.4)
     assert pair["accuracy"]["p"] == pytest.approx(hypothesis_tests.mcnemar_p_value(*right))
     assert pair["accuracy"]["low"] > 0
-    assert pair["discordant"] == np.mean(right[0] != right[1])
-    assert pair["differ"] == ["accuracy", "auc"]
+    assert pair["answer"] == "differ"
     assert pair["accuracy"]["nadeau_bengio"] is None
-    tests = [pair["accuracy"], pair["auc"]]
-    np.testing.assert_allclose([t["p_holm"] for t in tests], hypothesis_tests.holm(np.array([t["p"] for t in tests])))
+    assert pair["p_holm"] == pair["auc"]["p"], "one pair, one primary measure: nothing to correct for"
 
 
 def test_settings_without_a_fold_in_common_are_not_compared() -> None:
@@ -92,8 +91,92 @@ def test_equal_predictions_do_not_differ() -> None:
     a = simulate_run("a", 0.7, lr=1e-5)
     result = compare(a, replace(a, name="b", setting=a.setting | {"lr": 1e-4}))
     (pair,) = result["pairs"]
-    assert (pair["accuracy"]["p"], pair["differ"], pair["detectable"], pair["cases_needed"]) == (1, [], None, None)
+    assert (pair["auc"]["p"], pair["answer"], pair["detectable"], pair["cases_needed"]) == (
+        1,
+        "cannot tell",
+        None,
+        None,
+    )
     assert "would be detected" not in answer(result)
+
+
+THREE = [simulate_run(name, right, lr=lr) for name, right, lr in (("a", 0.5, 1e-5), ("b", 0.9, 1e-4), ("c", 0.6, 1e-3))]
+
+
+@pytest.mark.parametrize("primary", ["auc", "accuracy"])
+def test_the_primary_measure_alone_is_corrected_and_decides(primary: metrics.PairedMetric) -> None:
+    result = compare(*THREE, primary=primary)
+    p = np.array([pair[primary]["p"] for pair in result["pairs"]])
+    np.testing.assert_allclose([pair["p_holm"] for pair in result["pairs"]], hypothesis_tests.holm(p))
+    differ = ["differ" if q < 0.05 else "cannot tell" for q in hypothesis_tests.holm(p)]
+    assert [pair["answer"] for pair in result["pairs"]] == differ
+    assert result["primary"] == primary
+
+
+def test_a_baseline_is_compared_with_each_other_setting_and_nothing_else() -> None:
+    result = compare(*THREE, baseline="lr=0.0001")
+    assert [(pair["a"], pair["b"]) for pair in result["pairs"]] == [
+        ("lr=0.0001", "lr=1e-05"),
+        ("lr=0.0001", "lr=0.001"),
+    ]
+    assert result["baseline"] == "lr=0.0001"
+    every = {frozenset((pair["a"], pair["b"])): pair for pair in compare(*THREE)["pairs"]}
+    for pair in result["pairs"]:
+        assert pair["auc"]["p"] == pytest.approx(every[frozenset((pair["a"], pair["b"]))]["auc"]["p"])
+        assert pair["p_holm"] <= every[frozenset((pair["a"], pair["b"]))]["p_holm"]
+
+
+@pytest.mark.parametrize("text", ["lr=1e-4", "lr=1E-4", "lr=0.00010"])
+def test_a_baseline_may_be_written_as_params_yaml_may(text: str) -> None:
+    assert compare(*THREE, baseline=text)["baseline"] == "lr=0.0001"
+
+
+@pytest.mark.parametrize("text", ["lr=0.5", "lr", "lr=[", "batch_size=4", ""])
+def test_a_baseline_that_fits_no_setting_is_refused_with_those_there_are(text: str) -> None:
+    with pytest.raises(FlairprepError, match=r"--baseline .*lr=1e-05; lr=0.0001; lr=0.001"):
+        compare(*THREE, baseline=text)
+
+
+def test_a_baseline_that_fits_two_settings_is_refused() -> None:
+    runs = [simulate_run(str(index), lr=1e-4 * (index + 1), batch_size=2 + index // 2) for index in range(4)]
+    with pytest.raises(FlairprepError, match="2 settings fit"):
+        compare(*runs, baseline="batch_size=3")
+    assert compare(*runs, baseline="batch_size=3 lr=0.0004")["baseline"] == "lr=0.0004 batch_size=3"
+
+
+def nearly(run: ExperimentRun, name: str, lr: float, shift: float) -> ExperimentRun:
+    """The same run under another setting, with probabilities a little off."""
+    noise = np.random.default_rng(ord(name)).normal(0, shift, run.validation.y_prob.shape)
+    y_prob = np.clip(run.validation.y_prob + noise, 0, 1)
+    return replace(run, name=name, setting=run.setting | {"lr": lr}, validation=replace(run.validation, y_prob=y_prob))
+
+
+def test_settings_are_equal_where_two_one_sided_tests_say_so() -> None:
+    a = [simulate_run(f"a{fold}", 0.7, fold, lr=1e-5) for fold in range(5)]
+    b = [nearly(run, f"{fold}", 1e-4, 0.02) for fold, run in enumerate(a)]
+    (pair,) = compare(*a, *b, margin=0.05)["pairs"]
+    assert pair["answer"] == "equal"
+    d, df = pair["auc"], len(np.concatenate([run.validation.case_ids for run in a])) - 1
+    ends = stats.t.interval(1 - 2 * pair["p_equivalence"], df, d["estimate"], d["error"])
+    assert np.abs(ends).max() == pytest.approx(0.05, abs=1e-4), "the interval of that level just touches the margin"
+    assert "practically equal" in answer(compare(*a, *b, margin=0.05))
+    (narrow,) = compare(*a, *b, margin=0.0001)["pairs"]
+    assert (narrow["answer"], narrow["cases_for_equivalence"] > 200) == ("cannot tell", True)
+
+
+def test_a_sure_difference_inside_the_margin_is_equal_and_one_outside_differs() -> None:
+    first = simulate_run("a", 0.5, lr=1e-5)
+    better, much = nearly(first, "b", 1e-4, 0.01), simulate_run("c", 0.98, lr=1e-3)
+    answers = {
+        pair["b"]: pair["answer"] for pair in compare(first, better, much, baseline="lr=1e-05", margin=0.1)["pairs"]
+    }
+    assert answers == {"lr=0.0001": "equal", "lr=0.001": "differ"}
+
+
+def test_more_settings_take_more_permutations() -> None:
+    """199 permutations could show nothing for 30 settings: the smallest p of the family would be above 0.05."""
+    runs = [simulate_run(f"run {index}", 0.5 if index else 1.0, lr=1e-4 * (index + 1)) for index in range(30)]
+    assert compare(*runs, permutations=199)["settings"][0]["p_auc"] < 0.05
 
 
 @pytest.mark.slow
@@ -111,7 +194,7 @@ def test_settings_without_signal_differ_seldom(runs: int) -> None:
             simulated.append(replace(run, validation=replace(run.validation, y_prob=y_prob)))
         grouped = settings.group_by_setting(simulated, ["lr"])
         tables = [settings.declared_table(of) for _, of in grouped]
-        differ += any(pair["differ"] for pair in comparison.compare_pairs(grouped, tables, 0.05))
+        differ += any(pair["answer"] == "differ" for pair in pairs.compare_pairs(grouped, tables, 0.05))
     assert differ <= 4  # P(X > 4) is 0.7 % at 0.05
 
 
@@ -134,8 +217,8 @@ def test_a_test_fold_is_corrected_and_its_best_marked() -> None:
     assert both["test_p"] == pytest.approx(sum(p))
     scans = with_test(a, 0.75)
     assert scans.test is not None
-    pairs = replace(scans.test, groups=np.arange(PER_FOLD) // 2)
-    assert comparison.test_fold_numbers([replace(scans, test=pairs)])["test_p"] > 2 * p[0], (
+    twice = replace(scans.test, groups=np.arange(PER_FOLD) // 2)
+    assert comparison.test_fold_numbers([replace(scans, test=twice)])["test_p"] > 2 * p[0], (
         "scans of a patient are not independent"
     )
 

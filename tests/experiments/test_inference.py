@@ -97,10 +97,10 @@ def test_scans_of_a_patient_widen_the_interval() -> None:
 
 def test_the_p_of_settings_are_those_of_the_family_on_their_declared_predictions() -> None:
     runs = [simulate_run("a", 0.75, lr=1e-5), simulate_run("b", 0.5, lr=2e-5), simulate_run("c", 0.6, lr=5e-5)]
-    result = compare(*runs)
+    result = compare(*runs, permutations=999)
     first, n = runs[0].validation, PER_FOLD
     declared = [ranking.Declared(np.arange(n), run.validation.declared, np.zeros(n), np.zeros(n)) for run in runs]
-    joint = ranking.family_p_values(first.y_true, declared, groups=first.groups, folds=FOLDS, n_permutations=199)
+    joint = ranking.family_p_values(first.y_true, declared, groups=first.groups, folds=FOLDS, n_permutations=999)
     assert [s["p_auc"] for s in result["settings"]] == pytest.approx(joint.tolist())
     assert result["settings"][0]["p_auc"] < 0.05
     assert answer(result).startswith("Learned: lr=1e-05 (p ")

@@ -1,5 +1,6 @@
 """Sentences, commands, tables and the chart of a comparison."""
 
+import math
 import shlex
 
 import pytest
@@ -19,10 +20,14 @@ def test_without_learning_the_detectable_auc_is_given() -> None:
 def test_the_detectable_difference_and_the_cases_needed_are_given() -> None:
     result = compare(simulate_run("a", 0.55, lr=1e-5), simulate_run("b", 0.65, lr=1e-4))
     (pair,) = result["pairs"]
-    least = power.detectable_difference(PER_FOLD, pair["discordant"], 0.025)
+    least = power.detectable_difference(pair["auc"]["error"], 0.05)
     assert pair["detectable"] == pytest.approx(least)
-    assert f"{least:.1%} or more" in answer(result)
+    assert f"{least:.3f}" in answer(result)
+    needed = power.cases_needed(PER_FOLD, pair["auc"]["error"], pair["auc"]["estimate"])
+    assert needed is not None
+    assert pair["cases_needed"] == math.ceil(needed * 1.8), "what one fold lacks comes from others"
     assert f"{pair['cases_needed']} cases" in answer(result)
+    assert pair["cases_for_equivalence"] is None
 
 
 def test_the_commands_run_the_missing_folds() -> None:

@@ -2,9 +2,8 @@
 
 import math
 
-import numpy as np
 import pytest
-from scipy.stats import binom, binomtest, norm
+from scipy.stats import norm
 
 from flairprep.stats import hypothesis_tests, intervals, power
 
@@ -52,42 +51,26 @@ def test_too_few_cases_detect_no_auc(n1: int, n0: int) -> None:
     assert math.isnan(power.detectable_auc(n1, n0))
 
 
-@pytest.mark.parametrize(("n", "discordant"), [(10, 0.9), (40, 0.3), (117, 0.2), (117, 1.0)])
+@pytest.mark.parametrize("error", [0.01, 0.08])
 @pytest.mark.parametrize(("alpha", "target"), [(0.05, 0.8), (0.01, 0.9)])
-def test_detectable_difference_has_the_power(n: int, discordant: float, alpha: float, target: float) -> None:
-    def power_at(difference: float) -> float:
-        share, total = (1 + difference / discordant) / 2, 0.0
-        for m, tails in enumerate(rejected):
-            total += binom.pmf(m, n, discordant) * binom.pmf(tails, m, share).sum()
-        return total
-
-    # binomtest is slow: beyond 40, twice the smaller tail, which is the same for a share of one half
-    rejected = [
-        [x for x in range(m + 1) if binomtest(x, m).pvalue <= alpha]
-        if 0 < m < 40
-        else np.flatnonzero(2 * binom.cdf(np.minimum(np.arange(m + 1), m - np.arange(m + 1)), m, 0.5) <= alpha)
-        for m in range(n + 1)
-    ]
-    least = power.detectable_difference(n, discordant, alpha, target)
-    if math.isnan(least):
-        assert power_at(discordant) <= target
-        return
-    assert 0 < least <= discordant
-    assert power_at(least) == pytest.approx(target, abs=1e-6)
-    assert power_at(0) <= alpha
-
-
-@pytest.mark.parametrize(("n", "discordant"), [(0, 0.5), (1, 1.0), (5, 1.0), (117, 0.02)])
-def test_too_few_discordant_cases_detect_no_difference(n: int, discordant: float) -> None:
-    assert math.isnan(power.detectable_difference(n, discordant))  # it takes 6: 2 / 2 ** 6 < 0.05 < 2 / 2 ** 5
-
-
-def test_six_discordant_cases_are_the_fewest() -> None:
-    assert power.detectable_difference(6, 1.0, power=0.95) == pytest.approx(2 * 0.95 ** (1 / 6) - 1, abs=1e-6)
+def test_detectable_difference_has_the_power(error: float, alpha: float, target: float) -> None:
+    least = power.detectable_difference(error, alpha, target)
+    critical = norm.isf(alpha / 2) * error
+    assert norm.sf(critical, least, error) == pytest.approx(target, abs=1e-9)  # the other tail is below 1e-6
 
 
 def test_the_needed_cases_detect_the_difference() -> None:
-    needed = power.cases_needed(0.1, 0.3)
+    needed = power.cases_needed(117, 0.05, 0.1)
     assert needed is not None
-    assert power.detectable_difference(needed, 0.3) == pytest.approx(0.1, abs=0.006)
-    assert power.cases_needed(0, 0.3) is None
+    assert power.detectable_difference(0.05 * math.sqrt(117 / needed)) == pytest.approx(0.1, rel=0.01)
+    assert power.detectable_difference(0.05 * math.sqrt(117 / needed)) <= 0.1
+    assert power.cases_needed(117, 0.05, 0) is None
+    assert power.cases_needed(117, 0.0, 0.1) is None
+
+
+@pytest.mark.parametrize(("alpha", "target", "margin"), [(0.05, 0.8, 0.03), (0.01, 0.9, 0.1)])
+def test_the_cases_for_equivalence_show_it_where_settings_are_equal(alpha: float, target: float, margin: float) -> None:
+    n = power.cases_for_equivalence(200, 0.04, margin, alpha, target)
+    error = 0.04 * math.sqrt(200 / n)
+    bound = margin - norm.isf(alpha) * error  # both tests reject where the estimate lies inside -bound to bound
+    assert norm.cdf(bound, 0, error) - norm.cdf(-bound, 0, error) == pytest.approx(target, abs=0.01)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from flairprep.core.errors import FlairprepError
 
 METRICS = Path("reports/metrics.json")
 DIAGNOSIS = Path("reports/evaluate/diagnosis.json")
+SPLIT = Path("data/split/split.csv")
 
 # Each command imports what it needs when it runs: the library takes a second, tensorflow several.
 
@@ -75,15 +77,19 @@ def parser() -> argparse.ArgumentParser:
 
     compare = add(_compare, "compare", "show whether the runs differ, and what would settle it", "flairprep compare")
     compare.add_argument(
-        "experiments", nargs="*", metavar="RUN", help="names or revisions; default: all of dvc exp show"
+        "experiments", nargs="*", metavar="RUN", help="names or revisions; default: all that DVC knows"
     )
-    compare.add_argument("--all-commits", action="store_true", help="the runs of every commit")
+    compare.add_argument("--this-commit", action="store_true", help="leave out the runs of earlier commits")
+    compare.add_argument("--baseline", metavar="SETTING", help="compare the others with this one only, e.g. lr=1e-4")
+    compare.add_argument(
+        "--equivalence", type=float, metavar="MARGIN", help="call settings equal that differ by less, e.g. 0.03"
+    )
     compare.add_argument("--html", action="store_true", help="write a page too, compare.html")
     compare.add_argument(
         "--out", type=Path, default=Path("reports"), metavar="DIR", help="of compare.json, .csv and .vl.json"
     )
 
-    add(_plan, "plan", "print a screening design of 8 runs for the usual advice", "flairprep plan")
+    add(_plan, "plan", "print a screening design of 16 runs for the usual advice", "flairprep plan")
 
     cache = add(
         _cache, "cache", "show, prune or clear the result cache", "flairprep cache prune --max-size 20GB"
@@ -147,18 +153,41 @@ def _who(options: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     from flairprep.cli.compare import compare
-    from flairprep.stages import evaluate
+    from flairprep.evaluation.measures import EvaluateParams
 
-    section = params.load(evaluate.EvaluateParams, "evaluate")
-    chosen = {"all_commits": options.all_commits, "html": options.html, **section.model_dump(exclude={"prevalence"})}
-    compare(options.experiments, options.out, **chosen)
+    section = params.load(EvaluateParams, "evaluate")
+    if options.equivalence is not None and not 0 < options.equivalence < 1:
+        raise FlairprepError(f"--equivalence {options.equivalence:g}: must be between 0 and 1, e.g. 0.03")
+    compare(
+        options.experiments,
+        options.out,
+        this_commit=options.this_commit,
+        html=options.html,
+        baseline=options.baseline,
+        margin=options.equivalence,
+        section=section,
+    )
 
 
 def _plan(_: argparse.Namespace) -> None:
+    from flairprep.core.tables import read_csv
     from flairprep.experiments import screening
 
     given = params.read_params()
-    console.say(screening.plan(given["seed"], given["split"]["folds"], given["test_fold"]))
+    cases = None
+    if SPLIT.is_file():
+        cases = Counter(map(int, read_csv(SPLIT, ("fold",))["fold"]))
+    console.say(
+        screening.plan(
+            given["seed"],
+            given["split"]["folds"],
+            given["test_fold"],
+            cases=cases,
+            val_fold=given["val_fold"],
+            measure=given["evaluate"].get("primary", "auc"),
+            alpha=given["evaluate"]["alpha"],
+        )
+    )
 
 
 def _cache(options: argparse.Namespace) -> None:
@@ -190,12 +219,13 @@ def _numbers(options: argparse.Namespace) -> None:
 def verdict() -> str:
     """Return what evaluate printed, from reports/metrics.json and its diagnosis."""
     from flairprep.evaluation import diagnosis
-    from flairprep.stages import evaluate
+    from flairprep.evaluation.measures import EvaluateParams
+    from flairprep.evaluation.verdict import sentence
 
     if not METRICS.is_file():
         raise FlairprepError(f"{METRICS}: no such file; `dvc repro` makes it")
-    section = params.load(evaluate.EvaluateParams, "evaluate")
-    told = evaluate.sentence(json.loads(METRICS.read_text()), section.alpha)
+    section = params.load(EvaluateParams, "evaluate")
+    told = sentence(json.loads(METRICS.read_text()), section.alpha)
     if DIAGNOSIS.is_file():
         told += f"\n{diagnosis.Diagnosis(**json.loads(DIAGNOSIS.read_text()))}"
     return told

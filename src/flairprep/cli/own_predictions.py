@@ -10,11 +10,11 @@ from flairprep.core.errors import FlairprepError
 from flairprep.core.files import number
 from flairprep.core.tables import read_csv
 from flairprep.evaluation import predictions
+from flairprep.evaluation.measures import EvaluateParams, measure
 from flairprep.evaluation.verdict import sentence
-from flairprep.stages.evaluate import EvaluateParams, evaluate
 
 COLUMNS = ("epoch", "case_id", "label", "probability")
-DEFAULTS = EvaluateParams(alpha=0.05, permutations=10_000, seed=0, prevalence=None)
+DEFAULTS = EvaluateParams(alpha=0.05, permutations=10_000, seed=0, prevalence=None, primary="auc")
 
 
 def verdict(path: Path) -> str:
@@ -29,7 +29,7 @@ def verdict(path: Path) -> str:
     section = params.load(EvaluateParams, "evaluate") if params.FILE.is_file() else DEFAULTS
     rows = read_rows(path)
     split = rows[["case_id", "group"]].drop_duplicates()
-    measures = evaluate(predictions.from_tables(rows, split), "val_loss", section)
+    measures = measure(predictions.from_tables(rows, split), "val_loss", section)
     measures = {key: number(value) if isinstance(value, float) else value for key, value in measures.items()}
     return sentence(measures, section.alpha)
 

@@ -2,11 +2,11 @@
 
 from flairprep.cohort.labels import LabelsParams
 from flairprep.core.params import Section
+from flairprep.evaluation.measures import EvaluateParams
 from flairprep.network.model_config import ModelParams
 from flairprep.network.train_config import SweepParams, TrainParams
 from flairprep.stages.audit import AuditParams
 from flairprep.stages.balance import BalanceParams
-from flairprep.stages.evaluate import EvaluateParams
 from flairprep.stages.export import ExportParams
 from flairprep.stages.ingest import IngestParams
 from flairprep.stages.normalize import NormalizeParams

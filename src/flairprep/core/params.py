@@ -129,6 +129,14 @@ def flatten(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     return flat
 
 
+def parsed(text: str) -> Any:
+    """Return the value that `text` stands for in params.yaml and after `dvc exp run -S`: 1e-4 and 0.0001 are one."""
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError:
+        return text
+
+
 def value_of(value: Any) -> str:
     """Format a value as `dvc exp run -S` takes it, with every digit that reading it back needs."""
     if isinstance(value, float):

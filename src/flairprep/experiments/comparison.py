@@ -14,19 +14,17 @@ from flairprep.evaluation import predictions
 from flairprep.experiments import screening, summary
 from flairprep.experiments.inference import (
     POWER,
-    design_effect,
     detectable_auc,
     learned_p_values,
-    metric_difference,
     metric_interval,
-    pair,
     strata_of,
 )
+from flairprep.experiments.pairs import METRICS, compare_pairs, find_baseline
 from flairprep.experiments.runs import ExperimentRun, setting_name
 from flairprep.experiments.settings import FOLD_KEY, declared_table, group_by_setting, is_constant, varied_keys
-from flairprep.stats import hypothesis_tests, metrics, power
+from flairprep.stats import hypothesis_tests, metrics
 
-METRICS: tuple[metrics.PairedMetric, ...] = ("accuracy", "auc")
+LEAST_PERMUTATIONS = 10  # times settings / alpha: a family's smallest p is about its settings / permutations
 
 
 def compare(
@@ -34,6 +32,9 @@ def compare(
     current: Mapping[str, Any],
     *,
     alpha: float,
+    primary: metrics.PairedMetric = "auc",
+    baseline: str | None = None,
+    margin: float | None = None,
     permutations: int = 10_000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -43,10 +44,13 @@ def compare(
         runs: of one cohort, see `settings.select_comparable`.
         current: flat params of params.yaml, from which the commands start.
         alpha: level of all tests, each family corrected.
-        permutations, seed: number and seed of the permutations.
+        primary: the measure that decides whether settings differ.
+        baseline: the setting to compare the others with, see `pairs.find_baseline`; None: all pairs.
+        margin: within it two settings are practically equal; None: not tested.
+        permutations, seed: number and seed of the permutations; more where the settings are many.
 
     Raises:
-        FlairprepError: no run.
+        FlairprepError: no run, or no setting that is the baseline.
     """
     if not runs:
         raise FlairprepError("compare: no readable run; `dvc repro` or `dvc exp run` makes one")
@@ -55,6 +59,7 @@ def compare(
     values, runs_of = [setting for setting, _ in grouped], [setting_runs for _, setting_runs in grouped]
     tables = [declared_table(setting_runs) for setting_runs in runs_of]
     folds = runs[0].folds
+    permutations = max(permutations, math.ceil(LEAST_PERMUTATIONS * len(values) / alpha))
     p_values = partial(learned_p_values, tables, folds, permutations=permutations, seed=seed)
     p_auc, strata = p_values(), strata_of(runs)
     p_within = [None] * len(values) if strata is None else p_values(strata=strata)
@@ -73,13 +78,22 @@ def compare(
     # Main effects replace the pairs of a design; without a case that all its settings share, the pairs remain.
     in_design = {i for i in range(len(values)) if design and effects and any(levels[i] for levels in design.values())}
     compared = [i for i in range(len(values)) if i not in in_design]
+    chosen = None if baseline is None else find_baseline([values[i] for i in compared], baseline)
     result = {
         "alpha": alpha,
         "power": POWER,
+        "primary": primary,
+        "baseline": None if chosen is None else setting_name(values[compared[chosen]]),
+        "margin": margin,
         "keys": keys,
         "confounded": screening.confounded_params([values[i] for i in compared]),
         "settings": settings,
-        "pairs": compare_pairs([grouped[i] for i in compared], [tables[i] for i in compared], alpha),
+        "pairs": compare_pairs(
+            *([grouped[i] for i in compared], [tables[i] for i in compared], alpha),
+            primary=primary,
+            baseline=chosen,
+            margin=margin,
+        ),
         "seed_variability": variability,
         "main_effects": effects,
     }
@@ -131,59 +145,6 @@ def add_corrected_test_p(settings: Sequence[dict[str, Any]]) -> None:
     best = max((setting["test_accuracy"] for setting in tested), default=None)
     for setting, p in zip(tested, hypothesis_tests.holm(np.array([s["test_p"] for s in tested])), strict=True):
         setting |= {"test_p_holm": float(p), "selected_on_test": len(tested) > 1 and setting["test_accuracy"] == best}
-
-
-def compare_pairs(
-    grouped: Sequence[tuple[dict[str, Any], list[ExperimentRun]]],
-    tables: Sequence[pd.DataFrame],
-    alpha: float,
-) -> list[dict[str, Any]]:
-    """Return each pair of settings with the difference of declared predictions, b minus a; all p are one Holm family.
-
-    Args:
-        grouped: of `settings.group_by_setting`.
-        tables: `declared_table` of each setting.
-        alpha: level of the family.
-    """
-    pairs: list[dict[str, Any]] = []
-    for i, j in combinations(range(len(grouped)), 2):
-        (a, runs), (b, _) = grouped[i], grouped[j]
-        rows = pair(tables[i], tables[j])
-        changed = [key for key in a if a[key] != b[key]]
-        correct_a, correct_b = ((rows[f"probability_{side}"] > 0.5) == rows["label"] for side in "ab")
-        entry: dict[str, Any] = {
-            "a": setting_name(a),
-            "b": setting_name(b),
-            "changed": changed,
-            "confounded": len(changed) > 1,
-            "other_seeds": bool((rows["seed_a"] != rows["seed_b"]).any()),
-            "cases": rows["case_id"].nunique(),
-            "folds": int(rows.groupby("split_seed")["fold"].nunique().max()) if len(rows) else 0,
-            "discordant": float((correct_a != correct_b).mean()) if len(rows) else None,
-        }
-        for metric in METRICS if len(rows) else ():
-            entry[metric] = metric_difference(rows, metric, runs[0].folds)
-        pairs.append(entry)
-    tests = [entry[metric] for entry in pairs for metric in METRICS if metric in entry and entry[metric]["p"] >= 0]
-    for test, p in zip(tests, hypothesis_tests.holm(np.array([test["p"] for test in tests])), strict=True):
-        test["p_holm"] = float(p)
-    for entry in pairs:
-        entry |= _detectable(entry, grouped[0][1][0].folds, alpha / max(1, len(tests)))
-        entry["differ"] = [m for m in METRICS if m in entry and entry[m].get("p_holm", 1) < alpha]
-    return pairs
-
-
-def _detectable(entry: Mapping[str, Any], folds: int, alpha: float) -> dict[str, Any]:
-    """Return the difference that a pair's cases detect, and the cases that its difference needs; null if none."""
-    discordant = entry["discordant"]
-    if not discordant:
-        return {"detectable": None, "cases_needed": None}
-    effective_cases = round(entry["cases"] / design_effect(entry["folds"], folds))
-    needed = power.cases_needed(entry["accuracy"]["estimate"], discordant, alpha, POWER)
-    if needed and needed > entry["cases"] / entry["folds"]:  # takes all folds
-        needed = math.ceil(needed * design_effect(folds, folds))
-    detectable = power.detectable_difference(effective_cases, discordant, alpha, POWER)
-    return {"detectable": detectable, "cases_needed": needed}
 
 
 def seed_variability(grouped: Sequence[Sequence[ExperimentRun]]) -> dict[str, Any] | None:

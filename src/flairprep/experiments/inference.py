@@ -122,7 +122,9 @@ def join(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     return a.merge(b[[*key, "seed", "probability"]], on=key, suffixes=("_a", "_b"))
 
 
-def metric_difference(pairs: pd.DataFrame, metric: metrics.PairedMetric, folds: int) -> dict[str, Any]:
+def metric_difference(
+    pairs: pd.DataFrame, metric: metrics.PairedMetric, folds: int, margin: float | None = None
+) -> dict[str, Any]:
     """Test whether setting b and setting a differ on the cases that both declared: b minus a.
 
     One paired test over all networks, see `replicates.difference`. The accuracies of one network each, on one case per
@@ -132,10 +134,12 @@ def metric_difference(pairs: pd.DataFrame, metric: metrics.PairedMetric, folds: 
         pairs: of `pair`.
         metric: accuracy or AUC.
         folds: of a split, run or not.
+        margin: of practical equivalence; None: not tested.
 
     Returns:
-        estimate, low, high, p (NaN without both labels in a fold), of_networks (there is one network each, so that
-        nothing is said of the settings), and nadeau_bengio, None or its estimate, low, high, p.
+        estimate, low, high, error, p (NaN without both labels in a fold), p_equivalence (None without a margin),
+        of_networks (there is one network each, so that nothing is said of the settings), and nadeau_bengio, None or its
+        estimate, low, high, p.
     """
     rows = rows_of(pairs)
     prob_a, prob_b = pairs["probability_a"].to_numpy(), pairs["probability_b"].to_numpy()
@@ -143,7 +147,15 @@ def metric_difference(pairs: pd.DataFrame, metric: metrics.PairedMetric, folds: 
     p = test.p
     if metric == "accuracy" and test.of_networks and len(set(rows.patients)) == len(rows.patients):
         p = hypothesis_tests.mcnemar_p_value((prob_a > 0.5) == rows.y_true, (prob_b > 0.5) == rows.y_true)
-    numbers = {"estimate": test.estimate, "low": test.low, "high": test.high, "p": p, "of_networks": test.of_networks}
+    numbers: dict[str, Any] = {
+        "estimate": test.estimate,
+        "low": test.low,
+        "high": test.high,
+        "error": test.error,
+        "p": p,
+    }
+    equivalence = None if margin is None else replicates.equivalence_p_value(test, margin)
+    numbers |= {"p_equivalence": equivalence, "of_networks": test.of_networks}
     return {**numbers, "nadeau_bengio": _nadeau_bengio(pairs, metric, folds)}
 
 

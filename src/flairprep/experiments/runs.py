@@ -6,6 +6,7 @@ dvc.lock records what has run; params.yaml holds only what should run.
 import hashlib
 import io
 import json
+import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,19 +60,23 @@ class ExperimentRun:
 
 @dataclass(frozen=True)
 class KnownRuns:
-    """The runs that DVC knows, the reasons of those skipped by name, and names that are the same run as another."""
+    """The runs that DVC knows, the reasons of those skipped by name, and names that are the same run as another.
+
+    earlier: names that belong to other commits than HEAD.
+    """
 
     runs: list[ExperimentRun]
     skipped: dict[str, str]
     same_as: dict[str, str]
+    earlier: frozenset[str]
 
 
-def read_runs(names: Sequence[str] = (), *, all_commits: bool = False) -> KnownRuns:
-    """Read the runs called `names`; by default the workspace's, HEAD's and those of experiments started there.
+def read_runs(names: Sequence[str] = (), *, this_commit: bool = False) -> KnownRuns:
+    """Read the runs called `names`; by default those of the workspace, of every commit, and of their experiments.
 
     Args:
         names: of experiments, or of any git revision; "workspace" is one too.
-        all_commits: read the runs of every commit.
+        this_commit: leave out the runs of other commits than HEAD.
 
     Raises:
         FlairprepError: no git and DVC repository here, or a name that neither knows.
@@ -80,7 +85,8 @@ def read_runs(names: Sequence[str] = (), *, all_commits: bool = False) -> KnownR
     skipped: dict[str, str] = {}
     same_as: dict[str, str] = {}
     name_by_lock: dict[str, str] = {}
-    for name, revision, state in _list_revisions(names, all_commits):
+    listed, earlier = _list_revisions(names, this_commit)
+    for name, revision, state in listed:
         if state not in (None, "Success"):
             skipped[name] = state.lower()
             continue
@@ -106,25 +112,47 @@ def read_runs(names: Sequence[str] = (), *, all_commits: bool = False) -> KnownR
             same_as[name] = twin
         else:
             runs.append(run)
-    return KnownRuns(runs, skipped, {name: same_as.get(first, first) for name, first in same_as.items()})
+    return KnownRuns(runs, skipped, {name: same_as.get(first, first) for name, first in same_as.items()}, earlier)
 
 
-def _list_revisions(names: Sequence[str], all_commits: bool) -> list[tuple[str, str | None, str | None]]:
-    """Return (name, revision, state) of the experiments, commits and the workspace to read."""
+def _commits_with_runs() -> list[str]:
+    """Return HEAD and every commit that dvc.lock changed in or that an experiment started from."""
+    changed = _git("rev-list", "HEAD", "--branches", "--tags", "--", "dvc.lock")
+    # refs/exps/ab/cdef.../NAME belongs to the commit abcdef...; DVC keeps its own notes beside
+    refs = [ref.split("/") for ref in _git("for-each-ref", "--format=%(refname)", "refs/exps")]
+    started = [ref[2] + ref[3] for ref in refs if len(ref) == 5 and len(ref[2] + ref[3]) == 40]
+    return list(dict.fromkeys([*_git("rev-parse", "HEAD"), *changed, *started]))
+
+
+def _git(*arguments: str) -> list[str]:
+    """Return the lines that git prints; none where it fails, as before the first commit."""
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.split()
+
+
+def _list_revisions(
+    names: Sequence[str], this_commit: bool
+) -> tuple[list[tuple[str, str | None, str | None]], frozenset[str]]:
+    """Return (name, revision, state) of the experiments, commits and the workspace to read; and which are earlier."""
     try:
-        rows = dvc.api.exp_show(revs=dvc.api.all_commits() if all_commits or names else None)
+        rows = dvc.api.exp_show(revs=None if this_commit and not names else _commits_with_runs() or None)
     except DvcException as error:
         raise FlairprepError(f"{error}; compare reads what `dvc exp show` shows") from error
     rows = rows or [{"Experiment": None, "rev": WORKSPACE, "State": None}]  # DVC lists nothing without a commit
-    rows.sort(key=lambda row: (row["rev"] == WORKSPACE, row["Experiment"] is None))  # stable otherwise
+    commits = [row["rev"] for row in rows if row["Experiment"] is None and row["rev"] != WORKSPACE]
+    of_head = True
+    for row in rows:  # each commit is followed by its experiments, HEAD comes first
+        of_head = of_head if row["Experiment"] else row["rev"] in (WORKSPACE, *commits[:1])
+        row["earlier"] = not of_head
+    rows.sort(key=lambda row: (row["rev"] == WORKSPACE, row["earlier"], row["Experiment"] is None))  # stable otherwise
     counts = Counter(row["Experiment"] for row in rows)  # names of experiments are unique under one commit only
     known: list[tuple[str, str | None, str | None]] = []
     for row in rows:
         name = row["Experiment"] or row["rev"]
         unique_name = f"{name} ({row['rev']})" if row["Experiment"] and counts[name] > 1 else name
         known.append((unique_name, None if name == WORKSPACE else row["rev"], row["State"]))
+    earlier = frozenset(entry[0] for entry, row in zip(known, rows, strict=True) if row["earlier"])
     if not names:
-        return known
+        return known, earlier
     by_name = {entry[0]: entry for entry in reversed(known)}
     for name in set(names) - set(by_name):
         try:
@@ -134,7 +162,7 @@ def _list_revisions(names: Sequence[str], all_commits: bool) -> list[tuple[str, 
             raise FlairprepError(f"{name}: no experiment or revision; {hint}") from error
         except (DvcException, OSError):
             continue  # a revision without a run, which `read_runs` reports
-    return [by_name.get(name, (name, name, None)) for name in names]
+    return [by_name.get(name, (name, name, None)) for name in names], earlier
 
 
 def _parse_lock(lock: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from flairprep.core import files
 from flairprep.core.params import value_of
 from flairprep.experiments.runs import ExperimentRun, setting_name
 
+TELL_NOT = "cannot tell"
 CHARTED = ("accuracy", "accuracy_low", "accuracy_high", "nir", "best_accuracy")
 
 
@@ -30,9 +31,8 @@ def summarise(
     commands, purpose = next_runs(grouped, current)
     sentences = [
         *_learned(comparison, len(runs)),
-        *_differences(comparison),
+        *_differences(comparison, runs[0].cases),
         *_main_effects(comparison),
-        *_cases_needed(comparison, runs[0].cases),
         *_caveats(comparison),
         purpose,
     ]
@@ -71,21 +71,18 @@ def _with_p(settings: Sequence[Mapping[str, Any]], p: str) -> str:
     return ", ".join(f"{setting_name(s['setting'])} (p {s[p]:.2g})" for s in settings)
 
 
-def _differences(comparison: Mapping[str, Any]) -> list[str]:
-    pairs = comparison["pairs"]
+MEASURES = {"auc": "AUC", "accuracy": "accuracy"}
+
+
+def _differences(comparison: Mapping[str, Any], all_cases: int) -> list[str]:
+    """Say of each pair whether it differs or is practically equal; and what would settle those that cannot be told."""
+    pairs, primary = comparison["pairs"], comparison["primary"]
     if len(comparison["settings"]) == 1:
         return ["Only one setting: nothing to compare."]
-    sentences = []
-    for pair in pairs:
-        confounded = f"; {' and '.join(pair['changed'])} changed together" if pair["confounded"] else ""
-        for metric in pair["differ"]:
-            d = pair[metric]
-            who = "These two networks differ" if d["of_networks"] else "They differ"
-            sentences.append(
-                f"{who}: {pair['b']} against {pair['a']}: {metric} {d['estimate']:+.3f} ({d['low']:+.3f} to "
-                f"{d['high']:+.3f}), corrected p {d['p_holm']:.2g}{confounded}."
-            )
-    if any(pair[metric]["of_networks"] for pair in pairs for metric in pair["differ"]):
+    sentences = [
+        _answer(pair, primary, comparison["margin"]) for pair in pairs if pair["answer"] not in (None, TELL_NOT)
+    ]
+    if any(pair[primary]["of_networks"] for pair in pairs if pair["answer"] in ("differ", "equal")):
         sentences.append("One network per setting says nothing of the settings: run other folds, or other seeds.")
     if unpaired := [_names(pair) for pair in pairs if not pair["cases"]]:
         sentences.append(f"Not compared, without a shared fold: {'; '.join(unpaired)}.")
@@ -94,53 +91,66 @@ def _differences(comparison: Mapping[str, Any]) -> list[str]:
             "Without a shared training seed, paired in the order of seeds, or by the first where one setting has more: "
             f"{'; '.join(other_seeds)}."
         )
-    compared = [pair for pair in pairs if pair["cases"]]
-    untested = [
-        f"{metric} of {_names(pair)}"
-        for pair in compared
-        for metric in ("accuracy", "auc")
-        if math.isnan(pair[metric]["p"]) and not math.isnan(pair[metric]["estimate"])
-    ]
+    open_pairs = [pair for pair in pairs if pair["answer"] == TELL_NOT]
+    untested = [_names(pair) for pair in open_pairs if math.isnan(pair[primary]["p"])]
     if untested:
-        sentences.append(f"Too few cases for a p: {'; '.join(untested)}.")
-    if compared and not any(pair["differ"] for pair in pairs):
-        settings = "the settings outside the design" if comparison["main_effects"] else "the settings"
-        sentences.append(f"No evidence that {settings} differ ({len(compared)} pairs, accuracy and AUC, corrected).")
-    return sentences + _detectable(compared, comparison["power"])
+        sentences.append(f"Too few cases for a p of the {MEASURES[primary]}: {'; '.join(untested)}.")
+    if open_pairs:
+        compared = [pair for pair in pairs if pair["cases"]]
+        which = "the settings outside the design" if comparison["main_effects"] else "the settings"
+        if len(open_pairs) < len(compared):
+            which = f"{len(open_pairs)} of {len(compared)} pairs"
+        sentences.append(
+            f"Cannot tell whether {which} differ ({MEASURES[primary]}, corrected for {len(compared)} pairs)."
+        )
+        sentences += _undecided(open_pairs, comparison, all_cases)
+    return sentences
+
+
+def _answer(pair: Mapping[str, Any], primary: str, margin: float | None) -> str:
+    d, confounded = pair[primary], ""
+    if pair["confounded"]:
+        confounded = f"; {' and '.join(pair['changed'])} changed together"
+    numbers = f"{MEASURES[primary]} {d['estimate']:+.3f} ({d['low']:+.3f} to {d['high']:+.3f})"
+    who = "These two networks" if d["of_networks"] else "They"
+    if pair["answer"] == "equal":
+        equal = f"{who} are practically equal, within {margin:g}"
+        return f"{equal}: {pair['b']} against {pair['a']}: {numbers}, corrected p {pair['p_equivalence']:.2g}."
+    return f"{who} differ: {pair['b']} against {pair['a']}: {numbers}, corrected p {pair['p_holm']:.2g}{confounded}."
 
 
 def _names(pair: Mapping[str, Any]) -> str:
     return f"{pair['a']} and {pair['b']}"
 
 
-def _detectable(pairs: Sequence[Mapping[str, Any]], power: float) -> list[str]:
-    """Say which differences the cases of the pairs detect."""
-    cases = max((pair["cases"] for pair in pairs), default=0)
-    least = [pair["detectable"] for pair in pairs if pair["detectable"] and math.isfinite(pair["detectable"])]
+def _undecided(pairs: Sequence[Mapping[str, Any]], comparison: Mapping[str, Any], all_cases: int) -> list[str]:
+    """Say which differences these cases detect, and how many cases the largest one needs; all_cases: of all folds."""
+    primary, measure = comparison["primary"], MEASURES[comparison["primary"]]
+    told = [pair for pair in pairs if pair["detectable"] is not None]
+    if not told:
+        return []
+    cases, power = max(pair["cases"] for pair in told), f"{comparison['power']:.0%} power"
+    least = sorted(pair["detectable"] for pair in told if pair["detectable"] < 1)
+    detected = "no difference"
     if least:
-        span = f"{min(least):.1%}" if len(least) == 1 else f"{min(least):.1%} to {max(least):.1%}"
-        return [
-            f"With {cases} cases a difference in accuracy of {span} or more would be detected with {power:.0%} power."
-        ]
-    if any(pair["discordant"] for pair in pairs):
-        return [f"With {cases} cases no difference would be detected with {power:.0%} power."]
-    return []
-
-
-def _cases_needed(comparison: Mapping[str, Any], all_cases: int) -> list[str]:
-    """Say how many cases the largest difference without evidence needs; all_cases: of all folds."""
-    without_evidence = [pair for pair in comparison["pairs"] if pair["cases"] and "accuracy" not in pair["differ"]]
-    if not without_evidence:
-        return []
-    pair = max(without_evidence, key=lambda pair: abs(pair["accuracy"]["estimate"]))
-    needed = pair["cases_needed"]
-    if needed is None:
-        return []
-    available = f"all folds together have {all_cases}" if needed <= all_cases else f"there are only {all_cases}"
-    return [
-        f"The largest difference without evidence, {pair['accuracy']['estimate']:+.1%} ({pair['b']} against "
-        f"{pair['a']}), needs about {needed} cases if it is real; {available}."
-    ]
+        span = f"{least[0]:.3f}" if len(least) == 1 else f"{least[0]:.3f} to {least[-1]:.3f}"
+        detected = f"a difference in {measure} of {span}"
+    sentences = [f"With {cases} cases {detected} would be detected with {power}."]
+    pair = max(told, key=lambda pair: abs(pair[primary]["estimate"]))
+    needs = []
+    if pair["cases_needed"] is not None:
+        needs.append((pair["cases_needed"], "to be shown if it is real"))
+    if pair["cases_for_equivalence"] is not None:
+        needs.append((pair["cases_for_equivalence"], f"to show that they are equal within {comparison['margin']:g}"))
+    if needs:
+        most = max(number for number, _ in needs)
+        available = f"all folds together have {all_cases}" if most <= all_cases else f"there are only {all_cases}"
+        texts = " and ".join(f"about {number} cases {purpose}" for number, purpose in needs)
+        sentences.append(
+            f"The largest undecided difference, {pair[primary]['estimate']:+.3f} ({pair['b']} against {pair['a']}), "
+            f"needs {texts}; {available}."
+        )
+    return sentences
 
 
 def _main_effects(comparison: Mapping[str, Any]) -> list[str]:
@@ -148,14 +158,11 @@ def _main_effects(comparison: Mapping[str, Any]) -> list[str]:
     if not effects:
         return []
     settings = "Some settings" if comparison["pairs"] else "The settings"
-    aliased = ", each aliased with interactions" if any(effect["mixed"] for effect in effects) else ""
-    sentences = [f"{settings} form a screening design. Main effects on the accuracy{aliased}:"]
+    measure = {"auc": "AUC", "accuracy": "accuracy"}[effects[0]["measure"]]
+    aliased = ", some aliased with interactions of two params" if any(effect["mixed"] for effect in effects) else ""
+    sentences = [f"{settings} form a screening design. Main effects on the declared {measure}{aliased}:"]
     for effect in effects:
-        if "p_holm" not in effect:
-            sentences.append(f"  {effect['key']}: {effect['estimate']:+.3f}, too few cases for a p")
-            continue
         mark = ", significant" if effect["p_holm"] < comparison["alpha"] else ""
-        mark += ", no more than two seeds differ" if effect["within_noise"] else ""
         sentences.append(
             f"  {effect['key']} {value_of(effect['low_level'])} -> {value_of(effect['high_level'])}: "
             f"{effect['estimate']:+.3f} ({effect['low']:+.3f} to {effect['high']:+.3f}), "

@@ -34,47 +34,26 @@ def detectable_auc(n1: int, n0: int, alpha: float = 0.05, power: float = 0.8) ->
     return float(scipy.optimize.brentq(excess, 0.5, 1)) if n1 and n0 and excess(1.0) > 0 else float("nan")
 
 
-def detectable_difference(n: int, discordant: float, alpha: float = 0.05, power: float = 0.8) -> float:
-    """Return the smallest true difference of two accuracies on the same n cases that exact McNemar detects.
+def detectable_difference(error: float, alpha: float = 0.05, power: float = 0.8) -> float:
+    """Return the smallest true difference that a two-sided test with this standard error detects with `power`."""
+    return float(scipy.special.ndtri(1 - alpha / 2) + scipy.special.ndtri(power)) * error
 
-    M ~ Binomial(n, discordant) cases are right under one setting only. X ~ Binomial(M, (1 + difference / discordant) /
-    2) of them are right under the better one. The test rejects where 2 * P(Binomial(M, 1/2) <= min(X, M - X)) <= alpha.
 
-    Args:
-        n: number of cases.
-        discordant: share of the cases that exactly one setting gets right, above 0; no difference exceeds it.
-        alpha, power: level and power of the test.
+def cases_needed(n: int, error: float, difference: float, alpha: float = 0.05, power: float = 0.8) -> int | None:
+    """Return about how many cases make `difference` detectable, from n cases with this standard error.
 
-    Returns:
-        The difference; NaN where even a difference of `discordant` has less power.
+    The error falls with the square root of the number of cases. None where it or the difference is 0.
     """
-    m = np.arange(n + 1)
-    critical = scipy.stats.binom.ppf(alpha / 2, m, 0.5)  # the largest count whose tail is at most alpha / 2, else -1
-    critical = np.where(scipy.stats.binom.cdf(critical, m, 0.5) > alpha / 2, critical - 1, critical)
-
-    def excess(difference: float) -> float:
-        share = (1 + difference / discordant) / 2
-        rejected = scipy.stats.binom.cdf(critical, m, share) + scipy.stats.binom.sf(m - critical - 1, m, share)
-        return float(scipy.stats.binom.pmf(m, n, discordant) @ rejected) - power
-
-    return float(scipy.optimize.brentq(excess, 0, discordant)) if excess(discordant) > 0 else float("nan")
-
-
-def cases_needed(difference: float, discordant: float, alpha: float = 0.05, power: float = 0.8) -> int | None:
-    """Return the approximate number of cases that McNemar's test needs to detect a difference (Connor 1987).
-
-    ((z_{alpha / 2} * sqrt(d) + z_power * sqrt(d - D^2)) / D)^2, with the difference D and the discordant share d.
-
-    Args:
-        difference: of two accuracies on the same cases.
-        discordant: share of the cases that exactly one setting gets right.
-        alpha, power: two-sided level, and power.
-
-    Returns:
-        The number; None for a difference of 0.
-    """
-    if not difference:
+    if not difference or not error:
         return None
-    z_alpha, z_power = scipy.stats.norm.isf(alpha / 2), scipy.stats.norm.ppf(power)
-    numerator = z_alpha * math.sqrt(discordant) + z_power * math.sqrt(discordant - difference**2)
-    return math.ceil((numerator / difference) ** 2)
+    return math.ceil(n * (detectable_difference(error, alpha, power) / difference) ** 2)
+
+
+def cases_for_equivalence(n: int, error: float, margin: float, alpha: float = 0.05, power: float = 0.8) -> int:
+    """Return about how many cases show two equal settings to be equal within `margin` by two one-sided tests.
+
+    n ((z(1 - alpha) + z((1 + power) / 2)) error / margin)^2: with a true difference of 0, both tests must reject
+    (Chow, Shao and Wang 2008).
+    """
+    quantiles = scipy.special.ndtri(1 - alpha) + scipy.special.ndtri((1 + power) / 2)
+    return math.ceil(n * (float(quantiles) * error / margin) ** 2)

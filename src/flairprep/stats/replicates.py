@@ -197,6 +197,19 @@ def difference(
     return Difference(gain, max(-1.0, gain - half), min(1.0, gain + half), min(1.0, p), error, df, of_networks)
 
 
+def equivalence_p_value(difference: Difference, margin: float) -> float:
+    """Return the p of two one-sided tests that a difference lies inside -margin to margin (Schuirmann 1987).
+
+    It is below alpha exactly where the 1 - 2 alpha interval lies inside. 0 for equal predictions, NaN without an error.
+    """
+    estimate, error, df = difference.estimate, difference.error, difference.df
+    if error == 0:
+        return float(abs(estimate) >= margin)
+    below = scipy.stats.t.sf((estimate + margin) / error, df)
+    above = scipy.stats.t.cdf((estimate - margin) / error, df)
+    return float(max(below, above))
+
+
 def _between_networks(rows: Rows, prob_a: Array, prob_b: Array, metric: PairedMetric) -> tuple[float, float]:
     """Return what the networks add to the variance of a difference, and the degrees of freedom of that.
 
