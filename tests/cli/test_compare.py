@@ -10,6 +10,7 @@ import simulated_runs
 from dvc_project import project, shell, wait
 from markupsafe import escape
 
+from flairprep.cli import verdict
 from flairprep.cli.compare import compare
 from flairprep.core.errors import FlairprepError
 from flairprep.evaluation.measures import EvaluateParams
@@ -88,7 +89,9 @@ def test_the_workspace_and_the_experiments_in_between(
 def test_runs_of_earlier_commits_count_where_the_data_are_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = project(tmp_path / "repository")
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    root = project(folder)
     monkeypatch.chdir(root)
     shell(root, "git add -A")
     shell(root, "dvc repro -q")
@@ -104,6 +107,10 @@ def test_runs_of_earlier_commits_count_where_the_data_are_the_same(
     assert result["earlier"] == ["early"]
     assert result["left_out"] == {}
     assert "3 runs, 1 of them of earlier commits" in capsys.readouterr().out
+    monkeypatch.setattr(
+        verdict, "sentence", lambda metrics, alpha: "verdict"
+    )  # the stand-in of evaluate has no numbers
+    assert "one of 3 runs" in verdict.verdict()
     alone = run([], tmp_path / "this")
     assert sorted(name for s in alone["settings"] for name in s["names"]) == ["late", "main"]
 

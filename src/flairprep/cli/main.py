@@ -1,7 +1,6 @@
 """The `flairprep` command: everything that is not a stage."""
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -203,29 +202,16 @@ def _cache(options: argparse.Namespace) -> None:
 
 def _verdict(options: argparse.Namespace) -> None:
     if options.predictions is None:
-        console.say(verdict())
-        return
-    from flairprep.cli import own_predictions
+        from flairprep.cli.verdict import verdict
 
-    console.say(own_predictions.verdict(options.predictions))
+        console.say(verdict())
+    else:
+        from flairprep.cli import own_predictions
+
+        console.say(own_predictions.verdict(options.predictions))
 
 
 def _numbers(options: argparse.Namespace) -> None:
     from flairprep.cli import numbers
 
     console.say(numbers.text(options.cases, options.positives, options.epochs, options.accuracies))
-
-
-def verdict() -> str:
-    """Return what evaluate printed, from reports/metrics.json and its diagnosis."""
-    from flairprep.evaluation import diagnosis
-    from flairprep.evaluation.measures import EvaluateParams
-    from flairprep.evaluation.verdict import sentence
-
-    if not METRICS.is_file():
-        raise FlairprepError(f"{METRICS}: no such file; `dvc repro` makes it")
-    section = params.load(EvaluateParams, "evaluate")
-    told = sentence(json.loads(METRICS.read_text()), section.alpha)
-    if DIAGNOSIS.is_file():
-        told += f"\n{diagnosis.Diagnosis(**json.loads(DIAGNOSIS.read_text()))}"
-    return told
