@@ -1,7 +1,7 @@
 """Check a network before training, after Karpathy, "A Recipe for Training Neural Networks" (2019).
 
-`fit` and `range_losses` train it a few steps on a few cases, always from the same weights. Each check is a pure
-function of what they return.
+`fit` trains it a few steps on a few cases, always from the same weights. Each check is a pure function of what it
+returns. The range test of the learning rate stands in rate_checks.
 """
 
 import math
@@ -20,8 +20,6 @@ from flairprep.stats import metrics
 Array = npt.NDArray[Any]
 RATE = 1e-3  # of Adam in the short runs
 FITTED = 0.01  # below this loss, cases are known by heart
-FIRST_RATE, GROWTH, RANGE_STEPS = 1e-6, 1.15, 100  # of the range test: from 1e-6 to 1
-RUN_STEPS = 1000  # of the run that the lower end of the usable rates is meant for
 
 
 @dataclass(frozen=True)
@@ -207,57 +205,3 @@ def batch_norm(run: ShortRun, own: bool, threshold: float = 0.15) -> Check:
             "; the averages of batch normalisation lag: a smaller model.norm_momentum, more steps, or model.norm group"
         )
     return Check("batch norm", verdict, gap, threshold, text)
-
-
-def range_losses(trial: Trial, budget: Budget, images: Array, labels: Array, size: int = 4) -> list[float]:
-    """Return the loss per step of a run whose rate grows by GROWTH per step, on batches of `size` cases in turn.
-
-    It ends where the loss is not finite. Empty where the budget does not allow all RANGE_STEPS.
-    """
-    losses: list[float] = []
-    if not budget.afford(RANGE_STEPS * size):
-        return losses
-    trial.reset()
-    for step in range(RANGE_STEPS):
-        batch = np.arange(size * step, size * (step + 1)) % len(labels)
-        loss, _ = trial.step(images[batch], labels[batch], FIRST_RATE * GROWTH**step)
-        if not math.isfinite(loss):
-            break
-        losses.append(loss)
-    return losses
-
-
-def usable_rates(losses: Sequence[float]) -> tuple[float, float] | None:
-    """Find the usable rates by a range test (Smith 2017): (low, high), or None where the loss never fell.
-
-    The losses are smoothed by an exponential average of weight 0.8. They end where they have risen again by half of
-    their fall: normalised networks recover from far worse, and learn a few cases at any rate. high: the rate with the
-    least loss, beyond which it rises. low: RUN_STEPS steps of it move the weights as far as the test had moved them
-    after a quarter of the fall. A step of Adam is as long as its rate, so low is the sum of the test's rates up to
-    there over RUN_STEPS.
-    """
-    smoothed, average = [], 0.0
-    for step, loss in enumerate(losses, 1):
-        average = 0.8 * average + 0.2 * loss
-        smoothed.append(average / (1 - 0.8**step))
-    if len(smoothed) < 20:
-        return None
-    start = float(np.mean(smoothed[:10]))  # the first ten rates do nothing
-    least = np.minimum.accumulate(smoothed)
-    fall = start - least
-    diverged = (fall > 0.2 * start) & (smoothed - least > 0.5 * fall)
-    lowest = int(np.argmin(smoothed[: int(diverged.argmax())] if diverged.any() else smoothed))
-    if lowest < 10 or start - smoothed[lowest] < 0.05 * start:
-        return None
-    above = [step for step in range(lowest) if smoothed[step] >= start - 0.25 * (start - smoothed[lowest])]
-    rates = FIRST_RATE * GROWTH ** np.arange(lowest + 1)
-    return float(rates[: above[-1] + 1].sum()) / RUN_STEPS, float(rates[-1])
-
-
-def learning_rate(band: tuple[float, float] | None) -> Check:
-    """Report the band of `usable_rates`."""
-    if band is None:
-        text = "the loss fell at no rate from 1e-6 to 1; look for a fault before you tune the rate"
-        return Check("learning rate", "warn", None, None, text)
-    low, high = band
-    return Check("learning rate", "pass", high, None, f"usable rates of Adam: {low:.2g} to {high:.2g}")

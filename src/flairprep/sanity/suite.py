@@ -12,7 +12,7 @@ from flairprep.core.errors import FlairprepError
 from flairprep.dataset import tf_data
 from flairprep.dataset.shards import read_info
 from flairprep.network import input_pipeline, model, training
-from flairprep.sanity import network_checks, tensor_checks
+from flairprep.sanity import network_checks, rate_checks, tensor_checks
 from flairprep.sanity.check import Check
 from flairprep.sanity.tensor_checks import TensorSummary
 from flairprep.sanity.trial import Trial, multiply_adds
@@ -98,8 +98,11 @@ def of_network(
     )
     shuffled = np.tile([0, 1, 1, 0], len(labels))[: len(labels[some])]
     filled = network_checks.fit(trial, budget, images[some], shuffled, least=20, most=200, goal=SURE)
-    losses = network_checks.range_losses(trial, budget, images, labels)
-    band = network_checks.usable_rates(losses)
+    try:
+        band = rate_checks.band(trial, budget, images, labels)
+        of_rate = rate_checks.learning_rate(band)
+    except rate_checks.OverBudgetError:
+        band, of_rate = None, network_checks.not_run("learning rate")
     of_runs: list[tuple[str, network_checks.ShortRun | None, Callable[[Any], Check]]] = [
         ("initial loss", known, lambda run: network_checks.initial_loss(run.y_prob[0], prior)),
         ("layers", known, lambda _: network_checks.all_layers(before, after)),
@@ -115,7 +118,7 @@ def of_network(
         network_checks.output_bias(bias, prior, model.resolve(section).start_at_prior),
         network_checks.coupling(coupled),
         *(check(run) if run else network_checks.not_run(name) for name, run, check in of_runs),
-        network_checks.learning_rate(band) if losses else network_checks.not_run("learning rate"),
+        of_rate,
     ]
     return checks, band
 

@@ -1,0 +1,125 @@
+"""Find the rates at which a network can be trained: the range test, and fresh networks trained at its upper end.
+
+The range test trains one network at a growing rate (Smith 2017). By the time the rates are large it knows its few
+cases by heart, so its loss stays low at rates that ruin a new network. It therefore gives the lower end only. The upper
+end comes from networks that start anew at each of a few rates: the largest rate below all that diverge at which such a
+network learns a few cases.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flairprep.sanity.check import Check
+from flairprep.sanity.network_checks import Budget
+from flairprep.sanity.trial import Trial
+
+Array = npt.NDArray[Any]
+BATCH = 4  # cases per step
+FIRST_RATE, GROWTH, RANGE_STEPS = 1e-6, 1.15, 100  # of the range test: from 1e-6 to 1
+RUN_STEPS = 1000  # of the run that the lower end of the usable rates is meant for
+RATES = tuple(float(f"{10 ** (half / 2):.1g}") for half in range(-12, 1))  # 1e-6, 3e-6, ... 1: half decades
+HEART = 16  # cases of the fresh networks: they learn them by heart, so a cohort without a signal has a band too
+FRESH_STEPS, LONGER_STEPS = 24, 100  # of a fresh network at each rate, and at the largest that do not diverge
+FALLEN = 0.75 * math.log(
+    2
+)  # nats: three quarters of the loss of always answering 0.5, which a ruined network comes back to
+DIVERGED = 1.25  # share of the first loss that it rises above: what it learns after that, it learns despite the rate
+
+
+class OverBudgetError(Exception):
+    """The budget does not allow the next run."""
+
+
+def band(trial: Trial, budget: Budget, images: Array, labels: Array) -> tuple[float, float] | None:
+    """Find the usable rates: (low, high), or None where the loss falls at no rate.
+
+    images: (n_cases, z, y, x, 1); labels: (n_cases,), in turn 0, 1, 0, ...
+
+    Raises:
+        OverBudgetError: the network is too large for the steps that this takes.
+    """
+    some = slice(HEART)
+    low = lower_end(losses_at(trial, budget, images, labels, FIRST_RATE * GROWTH ** np.arange(RANGE_STEPS)))
+    sound: list[float] = []
+    for rate in (rate for rate in RATES if rate > (low or FIRST_RATE)):
+        if diverges(losses_at(trial, budget, images[some], labels[some], [rate] * FRESH_STEPS)):
+            break
+        sound.append(rate)
+    # A few steps do not show what ruins a network slowly, so the largest rates are tried for longer.
+    for rate in reversed(sound):
+        losses = losses_at(trial, budget, images[some], labels[some], [rate] * LONGER_STEPS)
+        averages = smoothed(losses)
+        if averages[-1] < FALLEN and not diverges(losses):
+            quarter = losses[0] - 0.25 * (losses[0] - averages[-1])
+            return low or rate * (1 + int(np.argmax(averages < quarter))) / RUN_STEPS, rate
+    return None
+
+
+def losses_at(trial: Trial, budget: Budget, images: Array, labels: Array, rates: Iterable[float]) -> list[float]:
+    """Train a fresh network one step at each of `rates`, on batches of BATCH cases in turn; return the loss per step.
+
+    It ends where the loss is not finite, which is the last one.
+
+    Raises:
+        OverBudgetError: the budget does not allow all steps.
+    """
+    rates = list(rates)
+    if not budget.afford(len(rates) * BATCH):
+        raise OverBudgetError
+    trial.reset()
+    losses: list[float] = []
+    for step, rate in enumerate(rates):
+        batch = np.arange(BATCH * step, BATCH * (step + 1)) % len(labels)
+        losses.append(trial.step(images[batch], labels[batch], rate)[0])
+        if not math.isfinite(losses[-1]):
+            break
+    return losses
+
+
+def smoothed(losses: Sequence[float]) -> Array:
+    """Return the exponential average of weight 0.8 of the losses up to each step, (n_steps,), without its bias."""
+    averages, average = [], 0.0
+    for step, loss in enumerate(losses, 1):
+        average = 0.8 * average + 0.2 * loss
+        averages.append(average / (1 - 0.8**step))
+    return np.array(averages)
+
+
+def diverges(losses: Sequence[float]) -> bool:
+    """Return whether the loss of a fresh network, smoothed, is ever far above its first, or not finite."""
+    return not bool((smoothed(losses) <= DIVERGED * losses[0]).all())
+
+
+def lower_end(losses: Sequence[float]) -> float | None:
+    """Return the rate at which RUN_STEPS steps move the weights as far as the range test until its loss fell, or None.
+
+    The losses are those of RANGE_STEPS steps whose rate grows by GROWTH each; None where they never fell. They end
+    where they have risen again by half of their fall. Fell: by a quarter of its fall. A step of Adam is as long as its
+    rate, so the result is the sum of the test's rates up to there over RUN_STEPS.
+    """
+    averages = smoothed([loss for loss in losses if math.isfinite(loss)])
+    if len(averages) < 20:
+        return None
+    start = float(np.mean(averages[:10]))  # the first ten rates do nothing
+    least = np.minimum.accumulate(averages)
+    fall = start - least
+    diverged = (fall > 0.2 * start) & (averages - least > 0.5 * fall)
+    lowest = int(np.argmin(averages[: int(diverged.argmax())] if diverged.any() else averages))
+    if lowest < 10 or start - averages[lowest] < 0.05 * start:
+        return None
+    above = [step for step in range(lowest) if averages[step] >= start - 0.25 * (start - averages[lowest])]
+    return float((FIRST_RATE * GROWTH ** np.arange(above[-1] + 1)).sum()) / RUN_STEPS
+
+
+def learning_rate(rates: tuple[float, float] | None) -> Check:
+    """Report the usable rates, as `band` returns them."""
+    if rates is None:
+        text = "the loss fell at no rate from 1e-6 to 1; look for a fault before you tune the rate"
+        return Check("learning rate", "warn", None, None, text)
+    low, high = rates
+    text = f"usable rates of Adam: {low:.2g} to {high:.2g}, the largest at which a fresh network's loss falls"
+    return Check("learning rate", "pass", high, None, text)
