@@ -14,13 +14,15 @@ from workspace import PARAMS, write_params
 from flairprep.core import params
 from flairprep.experiments import screening
 from flairprep.experiments.runs import ExperimentRun
+from flairprep.experiments.settings import declared_table
 from flairprep.network import train_config
+from flairprep.stats import metrics
 
 
 def planned(*others: ExperimentRun, fold: Any = lambda number: 0) -> dict[str, Any]:
-    return compare(
-        *(simulate_run(f"p{n}", 0.5, fold(n), **s) for n, s in enumerate(screening.design_settings())), *others
-    )
+    """Compare the first half of the plan, a design too, with other runs."""
+    half = screening.design_settings()[:8]
+    return compare(*(simulate_run(f"p{n}", 0.5, fold(n), **s) for n, s in enumerate(half)), *others)
 
 
 def overrides(command: str) -> dict[str, Any]:
@@ -42,6 +44,16 @@ def test_every_two_columns_hold_each_pair_of_signs_twice() -> None:
             assert np.unique(design[:, [a, b]], axis=0, return_counts=True)[1].tolist() == [2, 2, 2, 2]
 
 
+def test_no_main_effect_of_the_folded_design_is_aliased_with_an_interaction_of_two() -> None:
+    design = screening.folded_over()
+    np.testing.assert_array_equal(design.T @ design, 16 * np.eye(7))
+    assert len(np.unique(design, axis=0)) == 16
+    products = np.array([design[:, a] * design[:, b] for a in range(7) for b in range(a)])
+    assert not (products @ design).any()
+    half = screening.plackett_burman()
+    assert (np.array([half[:, a] * half[:, b] for a in range(7) for b in range(a)]) @ half).any()
+
+
 def test_the_seven_pieces_of_advice_each_have_two_levels() -> None:
     assert {key.split(".")[-1] for key in screening.FACTORS} == {
         *("skip", "norm", "dropout", "filters", "lr", "batch_size", "schedule")
@@ -49,22 +61,52 @@ def test_the_seven_pieces_of_advice_each_have_two_levels() -> None:
     for key, (low, high) in screening.FACTORS.items():
         assert low != high
         levels = [setting[key] for setting in screening.design_settings()]
-        assert levels.count(low) == levels.count(high) == 4
+        assert levels.count(low) == levels.count(high) == 8
 
 
-def test_the_commands_queue_the_design_and_two_seeds_of_the_base() -> None:
-    *runs, first, second = screening.queue_commands(seed=3)
-    assert [overrides(run) for run in runs] == screening.design_settings()
-    assert [overrides(first), overrides(second)] == [{"seed": 3}, {"seed": 4}]
-    values = YAML(typ="safe").load(PARAMS)
+def commands(plan: str) -> list[str]:
+    return [line for line in plan.splitlines() if not line.startswith("#")]
+
+
+def test_the_commands_queue_the_design_each_run_with_a_seed_of_its_own() -> None:
+    *runs, start, compare_ = commands(screening.plan(3, 5, None))
+    assert (start, compare_) == ("dvc queue start", "flairprep compare")
+    values = [overrides(run) for run in runs]
+    assert [value.pop("seed") for value in values] == list(range(3, 19))
+    assert values == screening.design_settings()
+    known = YAML(typ="safe").load(PARAMS)
     for key in [*screening.FACTORS, "seed"]:
-        node = values
+        node = known
         for part in key.split("."):
             assert part in node
             node = node[part]
-    lines = screening.plan(3, 5, None).splitlines()
-    assert lines[2:-2] == [*runs, first, second]
-    assert lines[-2:] == ["dvc queue start", "flairprep compare"]
+
+
+def test_what_plan_prints_is_found_back_as_the_design_of_its_runs() -> None:
+    runs = [overrides(command) for command in commands(screening.plan(0, 5, None))[:-2]]
+    runs += [overrides(command) for command in commands(screening.plan(16, 5, None))[:-2]]
+    simulated = [
+        simulate_run(f"p{n}", 0.9 if run["model.norm"] == "after_conv" else 0.6, 0, run.pop("seed"), **run)
+        for n, run in enumerate(runs)
+    ]
+    result = compare(*simulated)
+    assert [setting["seeds"] for setting in result["settings"]] == [2] * 16
+    assert {effect["key"] for effect in result["main_effects"]} == set(screening.FACTORS)
+    shown = [effect["key"] for effect in result["main_effects"] if effect["p_holm"] < 0.05]
+    assert shown == ["model.norm"]
+    assert not any(effect["mixed"] for effect in result["main_effects"])
+    assert result["pairs"] == []
+
+
+def test_more_cases_and_folds_let_the_plan_show_smaller_effects() -> None:
+    few, usual, many = (screening.detectable(cases, 1, 0.05) for cases in (30, 117, 585))
+    assert few == pytest.approx(usual * np.sqrt(117 / 30))
+    assert usual == many, "networks differ by more than their sampling"
+    assert screening.detectable(117, 4, 0.05) == pytest.approx(usual / 2)
+    unknown = screening.plan(0, 5, None)
+    assert unknown == screening.plan(0, 5, None, cases={}) != screening.plan(0, 5, None, cases={0: 20, 1: 20})
+    for plan in (unknown, screening.plan(0, 5, None, cases=dict.fromkeys(range(5), 20), measure="accuracy")):
+        assert all(line.startswith(("#", "dvc ", "flairprep ")) for line in plan.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -76,7 +118,7 @@ def test_the_folds_to_validate_on_are_those_of_the_split_but_the_test_fold(
     assert f" -S val_fold={every} " in screening.plan(0, folds, test_fold)
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(16))
 def test_params_take_every_setting_of_the_design(number: int, tmp_path: Any) -> None:
     setting = screening.design_settings()[number]
     changed: dict[str, Any] = {}
@@ -105,7 +147,7 @@ def test_the_design_is_found_with_its_centre_and_among_others() -> None:
         for key, column in columns.items():
             lows = {str(setting[key]) for setting, sign in zip(settings, column, strict=True) if sign == -1}
             assert len(lows) == 1
-            assert sum(sign == 0 for sign in column) == len(settings) - 8
+            assert sum(sign == 0 for sign in column) == len(settings) - 16
 
 
 def test_params_that_change_together_are_confounded() -> None:
@@ -120,30 +162,47 @@ def test_params_that_change_together_are_confounded() -> None:
     assert [pair["confounded"] for pair in apart["pairs"]].count(True) == 1
 
 
-def test_main_effects_of_the_plan_are_found_and_compared_with_the_noise() -> None:
-    base = dict.fromkeys(screening.FACTORS) | {"lr": 5e-5, "batch_size": 4, "train.schedule": "constant"}
+@pytest.mark.parametrize("measure", ["accuracy", "auc"])
+def test_main_effects_of_the_plan_are_found_and_compared_with_the_noise(measure: Any) -> None:
     runs = []
-    for fold in range(FOLDS):
-        for number, setting in enumerate(screening.design_settings()):
-            right = 0.85 if setting["model.norm"] == "after_conv" else 0.55
-            runs.append(simulate_run(f"p{number}{fold}", right, fold, **setting))
-        runs += [simulate_run(f"c{seed}{fold}", 0.6 + 0.05 * seed, fold, seed=seed, **base) for seed in (0, 1)]
-    result = compare(*runs, permutations=99)
-    assert result["seed_variability"] == {"pairs": 5, "accuracy": pytest.approx(0.05)}
-    effects = {effect["key"]: effect for effect in result["main_effects"]}
+    settings = screening.design_settings()
+    for fold, (number, setting) in product(range(FOLDS), enumerate(settings)):
+        right = 0.85 if setting["model.norm"] == "after_conv" else 0.55
+        runs.append(simulate_run(f"p{number}{fold}", right, fold, number, **setting))
+    design = screening.find_design(settings)
+    assert design is not None
+    tables = [declared_table(runs[number::16]) for number in range(16)]
+    effects = {e["key"]: e for e in screening.main_effects(design, settings, tables, None, FOLDS, measure=measure)}
     assert set(effects) == set(screening.FACTORS)
     norm_ = effects["model.norm"]
-    assert (norm_["low_level"], norm_["high_level"]) == ("after_conv", "after_pool")
-    assert norm_["estimate"] == pytest.approx(-0.3)
-    assert norm_["low"] < -0.2 < norm_["high"] + 0.2
+    assert (norm_["measure"], norm_["low_level"], norm_["high_level"]) == (measure, "after_conv", "after_pool")
+    by_level: dict[str, list[float]] = {"after_conv": [], "after_pool": []}
+    score = metrics.accuracy if measure == "accuracy" else metrics.auc
+    for run in runs:
+        by_level[run.setting["model.norm"]].append(score(run.validation.y_true, run.validation.declared))
+    assert norm_["estimate"] == pytest.approx(np.mean(by_level["after_pool"]) - np.mean(by_level["after_conv"]))
+    assert norm_["low"] < norm_["estimate"] < norm_["high"] < -0.1
     assert norm_["p_holm"] < 0.05
-    assert not norm_["within_noise"]
     for key in set(effects) - {"model.norm"}:
-        assert effects[key]["estimate"] == pytest.approx(0, abs=1e-9)
         assert effects[key]["low"] < 0 < effects[key]["high"]
-        assert effects[key]["within_noise"]
-    assert "screening design" in answer(result)
-    assert "They differ" not in answer(result)
+        assert effects[key]["p_holm"] > 0.05
+
+
+def test_folds_without_both_labels_have_no_auc() -> None:
+    settings = screening.design_settings()
+    design = screening.find_design(settings)
+    assert design is not None
+    tables = [
+        declared_table([simulate_run(f"p{n}", 0.6, fold, **s) for fold in (0, 1)]) for n, s in enumerate(settings)
+    ]
+    one_fold = [table[table["fold"] == 0] for table in tables]
+    one_label = [table.assign(label=table["label"].where(table["fold"] == 0, 1)) for table in tables]
+    wanted = screening.main_effects(design, settings, one_fold, None, 1)
+    given = screening.main_effects(design, settings, one_label, None, 1)
+    assert [(e["key"], e["estimate"]) for e in given] == [(e["key"], e["estimate"]) for e in wanted]
+    no_labels = [table.assign(label=1) for table in tables]
+    assert screening.main_effects(design, settings, no_labels, None, 1) == []
+    assert screening.main_effects(design, settings, no_labels, None, 1, measure="accuracy") != []
 
 
 def test_what_is_no_design_has_no_main_effects() -> None:
@@ -155,7 +214,7 @@ def test_what_is_no_design_has_no_main_effects() -> None:
     assert columns["a"] == [-1] * 16 + [1] * 16
     assert screening.find_design(every[:-2]) is None
     assert screening.find_design([{"a": a} for a in range(4)]) is None
-    assert screening.find_design(screening.design_settings()[1:]) is None
+    assert screening.find_design(screening.design_settings()[2:]) is None
 
 
 def test_a_grid_and_a_fifth_setting_are_compared_in_pairs() -> None:
@@ -165,7 +224,7 @@ def test_a_grid_and_a_fifth_setting_are_compared_in_pairs() -> None:
     fifth = simulate_run("fifth", 1.0, lr=5e-5, batch_size=8)
     result = compare(*grid, fifth)
     assert len(result["pairs"]) == 10
-    differing = [pair for pair in result["pairs"] if pair["differ"]]
+    differing = [pair for pair in result["pairs"] if pair["auc"]["p"] < 0.05 / 10]
     assert differing
     assert all("lr=5e-05 batch_size=8" in (pair["a"], pair["b"]) for pair in differing)
 
@@ -183,10 +242,11 @@ def test_settings_outside_a_design_are_compared_among_themselves() -> None:
     result = planned(centre, better)
     assert len(result["main_effects"]) == 7
     (pair,) = result["pairs"]
-    assert (pair["changed"], pair["differ"]) == (["lr"], ["accuracy", "auc"])
+    assert pair["changed"] == ["lr"]
+    assert pair["auc"]["p"] < 0.05
     assert all(effect["mixed"] for effect in result["main_effects"])
     (equal,) = planned(centre, replace(centre, name="d", setting=centre.setting | {"lr": 2e-5}))["pairs"]
-    assert equal["differ"] == []
+    assert equal["auc"]["p"] > 0.05
 
 
 def test_a_full_factorial_design_aliases_nothing() -> None:

@@ -170,9 +170,10 @@ def _compare(options: argparse.Namespace) -> None:
 
 def _plan(_: argparse.Namespace) -> None:
     from flairprep.core.tables import read_csv
+    from flairprep.evaluation.measures import EvaluateParams
     from flairprep.experiments import screening
 
-    given = params.read_params()
+    given, section = params.read_params(), params.load(EvaluateParams, "evaluate")
     cases = None
     if SPLIT.is_file():
         cases = Counter(map(int, read_csv(SPLIT, ("fold",))["fold"]))
@@ -183,8 +184,8 @@ def _plan(_: argparse.Namespace) -> None:
             given["test_fold"],
             cases=cases,
             val_fold=given["val_fold"],
-            measure=given["evaluate"].get("primary", "auc"),
-            alpha=given["evaluate"]["alpha"],
+            measure=section.primary,
+            alpha=section.alpha,
         )
     )
 

@@ -158,7 +158,7 @@ def _main_effects(comparison: Mapping[str, Any]) -> list[str]:
     if not effects:
         return []
     settings = "Some settings" if comparison["pairs"] else "The settings"
-    measure = {"auc": "AUC", "accuracy": "accuracy"}[effects[0]["measure"]]
+    measure = MEASURES[effects[0]["measure"]]
     aliased = ", some aliased with interactions of two params" if any(effect["mixed"] for effect in effects) else ""
     sentences = [f"{settings} form a screening design. Main effects on the declared {measure}{aliased}:"]
     for effect in effects:
