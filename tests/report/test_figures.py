@@ -62,11 +62,13 @@ def test_with_one_label_there_is_no_operating_point_and_no_curve() -> None:
         probability=lambda rows: rows["probability"].astype(float)
     )
     numbers = metrics() | {"auc": None, "auc_low": None, "auc_high": None}
-    roc, probability, calibration = figures.declared(one, numbers, histogram, bins)
+    curve = predictions.decision_curve(one)
+    roc, probability, calibration, decision = figures.declared(one, numbers, histogram, bins, curve)
     assert not roc.chart
     assert "one label only" in roc.words
     assert probability.chart
     assert calibration.chart
+    assert decision.chart
 
 
 def test_the_roc_band_holds_the_curve_and_never_falls() -> None:
@@ -91,7 +93,7 @@ def test_every_figure_has_a_title_a_chart_and_a_sentence() -> None:
     drawn = [
         figures.labels(balance),
         figures.folds(split),
-        figures.baselines(audit, metrics()),
+        figures.baselines(audit, metrics(), ""),
         *figures.training(history, metrics(), (0.5, 0.7)),
         figures.groups(table),
     ]

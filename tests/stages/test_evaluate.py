@@ -80,7 +80,8 @@ def run(
     if strata is not None or leaks is not None:
         items = [{"name": "near-duplicates", "verdict": "leak", "cases": leaks}] * (leaks is not None)
         put("reports/audit.json", json.dumps({"items": items, "baselines": [], "strata": strata or {}}))
-    others = pd.DataFrame({"case_id": ["90000", "90001"], "label": [1, 0], "group": ["90000", "90001"], "fold": [1, 2]})
+    others = pd.DataFrame({"case_id": [f"9000{n}" for n in range(4)], "label": [1, 0, 1, 0], "fold": [1, 1, 2, 2]})
+    others["group"] = others["case_id"]
     put("data/split/split.csv", pd.concat([others, split]).sample(frac=1, random_state=1).to_csv(index=False))
     write_params(Path(), **changes | {"evaluate": {"permutations": 199} | changes.get("evaluate", {})})
     evaluate.main()
@@ -323,7 +324,7 @@ def test_tables_of_the_plots_and_equal_bytes_on_a_second_run() -> None:
     y_true, y_prob = planted()
     measures = run(y_true, y_prob)
     first = contents(Path("reports"))
-    tables = ("roc", "confusion", "probability", "cases", "epochs", "reliability", "groups")
+    tables = ("roc", "confusion", "probability", "cases", "epochs", "reliability", "groups", "decision", "baselines")
     assert set(first) == {"metrics.json", "evaluate/diagnosis.json", *(f"evaluate/{name}.csv" for name in tables)}
     roc, confusion, histogram = (
         pd.read_csv(f"reports/evaluate/{name}.csv") for name in ("roc", "confusion", "probability")
@@ -395,13 +396,15 @@ def test_the_diagnosis_is_a_column_and_its_command_a_file(capsys: pytest.Capture
     assert run(y_true, y_prob)["diagnosis"] == "fine"
     said = get_json("reports/evaluate/diagnosis.json")
     trained = train_config.TrainConfig(reference_batch_size=4, **train_config.TRAIN_CONFIGS["resnet3d"])
-    given = {"val_fold": 0, "test_fold": None, "network": model_config.NETWORKS["resnet3d"], "config": trained}
+    given: dict[str, Any] = {"train_labels": np.array([1, 0, 1, 0]), "ranks": True}
+    given |= {"val_fold": 0, "test_fold": None, "network": model_config.NETWORKS["resnet3d"], "config": trained}
     assert said == diagnosis.diagnose(history(6), y_true, y_prob, lr=1e-4, epochs=30, folds=3, **given).as_dict()
     assert said["command"] == "dvc exp run --queue -S val_fold=1,2 && dvc queue start"
     assert said["command"] in capsys.readouterr().out
     measures = run(y_true, 0.5 * y_prob, lr=1e-3)  # all on the side of 0
-    assert measures["diagnosis"] == "constant"
-    assert get_json("reports/evaluate/diagnosis.json")["command"] == "dvc exp run -S lr=0.003"
+    assert (measures["verdict"], measures["diagnosis"]) == ("learned (threshold off)", "threshold off")
+    measures = run(y_true, np.full_like(y_prob, 0.4), lr=1e-3)
+    assert (measures["verdict"], measures["diagnosis"]) == ("constant prediction", "constant")
     run(y_true, y_prob, test_fold=2)
     assert get_json("reports/evaluate/diagnosis.json")["command"].startswith("dvc exp run --queue -S val_fold=1 &&")
 

@@ -118,3 +118,28 @@ def test_edges_give_nan_or_bounds_instead_of_errors() -> None:
     constant = clinical.clinical_measures(np.array([0, 1, 0, 1]), np.full(4, 0.4), np.arange(4))
     assert math.isnan(constant["ppv"].value)
     assert isinstance(constant["npv"], Measure)
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.5, 0.8])
+def test_net_benefit_is_counted_cases_weighed_by_the_odds(threshold: float) -> None:
+    rng = np.random.default_rng(2)
+    y_true = rng.integers(0, 2, 200)
+    y_prob = np.clip(y_true * 0.3 + rng.uniform(0, 0.7, 200), 0, 1)
+    treated = y_prob > threshold
+    true, false = int((treated & (y_true == 1)).sum()), int((treated & (y_true == 0)).sum())
+    found = clinical.net_benefit(y_true, y_prob, np.arange(200), threshold)
+    assert found.value == pytest.approx(true / 200 - false / 200 * threshold / (1 - threshold))
+    draws = rng.integers(0, 200, (4000, 200))
+    worth = np.where(y_true == 1, 1, -threshold / (1 - threshold)) * treated
+    low, high = np.quantile(worth[draws].mean(axis=1), [0.025, 0.975])
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.01)
+    prevalence = y_true.mean()
+    everyone = clinical.net_benefit(y_true, np.ones(200), np.arange(200), threshold).value
+    assert everyone == pytest.approx(prevalence - (1 - prevalence) * threshold / (1 - threshold))
+
+
+def test_net_benefit_of_scans_of_a_patient_has_a_wider_interval() -> None:
+    y_true, y_prob = np.repeat(np.arange(40) % 2, 4), np.repeat(np.random.default_rng(0).uniform(size=40), 4)
+    patients = np.repeat(np.arange(40), 4)
+    alone, together = (clinical.net_benefit(y_true, y_prob, who, 0.4) for who in (np.arange(160), patients))
+    assert together.high - together.low == pytest.approx(2 * (alone.high - alone.low), rel=0.05)

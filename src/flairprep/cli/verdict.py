@@ -3,13 +3,17 @@
 import json
 from pathlib import Path
 
+import pandas as pd
+
 from flairprep.core import params
 from flairprep.core.errors import FlairprepError
+from flairprep.evaluation.baselines import told
 from flairprep.evaluation.diagnosis import Diagnosis
 from flairprep.evaluation.measures import EvaluateParams
 from flairprep.evaluation.verdict import sentence
 
 METRICS = Path("reports/metrics.json")
+BASELINES = Path("reports/evaluate/baselines.csv")
 DIAGNOSIS = Path("reports/evaluate/diagnosis.json")
 
 
@@ -22,7 +26,10 @@ def verdict() -> str:
     if not METRICS.is_file():
         raise FlairprepError(f"{METRICS}: no such file; `dvc repro` makes it")
     section = params.load(EvaluateParams, "evaluate")
-    lines = [sentence(json.loads(METRICS.read_text()), section.alpha), f"  {_search(section)}"]
+    lines = [sentence(json.loads(METRICS.read_text()), section.alpha)]
+    if BASELINES.is_file() and (beside := told(pd.read_csv(BASELINES))):
+        lines.append(f"  {beside}")
+    lines.append(f"  {_search(section)}")
     if DIAGNOSIS.is_file():
         lines.append(str(Diagnosis(**json.loads(DIAGNOSIS.read_text()))))
     return "\n".join(lines)

@@ -11,6 +11,7 @@ from flairprep.network.train_config import DECLARED_EPOCHS
 from flairprep.stats import clinical, hypothesis_tests, intervals, metrics, replicates
 
 BINS = 20  # of the histogram
+THRESHOLDS = [step / 50 for step in range(1, 50)]  # of the decision curve
 RELIABILITY_BINS = 10  # of the reliability curve: about ten cases per bin in a fold of a hundred
 LEAST_OF_A_LABEL = 10  # cases of each label in a group for an AUC of its own: with fewer, its interval is 0.5 wide
 
@@ -145,6 +146,23 @@ def reliability(y_true: np.ndarray, y_prob: np.ndarray) -> pd.DataFrame:
         low, high = intervals.clopper_pearson(int(label.sum()), len(label))
         rows.append((len(label), float(probability.mean()), float(label.mean()), low, high))
     return pd.DataFrame(rows, columns=["cases", "probability", "share", "share_low", "share_high"]).round(6)
+
+
+def decision_curve(predictions: Predictions) -> pd.DataFrame:
+    """Compute the decision curve of the declared predictions: net benefit by threshold, see `clinical.net_benefit`.
+
+    One row per threshold of THRESHOLDS, with the 95 % interval, and the net benefit of treating all; none has 0.
+    """
+    y_true, y_prob, groups = predictions.y_true, predictions.declared, predictions.groups
+    rows = [
+        (
+            threshold,
+            *clinical.net_benefit(y_true, y_prob, groups, threshold),
+            clinical.net_benefit(y_true, np.ones(len(y_true)), groups, threshold).value,
+        )
+        for threshold in THRESHOLDS
+    ]
+    return pd.DataFrame(rows, columns=["threshold", "net_benefit", "low", "high", "treat_all"]).round(6)
 
 
 def by_group(predictions: Predictions, cases: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:

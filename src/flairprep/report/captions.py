@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+import pandas as pd
+
 from flairprep.evaluation.predictions import DECLARED_EPOCHS, LEAST_OF_A_LABEL
 from flairprep.evaluation.verdict import REMEDY
 from flairprep.report.html import number, percent
@@ -133,6 +135,20 @@ def calibration(metrics: dict[str, Any]) -> str:
         f"On the dashed line, probabilities mean what they say. Brier score {metrics['brier']:.3f}; always answering "
         f"the share of label 1 has {metrics['nir'] * (1 - metrics['nir']):.3f}. Lines: exact 95 % intervals; larger "
         "points hold more cases."
+    )
+
+
+def decision(curve: pd.DataFrame) -> str:
+    """Say what the decision curve shows; curve: threshold, net_benefit, low, high, treat_all."""
+    better = curve.loc[curve["net_benefit"] > curve["treat_all"].clip(lower=0), "threshold"]
+    useful = "At no threshold is it above both."
+    if len(better):
+        useful = (
+            f"It is above both at {len(better)} of {len(curve)} thresholds from {better.min():g} to {better.max():g}."
+        )
+    return (
+        "Blue: true positives minus false positives, weighed by the odds of the threshold, per case; band: 95 % "
+        f"interval. Orange: calling all cases 1. Dashed: calling none 1. {useful}"
     )
 
 

@@ -209,6 +209,31 @@ def calibration(name: str, table: pd.DataFrame) -> Markup:
     return svg(name, *layers, width=HEIGHT + 30, height=HEIGHT + 30)
 
 
+def decision(name: str, table: pd.DataFrame) -> Markup:
+    """Draw the decision curve. table: threshold, net_benefit, low, high, treat_all; treating none has 0.
+
+    The axis ends a little below 0, and so do the lines: what falls further says nothing more. They are cut here, since
+    Vega numbers its clip paths over all charts of a process.
+    """
+    top = float(max(table["high"].max(), table["treat_all"].max(), 0.05))
+    bottom = -0.25 * top
+    cut = table.assign(**{column: table[column].clip(lower=bottom) for column in ("low", "high", "net_benefit")})
+    scale = alt.Scale(domain=[bottom, 1.05 * top], nice=False)
+
+    def y(field: str) -> alt.Y:
+        return alt.Y(f"{field}:Q", title="net benefit", scale=scale)
+
+    x = alt.X("threshold:Q", title="threshold probability", scale=UNIT)
+    all_above = alt.Chart(table[table["treat_all"] >= bottom]).encode(x)
+    base = alt.Chart(cut).encode(x)
+    layers = [
+        base.mark_area(opacity=0.18, color=BLUE).encode(y("low"), y2="high"),
+        all_above.mark_line(color=ORANGE, strokeDash=[5, 3], strokeWidth=2).encode(y("treat_all")),
+        base.mark_line(color=BLUE, strokeWidth=2).encode(y("net_benefit")),
+    ]
+    return svg(name, _rule(y=0), *layers)
+
+
 def outline(counts: list[int]) -> str:
     """Return a histogram as the path of a small SVG, 100 wide and 30 high: no chart, a hint."""
     top = max(counts, default=0) or 1

@@ -61,12 +61,16 @@ def _ticks() -> str:
     return "The tick marks the cases that always guessing the larger class gets right; their share is the NIR."
 
 
-def baselines(audit: dict[str, Any], metrics: dict[str, Any] | None) -> Figure:
-    """Draw the AUCs that the audit's classifiers reach without the images, and the network's."""
+def baselines(audit: dict[str, Any], metrics: dict[str, Any] | None, beside: str) -> Figure:
+    """Draw the AUCs that the audit's classifiers reach without the images, and the network's.
+
+    beside: the paired comparison on the validation cases in words, of `evaluation.baselines.told`; may be empty.
+    """
     rows = [{key: baseline[key] for key in ("name", "auc", "auc_low", "auc_high")} for baseline in audit["baselines"]]
     network = metrics["auc"] if metrics else None
     best = max(((row["name"], row["auc"]) for row in rows if row["auc"] is not None), key=lambda b: b[1], default=None)
     text = captions.baselines([row["name"] for row in rows], best, network)
+    text += f" {beside}." if beside else ""
     if network is not None and metrics:
         rows.append({"name": "the network", "auc": network, **{k: metrics[k] for k in ("auc_low", "auc_high")}})
     chart = charts.areas("bars", pd.DataFrame(rows)) if rows else Markup()
@@ -100,17 +104,17 @@ def training(history: pd.DataFrame, metrics: dict[str, Any], chance: tuple[float
 
 
 def declared(
-    validation: Predictions, metrics: dict[str, Any], histogram: pd.DataFrame, bins: pd.DataFrame
+    validation: Predictions, metrics: dict[str, Any], histogram: pd.DataFrame, bins: pd.DataFrame, curve: pd.DataFrame
 ) -> list[Figure]:
-    """Draw ROC, histogram of the probabilities and calibration of the declared predictions.
+    """Draw ROC, histogram of the probabilities, calibration and decision curve of the declared predictions.
 
-    histogram, bins: of reports/evaluate/probability.csv and reliability.csv, as numbers.
+    histogram, bins, curve: of reports/evaluate/probability.csv, reliability.csv and decision.csv, as numbers.
     """
-    point, curve = operating_point(validation), Markup()
+    point, ranked = operating_point(validation), Markup()
     if point is not None:
-        curve = charts.roc("roc", roc_band(validation.y_true, validation.declared), point)
+        ranked = charts.roc("roc", roc_band(validation.y_true, validation.declared), point)
     return [
-        Figure("roc-chart", "ROC curve", curve, captions.roc(metrics, point)),
+        Figure("roc-chart", "ROC curve", ranked, captions.roc(metrics, point)),
         Figure(
             *("probability-chart", "Declared probabilities", charts.probability("probability", histogram)),
             captions.probability(metrics),
@@ -119,6 +123,7 @@ def declared(
             *("calibration-chart", "Calibration", charts.calibration("calibration", bins)),
             captions.calibration(metrics),
         ),
+        Figure("decision-chart", "Decision curve", charts.decision("decision", curve), captions.decision(curve)),
     ]
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from flairprep.core.tables import read_csv
 from flairprep.evaluation import predictions
+from flairprep.evaluation.baselines import told
 from flairprep.report import captions, figures
 from flairprep.stats.metrics import Metric
 
@@ -25,7 +26,7 @@ def collect(
     rows, history = optional_csv(DATA / "train/val_predictions.csv"), optional_csv(DATA / "train/history.csv")
     scored = optional_csv(evaluated / "cases.csv")
     if metrics is None or rows is None or history is None or split is None or scored is None:
-        return {"metrics": None, "scored": None}
+        return {"metrics": None, "scored": None, "beside": ""}
     validation = predictions.from_tables(rows, split)
     band = figures.chance_band(validation, monitor, permutations, seed)
     histogram, bins = numeric_csv(evaluated / "probability.csv"), numeric_csv(evaluated / "reliability.csv")
@@ -38,8 +39,9 @@ def collect(
         "significance": captions.significance(metrics, alpha),
         "smallest_effect": captions.smallest_effect(ones, len(validation.y_true) - ones, alpha),
         "training": figures.training(history.astype(float), metrics, band),
-        "declared": figures.declared(validation, metrics, histogram, bins),
+        "declared": figures.declared(validation, metrics, histogram, bins, numeric_csv(evaluated / "decision.csv")),
         "confusion": figures.confusion(validation),
+        "beside": told(numeric_csv(evaluated / "baselines.csv", text=("baseline",))),
         "groups": figures.groups(by_group),
         "group_rows": by_group.astype(object).where(by_group.notna(), None).to_dict("records"),
     }

@@ -10,13 +10,14 @@ from pydantic import Field
 from threadpoolctl import threadpool_limits
 
 from flairprep.audit import association, leakage, near_duplicates, shortcuts
+from flairprep.audit.baseline_scores import baseline_scores
 from flairprep.audit.features import CaseFeatures, extract_features
 from flairprep.audit.finding import print_summary
 from flairprep.audit.sources import LEAVE_OUT, SPACINGS, collect
 from flairprep.core import console, files, params
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, separate_failures
-from flairprep.core.tables import read_csv, read_rows
+from flairprep.core.tables import read_csv, read_rows, write_csv
 from flairprep.imaging import nifti
 from flairprep.runner.case_stage import map_volumes
 from flairprep.runner.result_cache import ResultCache
@@ -25,6 +26,7 @@ SPLIT = Path("data/split/split.csv")
 INGEST = Path("data/ingest")
 SLICES = Path("data/select_slices")
 OUT = Path("reports/audit.json")
+SCORES = Path("data/audit")
 
 
 class AuditParams(params.Section):
@@ -70,8 +72,8 @@ def audit(
     params: AuditParams,
     intensity: str,
     scratch: Path,
-) -> dict[str, Any]:
-    """Return the content of reports/audit.json: leaks, shortcuts, baselines and strata.
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Return the content of reports/audit.json (leaks, shortcuts, baselines, strata), and of data/audit/baselines.csv.
 
     Args:
         table: case_id, label, group, fold and the columns of same_as.csv.
@@ -88,11 +90,12 @@ def audit(
     cohort = shortcuts.Cohort(case_ids, labels, groups, folds)
     sources, single = collect(header, features)
     findings, baselines, strata = shortcuts.examine(cohort, sources, single, LEAVE_OUT, **params.model_dump())
-    return {"items": [item.as_item() for item in (*leaks, *findings)], "baselines": baselines, "strata": strata}
+    report = {"items": [item.as_item() for item in (*leaks, *findings)], "baselines": baselines, "strata": strata}
+    return report, baseline_scores(cohort, sources)
 
 
 def main() -> None:
-    """Read split.csv, data/ingest's tables and data/select_slices; write reports/audit.json."""
+    """Read split.csv, data/ingest's tables and data/select_slices; write reports/audit.json, data/audit."""
     section, normalize = params.load(AuditParams, "audit"), params.load(NormalizeUsed, "normalize")
     association.import_in_background()
     cache = ResultCache("audit", __file__, normalize.model_dump())
@@ -109,9 +112,11 @@ def main() -> None:
         features = list(map_volumes(cache, work, ids, source=SLICES, out=out, suffix=".npy", on_failure=refuse))
         fingerprints = near_duplicates.saved_fingerprints(out, ids)
         with threadpool_limits(1):  # more threads, on cores that others use too, take five times as long
-            report = audit(table, header, features, fingerprints, section, normalize.intensity, out)
+            report, scores = audit(table, header, features, fingerprints, section, normalize.intensity, out)
     shortcuts.check_permutations(report["items"], section.alpha, section.permutations)
-    files.write_json(OUT, report)
+    with files.atomic_folder(SCORES) as folder:
+        write_csv(folder / "baselines.csv", scores)
+        files.write_json(OUT, report)
     print_summary(report)
 
 

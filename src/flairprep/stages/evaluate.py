@@ -6,6 +6,7 @@ from pathlib import Path
 from flairprep.core import console, files, params
 from flairprep.core.tables import read_csv, write_csv
 from flairprep.evaluation import diagnosis, predictions
+from flairprep.evaluation.baselines import against_baselines, told
 from flairprep.evaluation.measures import EvaluateParams, measure
 from flairprep.evaluation.verdict import of_test_fold, sentence
 from flairprep.network import model_config, train_config
@@ -14,6 +15,7 @@ TRAIN = Path("data/train")
 SPLIT = Path("data/split/split.csv")
 CASES = Path("data/ingest/cases.csv")
 AUDIT = Path("reports/audit.json")
+BASELINES = Path("data/audit/baselines.csv")
 OUT = Path("reports/metrics.json")
 PLOTS = Path("reports/evaluate")
 BY = ("plane", "manufacturer", "sex")
@@ -39,9 +41,12 @@ def main() -> None:
     strata, leaked = predictions.strata_of(validation, audit["strata"]), predictions.leaked(validation, audit["items"])
     measures = measure(validation, trained.monitor, section, strata, leaked)
     measures |= of_test_fold(read_csv(TRAIN / "test_predictions.csv"), split)
-    told = diagnosis.diagnose(
+    held_out = {swept.val_fold, swept.test_fold}
+    diagnosed = diagnosis.diagnose(
         read_csv(TRAIN / "history.csv").astype(float),
         *(validation.y_true, validation.y_prob),
+        train_labels=split.loc[~split["fold"].astype(int).isin(held_out), "label"].to_numpy(int),
+        ranks=measures["p_auc"] < section.alpha,
         **swept.model_dump(),
         folds=split["fold"].nunique(),
         network=model_config.resolve(model),
@@ -52,18 +57,22 @@ def main() -> None:
         **predictions.charts(validation.y_true, validation.declared),
         "cases": predictions.per_case(validation),
         "epochs": predictions.over_epochs(validation),
+        "decision": predictions.decision_curve(validation),
+        "baselines": against_baselines(validation, read_csv(BASELINES) if BASELINES.is_file() else None),
         "reliability": predictions.reliability(validation.y_true, validation.declared),
         "groups": predictions.by_group(validation, read_csv(CASES, ("case_id", *BY)), BY),
     }
     with files.atomic_folder(PLOTS) as out:
         for name, table in tables.items():
             write_csv(out / f"{name}.csv", table)
-        files.write_json(out / "diagnosis.json", told.as_dict())
-        files.write_json(OUT, measures | {"diagnosis": told.diagnosis})
+        files.write_json(out / "diagnosis.json", diagnosed.as_dict())
+        files.write_json(OUT, measures | {"diagnosis": diagnosed.diagnosis})
     wrong = tables["cases"].loc[tables["cases"]["wrong"] == 1, "case_id"]
     console.say(sentence(measures, section.alpha))
+    if beside := told(tables["baselines"]):
+        console.say(f"  {beside}")
     console.say(f"  wrong in every epoch: {', '.join(wrong) or 'no case'}; see reports/evaluate/cases.csv")
-    console.say(str(told))
+    console.say(str(diagnosed))
 
 
 if __name__ == "__main__":

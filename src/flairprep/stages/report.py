@@ -70,7 +70,7 @@ def main() -> None:
             faults=faults,
             labels=[figures.labels(balance)] if balance else [],
             folds=[figures.folds(split)] if split is not None else [],
-            baselines=figures.baselines(audit, result["metrics"]) if audit else None,
+            baselines=figures.baselines(audit, result["metrics"], result["beside"]) if audit else None,
             choices={name: case_overview.choices(cases, name) for name in ("status", "code", "plane", "fold", "label")},
             identity=provenance.hashes(provenance.read_lock(LOCK)),
             values={key: params.value_of(value) for key, value in params.flatten(params.read_params()).items()},

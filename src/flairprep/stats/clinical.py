@@ -45,6 +45,20 @@ def share(right: Array, patients: Array, confidence: float = 0.95) -> Measure:
     return Measure(value, *intervals.wilson(value, effective, confidence))
 
 
+def net_benefit(y_true: Array, y_prob: Array, patients: Array, threshold: float) -> Measure:
+    """Return the net benefit of treating where y_prob > threshold: TP/n - FP/n t/(1 - t) (Vickers and Elkin 2006).
+
+    It is a mean over cases, so its interval is that of a mean, by patient; normal.
+    """
+    ones = np.asarray(y_true) > 0.5
+    worth = np.where(ones, 1.0, -threshold / (1 - threshold)) * (np.asarray(y_prob) > threshold)
+    n, value = len(worth), float(worth.mean())
+    _, of_case = np.unique(patients, return_inverse=True)
+    sums = np.bincount(of_case, weights=worth - value)
+    error = math.sqrt(float((sums**2).sum()) * len(sums) / max(len(sums) - 1, 1)) / n
+    return Measure(value, value - Z * error, value + Z * error)
+
+
 def balanced_accuracy(sensitivity: Measure, specificity: Measure) -> Measure:
     """Return the mean of the two, its interval from theirs (MOVER: Zou and Donner 2008)."""
     value = (sensitivity.value + specificity.value) / 2
