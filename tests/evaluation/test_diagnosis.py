@@ -1,6 +1,5 @@
 """diagnosis: each fault planted alone is named, and the next step is a command that dvc takes."""
 
-import math
 import shlex
 from dataclasses import replace
 from typing import Any
@@ -37,6 +36,7 @@ def history(**columns: float | np.ndarray) -> pd.DataFrame:
 NETWORK = model_config.NETWORKS["resnet3d"]
 CONFIG = train_config.TrainConfig(reference_batch_size=4, **train_config.TRAIN_CONFIGS["resnet3d"])
 GIVEN: dict[str, Any] = {
+    **{"train_labels": np.arange(160) % 2, "ranks": True},
     **{"lr": 1e-4, "epochs": 30, "folds": 5, "val_fold": 0, "test_fold": None},
     **{"network": NETWORK, "config": CONFIG.model_copy(update={"monitor": "val_accuracy"})},
 }
@@ -50,8 +50,10 @@ def diagnose(
 
 
 FALLING = np.linspace(0.7, 0.4, EPOCHS)
+OTHERS = "dvc exp run --queue -S val_fold=1,2,3,4 && dvc queue start"
 CASES: dict[str, tuple[pd.DataFrame | None, np.ndarray | None, str]] = {
-    "fine": (None, None, "dvc exp run --queue -S val_fold=1,2,3,4 && dvc queue start"),
+    "fine": (None, None, OTHERS),
+    "threshold off": (None, 0.4 * probabilities(), "dvc plots show"),
     "batch-norm lag": (history(accuracy=0.98, accuracy_inference=0.5), None, "dvc exp run -S model.norm=group"),
     "constant": (history(loss=0.69), np.full((EPOCHS, N), 0.6), "dvc exp run -S lr=0.0003"),
     "still improving at the end": (history(val_loss=FALLING), None, "dvc exp run -S epochs=60"),
@@ -63,7 +65,7 @@ CASES: dict[str, tuple[pd.DataFrame | None, np.ndarray | None, str]] = {
     ),
     "memorising": (
         history(accuracy=0.99, accuracy_inference=0.99),
-        probabilities(0.55, 0.1),
+        probabilities(0.55, 0.02),
         "dvc exp run -S 'model.filters=[4,8,16,32]'",
     ),
     "unstable": (None, probabilities(1.0, 0.2, flipping=0.3), "dvc exp run -S lr=3.3e-05"),
@@ -90,8 +92,60 @@ def test_the_next_command_sets_keys_that_exist(name: str) -> None:
             node = node[part]
 
 
-def test_a_constant_answer_after_a_diverged_training_asks_for_a_lower_rate() -> None:
-    assert diagnose(history(loss=3.0), np.zeros((EPOCHS, N))).command == "dvc exp run -S lr=1e-05"
+# How a rate that is too high ends: the loss explodes, or the network's last weights jump with each step.
+EXPLODED = history(loss=np.r_[36.0, np.full(EPOCHS - 1, 0.7)], accuracy=0.5, accuracy_inference=0.5)
+UNMOVED = history(loss=0.7, accuracy=0.5, accuracy_inference=0.5)
+JUMPING = np.tile(0.5 + 0.05 * (-1.0) ** np.arange(EPOCHS)[:, None], (1, N))
+
+
+@pytest.mark.parametrize(
+    ("table", "y_prob", "command"),
+    [
+        (EXPLODED, np.zeros((EPOCHS, N)), "dvc exp run -S lr=1e-05"),
+        (EXPLODED, np.full((EPOCHS, N), 0.49), "dvc exp run -S lr=1e-05"),
+        (UNMOVED, JUMPING, "dvc exp run -S lr=1e-05"),
+        (UNMOVED, np.full((EPOCHS, N), 0.49), "dvc exp run -S lr=0.0003"),
+        (UNMOVED, 0.4 + np.tile(np.linspace(0, 0.02, N), (EPOCHS, 1)), "dvc exp run -S lr=0.0003"),
+    ],
+    ids=["stuck", "back at the prior", "jumps", "one answer", "no rank"],
+)
+def test_a_constant_answer_asks_for_the_rate_that_its_training_shows(
+    table: pd.DataFrame, y_prob: np.ndarray, command: str
+) -> None:
+    outcome = diagnose(table, y_prob, ranks=False)
+    assert (outcome.diagnosis, outcome.command) == ("constant", command)
+
+
+def test_three_validation_cases_do_not_say_what_the_training_cases_would_cost() -> None:
+    """A training loss of 0.70 has hardly moved, though two of three validation cases would cost only 0.64."""
+    y_prob = np.tile([0.51, 0.52, 0.53], (EPOCHS, 1))
+    few = {"train_labels": np.arange(9) % 2, "ranks": False}
+    outcome = diagnose(UNMOVED, y_prob, np.array([1, 1, 0]), **few)
+    assert (outcome.diagnosis, outcome.command) == ("constant", "dvc exp run -S lr=0.0003")
+
+
+def test_one_side_that_ranks_is_a_threshold_and_no_rate() -> None:
+    one_side = 0.5 + 0.4 * probabilities()
+    assert diagnose(y_prob=one_side, ranks=True).diagnosis == "threshold off"
+    assert diagnose(UNMOVED, one_side, ranks=True).diagnosis == "not fitting", "what ranks by luck has to learn first"
+    assert diagnose(UNMOVED, one_side, ranks=False).diagnosis == "constant"
+
+
+def test_too_few_cases_are_not_called_fine() -> None:
+    known = history(accuracy=1.0, accuracy_inference=1.0)
+    y_prob, y_true = np.tile([0.3, 0.4, 0.6], (EPOCHS, 1)), np.array([0, 1, 1])
+    few = {"train_labels": np.arange(9) % 2, "ranks": False}
+    assert diagnose(known, y_prob, y_true, **few).diagnosis == "too few cases to tell"
+    assert diagnose(known, y_prob, y_true, **few).command == OTHERS
+    assert diagnose(ranks=False).diagnosis == "fine"
+
+
+def test_memorising_needs_more_wrong_cases_than_chance_gives() -> None:
+    """One of two cases wrong is what luck gives a sound network; half of forty is not."""
+    known = history(accuracy=1.0, accuracy_inference=1.0)
+    two = np.tile([0.3, 0.4], (EPOCHS, 1)), np.array([0, 1])
+    assert diagnose(known, *two, train_labels=np.arange(8) % 2, ranks=False).diagnosis != "memorising"
+    assert diagnose(known, probabilities(0.55, 0.1), ranks=False).diagnosis == "memorising"
 
 
 def test_lagging_averages_explain_a_constant_answer() -> None:
@@ -99,9 +153,10 @@ def test_lagging_averages_explain_a_constant_answer() -> None:
     assert outcome.diagnosis == "batch-norm lag"
 
 
-def test_overconfidence_needs_an_accuracy_that_rises() -> None:
-    falls = history(val_accuracy=np.linspace(0.8, 0.7, EPOCHS), accuracy_inference=0.99)
-    assert diagnose(falls, probabilities(0.7, 0.49)).diagnosis == "memorising"
+def test_a_network_that_is_sure_and_ranks_nothing_memorises() -> None:
+    known = history(accuracy=0.99, accuracy_inference=0.99)
+    assert diagnose(known, probabilities(0.7, 0.49), ranks=False).diagnosis == "memorising"
+    assert diagnose(known, probabilities(0.7, 0.49), ranks=True).diagnosis == "overconfident"
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 5])
@@ -112,8 +167,8 @@ def test_a_short_run_has_a_diagnosis_too(epochs: int) -> None:
 
 def test_a_fold_of_one_label_has_a_diagnosis() -> None:
     ones = np.ones(N, int)
-    outcome = diagnose(y_true=ones)
-    assert outcome.diagnosis == "not fitting"  # nothing beats an NIR of 1
+    assert diagnose(y_true=ones, ranks=False).diagnosis == "memorising"  # half of them are predicted 0
+    assert diagnose(y_prob=np.tile(np.linspace(0.7, 0.9, N), (EPOCHS, 1)), y_true=ones, ranks=False).command == OTHERS
 
 
 def test_noise_around_a_level_does_not_improve() -> None:
@@ -131,20 +186,22 @@ def test_the_other_folds_leave_out_the_test_fold_and_the_one_just_run() -> None:
 
 def test_a_run_that_is_right_about_all_training_cases_fits_however_large_the_nir() -> None:
     y_true = (np.arange(N) < 2).astype(int)  # an NIR of 95 %
-    y_prob = np.tile(0.2 + 0.6 * y_true, (EPOCHS, 1))
+    y_prob = np.tile(0.05 + 0.9 * y_true, (EPOCHS, 1))
     perfect = history(accuracy=1.0, accuracy_inference=1.0, val_accuracy=1.0)
-    assert diagnose(perfect, y_prob, y_true).diagnosis == "fine"
+    labels = np.tile(y_true, 4)
+    assert diagnose(perfect, y_prob, y_true, train_labels=labels).diagnosis == "fine"
     half = history(accuracy=0.96, accuracy_inference=0.96)
-    assert diagnose(half, y_prob, y_true).diagnosis == "not fitting"
+    assert diagnose(half, y_prob, y_true, train_labels=labels).diagnosis == "not fitting"
 
 
 def test_balanced_weights_have_the_loss_of_a_coin() -> None:
-    y_true = (np.arange(N) < 4).astype(int)  # the prior's log loss is 0.33
-    y_prob, hardly_moved = np.full((EPOCHS, N), 0.4), history(loss=math.log(2))
+    """The entropy of a tenth of ones is 0.33: without weights, a training loss of 0.9 is that of a ruined network."""
+    labels = (np.arange(160) < 16).astype(int)
+    table = history(loss=0.9, accuracy=0.9, accuracy_inference=0.9)
+    given: dict[str, Any] = {"table": table, "y_prob": np.full((EPOCHS, N), 0.4), "train_labels": labels}
     balanced = CONFIG.model_copy(update={"class_weight": "balanced"})
-    assert diagnose(hardly_moved, y_prob, y_true, config=balanced).command == "dvc exp run -S lr=0.0003"
-    assert diagnose(hardly_moved, y_prob, y_true).command == "dvc exp run -S lr=1e-05"
-    assert diagnose(history(loss=3.0), y_prob, y_true, config=balanced).command == "dvc exp run -S lr=1e-05"
+    assert diagnose(**given, config=balanced).command == "dvc exp run -S lr=0.0003"
+    assert diagnose(**given).command == "dvc exp run -S lr=1e-05"
 
 
 @pytest.mark.parametrize(
