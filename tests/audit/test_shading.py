@@ -26,8 +26,8 @@ def test_a_gradient_has_the_sign_of_its_bright_side_in_every_orientation(
     ramp = np.linspace(-1, 1, SHAPE[axis]).reshape([-1 if other == axis else 1 for other in range(3)])
     image = reorient(sitk.GetImageFromArray(noise() + 3 * towards * ramp), orientation)
     measured, _ = features.extract_features(image, "zscore", -99.0)
-    assert measured.statistics[name] > 1
-    others = [measured.statistics[other] for other in shading.DIFFERENCES if other != name]
+    assert measured.shading[name] > 1
+    others = [measured.shading[other] for other in shading.DIFFERENCES if other != name]
     assert others == pytest.approx([0, 0], abs=0.15)
 
 

@@ -27,11 +27,11 @@ def test_the_matrix_counts_voxels_of_the_acquired_axes() -> None:
 
 def test_single_columns_are_those_that_say_what_differs() -> None:
     geometry = {"filled": 0.5, **{f"{name}_{axis}": 1.0 for name in ("extent", "size", "blur") for axis in "zyx"}}
-    statistics = {"skewness": 0.0, "slab_x_1": 0.0, **dict.fromkeys(shading.DIFFERENCES, 0.0)}
-    columns, single = sources.collect(HEADER, [CaseFeatures(geometry, statistics)] * 5)
-    assert list(columns) == ["header fields", "geometry", "intensity statistics"]
+    statistics, shades = {"skewness": 0.0}, {"slab_x_1": 0.0, **dict.fromkeys(shading.DIFFERENCES, 0.0)}
+    columns, single = sources.collect(HEADER, [CaseFeatures(geometry, statistics, shades)] * 5)
+    assert list(columns) == ["header fields", "geometry", "intensity statistics", "shading"]
     assert set(columns["geometry"]) == {*geometry, "matrix_z", "matrix_y", "matrix_x"}
-    assert set(columns["intensity statistics"]) == set(statistics)
+    assert [set(columns[name]) for name in ("intensity statistics", "shading")] == [set(statistics), set(shades)]
     assert {"plane", "size_z", "matrix_x", "blur_y", *shading.DIFFERENCES} < set(single)
     assert {"filled", "skewness", "slab_x_1"} & set(single) == set()
     assert set(single) <= {name for of_source in columns.values() for name in of_source}

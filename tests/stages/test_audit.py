@@ -101,10 +101,11 @@ def test_a_clean_cohort_has_no_leak_no_shortcut_and_no_strata(capsys: pytest.Cap
     ]
     fields = {"plane", "manufacturer", "echo_time", "sex", "age_band", "extent_x", "blur_z", "inversion_time", "code"}
     assert fields <= set(by_name)
-    assert {"header fields", "geometry", "intensity statistics", "geometry, plane left out"} <= set(by_name)
+    sources = ["header fields", "geometry", "intensity statistics", "shading"]
+    assert {*sources, "geometry, plane left out"} <= set(by_name)
     assert {"status", "message", "case_id"} & set(by_name) == set()
     baselines = report["baselines"]
-    assert [baseline["name"] for baseline in baselines] == ["header fields", "geometry", "intensity statistics"]
+    assert [baseline["name"] for baseline in baselines] == sources
     assert all(0 <= baseline["auc_low"] <= baseline["auc"] <= baseline["auc_high"] <= 1 for baseline in baselines)
     printed = capsys.readouterr()
     assert "0 leaks, 0 shortcuts" in printed.out

@@ -136,6 +136,7 @@ class CaseFeatures(NamedTuple):
 
     geometry: dict[str, float]
     statistics: dict[str, float]
+    shading: dict[str, float]
 
 
 def extract_features(image: sitk.Image, intensity: str, background: float) -> tuple[CaseFeatures, Array]:
@@ -153,8 +154,8 @@ def extract_features(image: sitk.Image, intensity: str, background: float) -> tu
     tissue = values != background
     reference = find_reference(values, tissue)
     shading = shading_features(reference.scores, reference.both, image.GetDirection())
-    statistics = intensity_features(reference) | shading
+    statistics = intensity_features(reference)
     if intensity == "none":
         statistics |= {"median": reference.median, "spread": reference.spread}
     geometry = geometry_features(tissue, reference, image.GetSpacing()[::-1])
-    return CaseFeatures(geometry, statistics), np.stack(fingerprint(values, tissue))
+    return CaseFeatures(geometry, statistics, shading), np.stack(fingerprint(values, tissue))

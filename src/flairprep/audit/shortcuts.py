@@ -35,7 +35,7 @@ from flairprep.stats import hypothesis_tests, intervals
 
 logger = logging.getLogger(__name__)
 
-NOTES = {"intensity statistics": "; it may be the disease itself as well as the scanner"}
+NOTES = dict.fromkeys(("intensity statistics", "shading"), "; it may be the disease itself as well as the scanner")
 MEASURES = {"cramers_v": "Cramer's V", "auc": "AUC"}
 
 

@@ -31,6 +31,7 @@ def collect(header: pd.DataFrame, features: Sequence[CaseFeatures]) -> tuple[dic
         "header fields": parse_columns(header),
         "geometry": geometry | acquired_matrix(header, geometry),
         "intensity statistics": _columns([of_case.statistics for of_case in features]),
+        "shading": _columns([of_case.shading for of_case in features]),
     }
     shapes = [name for name in sources["geometry"] if name.startswith(SINGLE)]
     return sources, [*sources["header fields"], *shapes, *DIFFERENCES]

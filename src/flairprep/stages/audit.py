@@ -56,11 +56,7 @@ def measure_case(case_id: str, *, normalize: NormalizeUsed, out: Path) -> CaseFe
 
 
 def refuse(case_id: str, error: CaseError) -> CaseFeatures:
-    """End the stage: without the features of one case there is no audit.
-
-    Raises:
-        FlairprepError: always; it names the volume.
-    """
+    """Raise a FlairprepError that names the volume: without the features of one case there is no audit."""
     raise FlairprepError(f"{SLICES}/{case_id}.nii.gz: {error.code}: {error.message}")
 
 
