@@ -57,7 +57,7 @@ bench-training bench-scale: bench-%: .venv/dev
 	@python bench/$*.py --json bench/results/$*.json >bench/results/$*.txt; status=$$?; cat bench/results/$*.txt; exit $$status
 
 # Verdicts on simulated runs (20 minutes), the audit on small volumes (4), 50 demo cohorts from DICOM to verdict (40), and
-# what one case more than 200 costs (10; 15 GB of disk for a while); screening designs on simulated networks (30).
+# what one case more than 200 costs (10; 15 GB of disk for a while); screening designs on simulated networks (20).
 bench-verdict bench-audit bench-demo bench-increment bench-plan: bench-%: .venv/dev
 	@mkdir -p bench/results
 	@python bench/$*.py >bench/results/$*.txt; status=$$?; cat bench/results/$*.txt; exit $$status

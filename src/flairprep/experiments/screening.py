@@ -45,8 +45,8 @@ def plackett_burman() -> Array:
 def folded_over() -> Array:
     """Return the design (16 runs, 7 factors): `plackett_burman`, then the same with all signs reversed.
 
-    No main effect is aliased with an interaction of two factors (Box and Wilson 1951). 8 further contrasts, of interactions,
-    help to estimate the error.
+    No main effect is aliased with an interaction of two factors (Box and Wilson 1951). 8 further contrasts, mostly of
+    interactions, help to estimate the error.
     """
     return np.vstack([plackett_burman(), -plackett_burman()])
 
