@@ -45,7 +45,7 @@ match sys.argv[1]:
         put("data/train/val_predictions.csv", head, *rows)
         put("data/train/test_predictions.csv", head)
     case "audit":
-        pathlib.Path("reports/audit.json").write_text(json.dumps({"strata": {}}))
+        pathlib.Path("reports/audit.json").write_text(json.dumps({"items": [], "strata": {}}))
     case "evaluate":
         pathlib.Path("reports/metrics.json").write_text(json.dumps({"accuracy": 0.5}))
 """

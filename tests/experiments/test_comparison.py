@@ -33,6 +33,25 @@ def test_a_shortcut_is_distinguished_from_learning() -> None:
     assert compare(run)["settings"][0]["p_within"] is None
 
 
+def test_what_only_leaked_cases_show_has_not_been_learned() -> None:
+    """Half of the cases are copies of training cases, and the network knows these only."""
+    run = simulate_run("a", 0.5)
+    copies = frozenset(run.validation.case_ids[::2]) | frozenset(run.validation.case_ids[1::4])
+    y_prob = run.validation.y_prob.copy()
+    known = np.isin(run.validation.case_ids, list(copies))
+    y_prob[:, known] = np.where(run.validation.y_true[known], 0.9, 0.1)
+    found = replace(run, validation=replace(run.validation, y_prob=y_prob), leaked=copies)
+    result = compare(found)
+    (setting,) = result["settings"]
+    assert (setting["leaked"], setting["p_auc"] < 0.05 <= setting["p_without_leaks"]) == (len(copies), True)
+    assert "split.group_column" in result["answer"][0]
+    assert "Learned" not in answer(result)
+    (stands,) = compare(replace(simulate_run("b", 0.95), leaked=frozenset(run.validation.case_ids[:4])))["settings"]
+    assert stands["p_without_leaks"] < 0.05
+    assert "Learned" in answer(compare(replace(simulate_run("b", 0.95), leaked=frozenset(run.validation.case_ids[:4]))))
+    assert compare(run)["settings"][0]["p_without_leaks"] is None
+
+
 def test_a_constant_prediction_has_not_learned() -> None:
     run = simulate_run("a", 0.9)
     y_prob = np.concatenate([run.validation.y_prob, np.full((3, PER_FOLD), 0.9)])

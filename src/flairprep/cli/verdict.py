@@ -44,7 +44,7 @@ def _search(section: EvaluateParams) -> str:
         known = read_runs()
     except FlairprepError as error:
         return f"other runs are not counted: {error}"
-    found = searched(known, permutations=section.permutations, seed=section.seed)
+    found = searched(known, alpha=section.alpha, permutations=section.permutations, seed=section.seed)
     if found is None:
         why = known.skipped.get(WORKSPACE, "it is not among those that DVC knows")
         return f"other runs are not counted, since this one could not be read: {why}"

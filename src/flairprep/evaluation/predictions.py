@@ -211,5 +211,10 @@ def strata_of(predictions: Predictions, strata: Mapping[str, str]) -> np.ndarray
 
 def leaked(predictions: Predictions, items: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """Return which cases audit's report (`items` of audit.json) names in a leak between folds, (n_cases,), bool."""
-    named = {case for item in items if item["verdict"] == "leak" for case in item["cases"]}
+    named = leaked_cases(items)
     return np.array([case in named for case in predictions.case_ids], bool)
+
+
+def leaked_cases(items: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    """Return the cases that audit's report (`items` of audit.json) names in a leak between folds."""
+    return frozenset(case for item in items if item["verdict"] == "leak" for case in item["cases"])

@@ -1,8 +1,6 @@
 """Compare the settings of runs: has any learned, do they differ, and what would settle it?"""
 
-import math
 from collections.abc import Mapping, Sequence
-from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -15,6 +13,7 @@ from flairprep.experiments import screening, summary
 from flairprep.experiments.inference import (
     POWER,
     detectable_auc,
+    enough_permutations,
     learned_p_values,
     metric_interval,
     strata_of,
@@ -23,8 +22,6 @@ from flairprep.experiments.pairs import METRICS, compare_pairs, find_baseline
 from flairprep.experiments.runs import ExperimentRun, setting_name
 from flairprep.experiments.settings import FOLD_KEY, declared_table, group_by_setting, is_constant, varied_keys
 from flairprep.stats import hypothesis_tests, metrics
-
-LEAST_PERMUTATIONS = 10  # times settings / alpha: a family's smallest p is about its settings / permutations
 
 
 def compare(
@@ -59,15 +56,19 @@ def compare(
     values, runs_of = [setting for setting, _ in grouped], [setting_runs for _, setting_runs in grouped]
     tables = [declared_table(setting_runs) for setting_runs in runs_of]
     folds = runs[0].folds
-    permutations = max(permutations, math.ceil(LEAST_PERMUTATIONS * len(values) / alpha))
-    p_values = partial(learned_p_values, tables, folds, permutations=permutations, seed=seed)
-    p_auc, strata = p_values(), strata_of(runs)
-    p_within = [None] * len(values) if strata is None else p_values(strata=strata)
+    options: dict[str, Any] = {"permutations": enough_permutations(permutations, len(values), alpha), "seed": seed}
+    p_auc, strata = learned_p_values(tables, folds, **options), strata_of(runs)
+    none = [None] * len(values)
+    p_within = none if strata is None else learned_p_values(tables, folds, strata=strata, **options)
+    leaked = frozenset().union(*(run.leaked for run in runs))
+    sound = [table[~table["case_id"].isin(leaked)] for table in tables]
+    p_without_leaks = none if not leaked else learned_p_values(sound, folds, **options)
     settings = []
     for index, setting in enumerate(values):
         numbers = validation_numbers(runs_of[index], tables[index])
         constant = is_constant(runs_of[index], p_auc[index], alpha)
-        p = {"p_auc": p_auc[index], "p_within": p_within[index], "constant": constant}
+        p = {"p_auc": p_auc[index], "p_within": p_within[index], "p_without_leaks": p_without_leaks[index]}
+        p |= {"leaked": tables[index]["case_id"].nunique() - sound[index]["case_id"].nunique(), "constant": constant}
         learnable = detectable_auc(tables[index], folds, alpha / len(values))
         tests = test_fold_numbers(runs_of[index])
         settings.append({"setting": setting, **numbers, **p, "learnable": learnable, **tests})

@@ -3,6 +3,7 @@
 All evidence of a setting enters one estimate and one test: see `stats.replicates` and `stats.ranking`.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from flairprep.experiments.settings import CASE_KEY, FOLD_KEY, REPEAT_KEY
 from flairprep.stats import hypothesis_tests, metrics, power, ranking, replicates
 
 POWER = 0.8
+LEAST_PERMUTATIONS = 10
 
 
 def rows_of(table: pd.DataFrame) -> replicates.Rows:
@@ -28,6 +30,14 @@ def metric_interval(table: pd.DataFrame, metric: metrics.PairedMetric, folds: in
     folds: of a split, run or not.
     """
     return replicates.estimate(rows_of(table), table["probability"].to_numpy(), metric, folds=folds)
+
+
+def enough_permutations(permutations: int, tests: int, alpha: float) -> int:
+    """Return `permutations`, or more where so many `tests` need them: their smallest p is about tests / permutations.
+
+    With LEAST_PERMUTATIONS / alpha for each test, alpha / LEAST_PERMUTATIONS is within reach.
+    """
+    return max(permutations, math.ceil(LEAST_PERMUTATIONS * tests / alpha))
 
 
 def learned_p_values(

@@ -39,8 +39,8 @@ class ExperimentRun:
     """One training.
 
     cohort: what runs must share to be comparable. setting: param -> value. validation, test: predictions; test is None
-    without a test fold. strata: case id -> stratum by the audit's shortcuts. folds: of the split. cases: in all folds.
-    split: hash of data/split.
+    without a test fold. strata: case id -> stratum by the audit's shortcuts. leaked: ids of the cases that the audit
+    found in a leak between folds. folds: of the split. cases: in all folds. split: hash of data/split.
     """
 
     name: str
@@ -53,6 +53,7 @@ class ExperimentRun:
     validation: Predictions
     test: Predictions | None = None
     strata: Mapping[str, str] | None = None
+    leaked: frozenset[str] = frozenset()
     folds: int = 5
     cases: int = 0
     split: str = ""
@@ -212,6 +213,7 @@ def _build_run(name: str, stages: Mapping[str, Any], files: Any) -> ExperimentRu
     split = _read_table(files, "data/split/split.csv")
     test = _read_table(files, "data/train/test_predictions.csv")
     setting = setting_of(flat) | {"code": _code_hash(stages)}
+    strata, leaked = _read_audit(files) if AUDIT in hashes else ({}, frozenset())
     return ExperimentRun(
         name=name,
         cohort=cohort_of(flat, {"data/ingest": hashes["data/ingest"], "labels": hashes[flat["labels.table"]]}),
@@ -222,7 +224,8 @@ def _build_run(name: str, stages: Mapping[str, Any], files: Any) -> ExperimentRu
         monitor=setting["train.monitor"],
         validation=predictions.from_tables(_read_table(files, "data/train/val_predictions.csv"), split),
         test=None if test.empty else predictions.from_tables(test, split),
-        strata=_read_strata(files) if AUDIT in hashes else {},
+        strata=strata,
+        leaked=leaked,
         folds=flat["split.folds"],
         cases=len(split),
         split=hashes["data/split"],
@@ -240,14 +243,15 @@ def _code_hash(stages: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:7]
 
 
-def _read_strata(files: Any) -> dict[str, str]:
-    """Read the strata of the audit's report, which git tracks instead of DVC.
+def _read_audit(files: Any) -> tuple[dict[str, str], frozenset[str]]:
+    """Read strata and leaked cases from the audit's report, which git tracks instead of DVC.
 
     Raises:
         FlairprepError: it is missing or invalid, and p_within would be missing too.
     """
     try:
-        return dict(json.loads(files.read_text(AUDIT))["strata"])
+        report = json.loads(files.read_text(AUDIT))
+        return dict(report["strata"]), predictions.leaked_cases(report["items"])
     except (OSError, json.JSONDecodeError, KeyError) as error:
         raise FlairprepError(
             f"{AUDIT}: in dvc.lock, but missing or invalid here; git add reports and commit, or dvc repro"

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import NamedTuple
 
-from flairprep.experiments.inference import learned_p_values, strata_of
+from flairprep.experiments.inference import enough_permutations, learned_p_values, strata_of
 from flairprep.experiments.runs import WORKSPACE, ExperimentRun, KnownRuns
 from flairprep.experiments.settings import declared_table, select_comparable
 
@@ -19,7 +19,7 @@ class Searched(NamedTuple):
     p_within: float | None
 
 
-def searched(known: KnownRuns, *, permutations: int, seed: int) -> Searched | None:
+def searched(known: KnownRuns, *, alpha: float, permutations: int, seed: int) -> Searched | None:
     """Return the count and the p of the workspace's run; None where it is not among the readable runs.
 
     Every network is a member of the family, further seeds of a setting too: to run one again and keep the better is a
@@ -27,7 +27,8 @@ def searched(known: KnownRuns, *, permutations: int, seed: int) -> Searched | No
 
     Args:
         known: of `runs.read_runs`.
-        permutations, seed: number and seed of the permutations.
+        alpha: level, which the permutations must be able to reach.
+        permutations, seed: number and seed of the permutations; more where the runs are many.
     """
     name = known.same_as.get(WORKSPACE, WORKSPACE)
     own = next((run for run in known.runs if run.name == name), None)
@@ -36,7 +37,8 @@ def searched(known: KnownRuns, *, permutations: int, seed: int) -> Searched | No
     comparable, _ = select_comparable(known.runs, name)
     family = [own, *(run for run in comparable if run.name != name and _cases(run) == _cases(own))]
     tables = [declared_table([run]) for run in family]
-    p_values = partial(learned_p_values, tables, own.folds, permutations=permutations, seed=seed)
+    enough = enough_permutations(permutations, len(family), alpha)
+    p_values = partial(learned_p_values, tables, own.folds, permutations=enough, seed=seed)
     strata = strata_of(family)
     return Searched(len(family), p_values()[0], None if strata is None else p_values(strata=strata)[0])
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from flairprep.core import files
 from flairprep.core.params import value_of
+from flairprep.evaluation.verdict import REMEDY
 from flairprep.experiments.runs import ExperimentRun, setting_name
 
 TELL_NOT = "cannot tell"
@@ -43,10 +44,16 @@ def _learned(comparison: Mapping[str, Any], runs: int) -> list[str]:
     alpha, power, settings = comparison["alpha"], comparison["power"], comparison["settings"]
     varied = [s for s in settings if not s["constant"]]
     significant = [s for s in varied if s["p_auc"] < alpha]
-    shortcuts = [s for s in significant if s["p_within"] is not None and s["p_within"] >= alpha]
-    learned = [s for s in significant if s not in shortcuts]
+    leaks = [s for s in significant if s["p_without_leaks"] is not None and s["p_without_leaks"] >= alpha]
+    sound = [s for s in significant if s not in leaks]
+    shortcuts = [s for s in sound if s["p_within"] is not None and s["p_within"] >= alpha]
+    learned = [s for s in sound if s not in shortcuts]
     family = "one run" if runs == 1 else f"all settings of {runs} runs"
     sentences = []
+    if leaked := max(s["leaked"] for s in settings):
+        sentences.append(f"{leaked} validation cases leak from training folds (reports/audit.json): {REMEDY}.")
+    if leaks:
+        sentences.append(f"No evidence without the leaked cases: {_with_p(leaks, 'p_without_leaks')}.")
     if learned:
         sentences.append(f"Learned: {_with_p(learned, 'p_auc')}; corrected for {family}.")
     if shortcuts:
