@@ -49,6 +49,7 @@ def diagnose(
     return diagnosis.diagnose(history() if table is None else table, y_true, y_prob, **GIVEN | changes)
 
 
+SWINGING = probabilities(1.0, 0.2, flipping=0.4)
 FALLING = np.linspace(0.7, 0.4, EPOCHS)
 OTHERS = "dvc exp run --queue -S val_fold=1,2,3,4 && dvc queue start"
 CASES: dict[str, tuple[pd.DataFrame | None, np.ndarray | None, str]] = {
@@ -59,7 +60,7 @@ CASES: dict[str, tuple[pd.DataFrame | None, np.ndarray | None, str]] = {
     "still improving at the end": (history(val_loss=FALLING), None, "dvc exp run -S epochs=60"),
     "not fitting": (history(accuracy=0.55, accuracy_inference=0.52), None, "dvc exp run -S lr=0.0003"),
     "overconfident": (
-        history(val_accuracy=np.linspace(0.5, 0.7, EPOCHS)),
+        history(val_loss=np.r_[np.linspace(0.69, 0.4, 10), np.linspace(0.5, 1.3, EPOCHS - 10)]),
         probabilities(0.7, 0.49),
         "dvc exp run -S train.monitor=val_loss -S train.patience=5",
     ),
@@ -68,7 +69,7 @@ CASES: dict[str, tuple[pd.DataFrame | None, np.ndarray | None, str]] = {
         probabilities(0.55, 0.02),
         "dvc exp run -S 'model.filters=[4,8,16,32]'",
     ),
-    "unstable": (None, probabilities(1.0, 0.2, flipping=0.3), "dvc exp run -S lr=3.3e-05"),
+    "unstable": (history(val_loss=0.6 + 0.2 * (-1.0) ** np.arange(EPOCHS)), SWINGING, "dvc exp run -S lr=3.3e-05"),
 }
 
 
@@ -142,7 +143,7 @@ def test_too_few_cases_are_not_called_fine() -> None:
 
 def test_memorising_needs_more_wrong_cases_than_chance_gives() -> None:
     """One of two cases wrong is what luck gives a sound network; half of forty is not."""
-    known = history(accuracy=1.0, accuracy_inference=1.0)
+    known = history(accuracy=1.0, accuracy_inference=1.0, val_loss=0.7)
     two = np.tile([0.3, 0.4], (EPOCHS, 1)), np.array([0, 1])
     assert diagnose(known, *two, train_labels=np.arange(8) % 2, ranks=False).diagnosis != "memorising"
     assert diagnose(known, probabilities(0.55, 0.1), ranks=False).diagnosis == "memorising"
@@ -153,10 +154,30 @@ def test_lagging_averages_explain_a_constant_answer() -> None:
     assert outcome.diagnosis == "batch-norm lag"
 
 
-def test_a_network_that_is_sure_and_ranks_nothing_memorises() -> None:
-    known = history(accuracy=0.99, accuracy_inference=0.99)
-    assert diagnose(known, probabilities(0.7, 0.49), ranks=False).diagnosis == "memorising"
-    assert diagnose(known, probabilities(0.7, 0.49), ranks=True).diagnosis == "overconfident"
+def test_a_network_that_is_sure_and_never_knew_anything_memorises() -> None:
+    """Stopping early helps only where the validation loss once was below that of the prior."""
+    columns, sure = {"accuracy": 0.99, "accuracy_inference": 0.99}, probabilities(0.7, 0.49)
+    rose = np.linspace(0.69, 1.3, EPOCHS)
+    assert diagnose(history(val_loss=rose, **columns), sure).diagnosis == "memorising"
+    turned = np.r_[np.linspace(0.69, 0.4, 10), rose[10:]]
+    assert diagnose(history(val_loss=turned, **columns), sure).diagnosis == "overconfident"
+
+
+def test_cases_that_change_sides_beside_the_middle_are_not_unstable() -> None:
+    """Where all probabilities are 0.5, cases change sides and nothing else does."""
+    beside = 0.5 + 0.1 * (SWINGING - 0.5)
+    assert ((beside[1:] > 0.5) != (beside[:-1] > 0.5)).mean() > diagnosis.FLIPPED
+    assert diagnose(history(), beside).diagnosis == "fine"
+
+
+def test_an_unstable_run_that_does_not_fit_is_not_asked_for_a_higher_rate() -> None:
+    swings = history(val_loss=0.7 + 0.2 * (-1.0) ** np.arange(EPOCHS), accuracy=0.55, accuracy_inference=0.55)
+    assert diagnose(swings, SWINGING).diagnosis == "unstable"
+
+
+def test_a_run_that_has_learned_its_training_cases_has_little_left_to_improve() -> None:
+    learned = history(val_loss=np.linspace(0.3, 0.1, EPOCHS), loss=0.05)
+    assert diagnose(learned).diagnosis == "fine"
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 5])
@@ -187,7 +208,7 @@ def test_the_other_folds_leave_out_the_test_fold_and_the_one_just_run() -> None:
 def test_a_run_that_is_right_about_all_training_cases_fits_however_large_the_nir() -> None:
     y_true = (np.arange(N) < 2).astype(int)  # an NIR of 95 %
     y_prob = np.tile(0.05 + 0.9 * y_true, (EPOCHS, 1))
-    perfect = history(accuracy=1.0, accuracy_inference=1.0, val_accuracy=1.0)
+    perfect = history(loss=0.05, accuracy=1.0, accuracy_inference=1.0, val_accuracy=1.0)
     labels = np.tile(y_true, 4)
     assert diagnose(perfect, y_prob, y_true, train_labels=labels).diagnosis == "fine"
     half = history(accuracy=0.96, accuracy_inference=0.96)

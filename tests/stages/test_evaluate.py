@@ -80,7 +80,9 @@ def run(
     if strata is not None or leaks is not None:
         items = [{"name": "near-duplicates", "verdict": "leak", "cases": leaks}] * (leaks is not None)
         put("reports/audit.json", json.dumps({"items": items, "baselines": [], "strata": strata or {}}))
-    others = pd.DataFrame({"case_id": [f"9000{n}" for n in range(4)], "label": [1, 0, 1, 0], "fold": [1, 1, 2, 2]})
+    others = pd.DataFrame(
+        {"case_id": [f"{90000 + n}" for n in range(20)], "label": [1, 0] * 10, "fold": [1, 2, 2, 1] * 5}
+    )
     others["group"] = others["case_id"]
     put("data/split/split.csv", pd.concat([others, split]).sample(frac=1, random_state=1).to_csv(index=False))
     write_params(Path(), **changes | {"evaluate": {"permutations": 199} | changes.get("evaluate", {})})
@@ -396,7 +398,7 @@ def test_the_diagnosis_is_a_column_and_its_command_a_file(capsys: pytest.Capture
     assert run(y_true, y_prob)["diagnosis"] == "fine"
     said = get_json("reports/evaluate/diagnosis.json")
     trained = train_config.TrainConfig(reference_batch_size=4, **train_config.TRAIN_CONFIGS["resnet3d"])
-    given: dict[str, Any] = {"train_labels": np.array([1, 0, 1, 0]), "ranks": True}
+    given: dict[str, Any] = {"train_labels": np.array([1, 0] * 10), "ranks": True}
     given |= {"val_fold": 0, "test_fold": None, "network": model_config.NETWORKS["resnet3d"], "config": trained}
     assert said == diagnosis.diagnose(history(6), y_true, y_prob, lr=1e-4, epochs=30, folds=3, **given).as_dict()
     assert said["command"] == "dvc exp run --queue -S val_fold=1,2 && dvc queue start"

@@ -17,11 +17,15 @@ LAG = 0.15  # accuracy in training mode above that in inference mode, on the tra
 ONE_ANSWER = 0.001  # spread of the probabilities below which nothing is left that could improve
 DIVERGED = 0.5  # nats of training loss above that of always answering the share of label 1, in any epoch
 FITTED = 0.1  # accuracy of the training cases above their NIR; above an NIR of 0.8, half of the rest
-IMPROVED = 0.01  # nats of validation loss from one fifth of the run to the next
+UNMOVED = 0.97  # share of the loss of a constant answer that the training loss stays above
+IMPROVED = 0.005  # nats of validation loss from one fifth of the run to the next
+LEFT = 0.4  # share of the loss of a constant answer above which the training loss leaves something to improve
+TURNED = 0.05  # nats below the prior's that the validation loss had reached before it rose above it
 TREND = 0.05  # one-sided level of Kendall's test that the validation loss still falls
 MEMORISED = 0.2  # accuracy of the training cases above that of the validation cases
 LEVEL = 0.05  # of Fisher's exact test of the same: few validation cases are wrong by chance
-FLIPPED = 0.2  # share of the cases that change sides from epoch to epoch; a coin has 0.5
+FLIPPED = 0.25  # share of the cases that change sides from epoch to epoch; a coin has 0.5
+JUMP = 0.05  # of a probability that changes sides: near 0.5, cases change sides without any effect
 LEAST_FILTERS = 2  # in every block of the smallest network to propose
 DROPOUT = 0.5  # the rate to propose (Srivastava et al. 2014)
 STEP, LEAP = 3, 10  # factors of the learning rate: half a decade for what works, a decade for what does not
@@ -81,11 +85,13 @@ def diagnose(
     declared = y_prob[-predictions.DECLARED_EPOCHS :].mean(axis=0)
     accuracy, log_loss = metrics.accuracy(y_true, declared), metrics.log_loss(y_true, declared)
     train_nir = metrics.no_information_rate(train_labels)
-    unfitted = fitted < train_nir + min(FITTED, (1 - train_nir) / 2)
+    constant = _constant_loss(train_labels, config)
+    bar = train_nir + min(FITTED, (1 - train_nir) / 2)
+    unfitted = fitted < bar or last["loss"] > UNMOVED * constant
     positive = float(np.mean(declared > 0.5))
     slower, faster = f"lr={lr / STEP:.2g}", f"lr={lr * STEP:.2g}"
     averages = network.norm in ("after_conv", "after_pool")
-    if averages and last["accuracy"] - last["accuracy_inference"] > LAG:
+    if averages and last["accuracy"] >= bar and last["accuracy"] - last["accuracy_inference"] > LAG:
         return _diagnosis(
             "batch-norm lag",
             f"{last['accuracy']:.0%} of the training cases are right in training mode, "
@@ -94,7 +100,8 @@ def diagnose(
             "model.norm=group",
         )
     spread = float(np.ptp(declared))
-    if still_improves(history["val_loss"].to_numpy(float)) and spread >= ONE_ANSWER:
+    left = spread >= ONE_ANSWER and last["loss"] > LEFT * constant
+    if left and still_improves(history["val_loss"].to_numpy(float)):
         stopped = config.patience > 0 and len(history) < epochs
         return _diagnosis(
             "still improving at the end",
@@ -102,8 +109,7 @@ def diagnose(
             "more patience" if stopped else "more epochs",
             f"train.patience={2 * config.patience}" if stopped else f"epochs={2 * epochs}",
         )
-    if spread < verdict.HARDLY_VARIES or (positive in (0, 1) and unfitted and not ranks):
-        constant = _constant_loss(train_labels, config)
+    if unfitted and (spread < verdict.HARDLY_VARIES or (positive in (0, 1) and not ranks)):
         ruined = _ruined(history["loss"], y_prob, constant)
         return _diagnosis(
             "constant",
@@ -112,7 +118,8 @@ def diagnose(
             "a lower rate, since it ruined the network" if ruined else "a higher rate, since it has hardly moved",
             f"lr={lr / LEAP:.2g}" if ruined else faster,
         )
-    if unfitted:
+    flipped = _flipped(y_prob)
+    if unfitted and flipped <= FLIPPED:
         return _diagnosis(
             "not fitting",
             f"even the training cases are only {fitted:.0%} right (NIR {train_nir:.0%})",
@@ -126,33 +133,42 @@ def diagnose(
             "recalibrate it, or choose another threshold than 0.5; see the plots reliability and probability",
             "dvc plots show",
         )
+    n, n_training = len(y_true), len(train_labels)
+    by_chance = math.floor(metrics.no_information_rate(y_true) * n)
+    enough = _worse(by_chance, n, n_training, n_training)  # whether a network that guesses would show
+    if spread < verdict.HARDLY_VARIES and enough:
+        return Diagnosis(
+            "constant",
+            f"the probabilities are {declared.min():.3f} to {declared.max():.3f}, though {fitted:.0%} of the training "
+            "cases are right: to the network, the validation cases are all alike",
+            "compare validation and training cases in reports/index.html",
+            "dvc repro",
+        )
     stop, log_loss_prior = _stop(config, epochs), metrics.log_loss(y_true, np.full(len(y_true), np.mean(y_true)))
-    if stop and ranks and log_loss > log_loss_prior:
+    best = float(history["val_loss"].rolling(predictions.DECLARED_EPOCHS, min_periods=1).mean().min())
+    if stop and enough and best < log_loss_prior - TURNED and log_loss > log_loss_prior:
         return _diagnosis(
             "overconfident",
-            f"it ranks the cases, but the log loss is {log_loss:.3f}, that of the prior {log_loss_prior:.3f}: its "
-            "probabilities are too sure",
+            f"the validation loss fell to {best:.3f} and rose to {log_loss:.3f}, above that of the prior, "
+            f"{log_loss_prior:.3f}: its probabilities are too sure",
             "stop when the validation loss turns",
             *stop,
         )
     forget, known = _forget(network, config), last["accuracy_inference"]
-    of_training, n = round(known * len(train_labels)), len(y_true)
-    if forget and known - accuracy > MEMORISED and _worse(round(accuracy * n), n, of_training, len(train_labels)):
+    worse = _worse(round(accuracy * n), n, round(known * n_training), n_training)
+    if forget and worse and known - accuracy > MEMORISED:
         return _diagnosis(
             "memorising",
             f"{known:.0%} of the training cases are right, {accuracy:.0%} of the validation cases",
             *forget,
         )
-    swings = predictions.flips(y_prob[len(y_prob) // 2 :])
-    flipped = float(swings.mean()) if swings.size else 0.0
     if flipped > FLIPPED:
         return _diagnosis(
             "unstable", f"{flipped:.0%} of the cases change sides from epoch to epoch", "a lower rate", slower
         )
     others = ",".join(str(fold) for fold in range(folds) if fold not in (val_fold, test_fold))
     command = f"dvc exp run --queue -S val_fold={others} && dvc queue start"
-    by_chance = math.floor(metrics.no_information_rate(y_true) * n)
-    if not ranks and not _worse(by_chance, n, len(train_labels), len(train_labels)):
+    if not ranks and not enough:
         return Diagnosis(
             "too few cases to tell",
             f"with {n} validation cases a network that knows only its training cases looks like one that has learned",
@@ -180,6 +196,13 @@ def _ruined(losses: pd.Series, y_prob: np.ndarray, constant: float) -> bool:
     jumps = np.abs(np.diff(y_prob.mean(axis=1)))
     spread = float(np.median(np.ptp(y_prob, axis=1)))
     return bool(losses.max() > constant + DIVERGED or (jumps.size and np.median(jumps) > spread))
+
+
+def _flipped(y_prob: np.ndarray) -> float:
+    """Return the share of the cases that jump to the other side from epoch to epoch, in the run's second half."""
+    half = y_prob[len(y_prob) // 2 :]
+    jumps = predictions.flips(half) & (np.abs(np.diff(half, axis=0)) > JUMP)
+    return float(jumps.mean()) if jumps.size else 0.0
 
 
 def _worse(right: int, n: int, of_training: int, n_training: int) -> bool:
