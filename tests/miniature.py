@@ -32,13 +32,14 @@ MINIATURE = {
 class Project:
     """A git and DVC repository with the project's own files and a cohort of small phantoms."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, **environment: str) -> None:
         self.root = root
+        self.environment = {"FLAIRPREP_WORKERS": "1", **environment}
 
     def run(self, *command: str) -> str:
         """What `command` prints; fails with it where the command fails."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        environment = {**os.environ, "PATH": path, "FLAIRPREP_WORKERS": "1"}
+        environment = {**os.environ, "PATH": path, **self.environment}
         environment.pop("PYTHONPATH", None)
         done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
@@ -83,8 +84,11 @@ def write_cohort(raw: Path, cases: int) -> None:
         csv.writer(file, lineterminator="\n").writerows([("BraTS21ID", "MGMT_value"), *rows])
 
 
-def make(root: Path, cases: int = 18) -> Project:
-    """The project's files and a cohort, its scans under DVC; nothing has run and nothing is committed."""
+def make(root: Path, cases: int = 18, **environment: str) -> Project:
+    """The project's files and a cohort, its scans under DVC; nothing has run and nothing is committed.
+
+    environment: of its commands.
+    """
     for name in PROJECT:
         source, target = ROOT / name, root / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +101,7 @@ def make(root: Path, cases: int = 18) -> Project:
         shutil.copy(ROOT / folder / ".gitignore", root / folder)
     shutil.copy(PARAMS, root)
     write_cohort(root / "data/raw", cases)
-    project = Project(root)
+    project = Project(root, **environment)
     project.edit(**{key.replace(".", "__"): value for key, value in MINIATURE.items()})
     project.run("git", "init", "-q")
     project.run("dvc", "add", "-q", "data/raw/train")
