@@ -28,7 +28,7 @@ from typing import Any
 import machine
 import numpy as np
 from scipy.stats import norm
-from verdict import Table, at_most, percent
+from selection import Table, at_most, percent
 
 from flairprep.experiments import screening
 from flairprep.experiments.effects import factor_effects
