@@ -22,6 +22,8 @@ BATCH = 4  # cases per step
 FIRST_RATE, GROWTH, RANGE_STEPS = 1e-6, 1.15, 100  # of the range test: from 1e-6 to 1
 RUN_STEPS = 1000  # of the run that the lower end of the usable rates is meant for
 RATES = tuple(float(f"{10 ** (half / 2):.1g}") for half in range(-12, 1))  # 1e-6, 3e-6, ... 1: half decades
+MODEST = 1e-4  # below it, a rate is tried only where the larger ones diverge: most networks take it
+TRIED = 4  # half decades below the least that diverges: lower still, it is the network that does not learn
 HEART = 16  # cases of the fresh networks: they learn them by heart, so a cohort without a signal has a band too
 FRESH_STEPS, LONGER_STEPS = 24, 100  # of a fresh network at each rate, and at the largest that do not diverge
 FALLEN = 0.75 * math.log(
@@ -44,13 +46,14 @@ def band(trial: Trial, budget: Budget, images: Array, labels: Array) -> tuple[fl
     """
     some = slice(HEART)
     low = lower_end(losses_at(trial, budget, images, labels, FIRST_RATE * GROWTH ** np.arange(RANGE_STEPS)))
-    sound: list[float] = []
-    for rate in (rate for rate in RATES if rate > (low or FIRST_RATE)):
+    candidates = [rate for rate in RATES if rate > (low or FIRST_RATE)]
+    sound = [rate for rate in candidates if rate < MODEST]
+    for rate in candidates[len(sound) :]:
         if diverges(losses_at(trial, budget, images[some], labels[some], [rate] * FRESH_STEPS)):
             break
         sound.append(rate)
     # A few steps do not show what ruins a network slowly, so the largest rates are tried for longer.
-    for rate in reversed(sound):
+    for rate in sound[: -TRIED - 1 : -1]:
         losses = losses_at(trial, budget, images[some], labels[some], [rate] * LONGER_STEPS)
         averages = smoothed(losses)
         if averages[-1] < FALLEN and not diverges(losses):
