@@ -47,9 +47,6 @@ def test_the_plots_are_those_of_the_pipeline() -> None:
 MEASURED = section(DOCS["statistics"], "## How often they are wrong")
 
 
-WITHOUT_A_PLACE = {"by_chance"}  # its simulation has no row in docs/statistics.md
-
-
 def test_every_statistic_has_its_place_and_every_name_is_a_function() -> None:
     named = set(re.findall(r"`([a-z_]+\.[a-z_]+)`", DOCS["statistics"]))
     for name in named - set(KEYS):
@@ -57,8 +54,6 @@ def test_every_statistic_has_its_place_and_every_name_is_a_function() -> None:
         (path,) = (ROOT / "src/flairprep").glob(f"*/{module}.py")
         assert callable(getattr(importlib.import_module(f"flairprep.{path.parent.name}.{module}"), function)), name
     for path in (ROOT / "src/flairprep/stats").glob("[a-z]*.py"):
-        if path.stem in WITHOUT_A_PLACE:
-            continue
         module = importlib.import_module(f"flairprep.stats.{path.stem}")
         functions = {name for name, value in vars(module).items() if isinstance(value, FunctionType)}
         own = {name for name in functions if vars(module)[name].__module__ == module.__name__ and name[0] != "_"}

@@ -14,7 +14,7 @@ NUMBERS: dict[str, Any] = {
     **{"accuracy": 0.75, "accuracy_low": 0.588, "accuracy_high": 0.873, "auc": 0.8, "auc_low": 0.65, "auc_high": 0.95},
     **{"brier": 0.19, "nir": 0.55, "p_nir": 0.0081, "predicted_positive": 0.5, "best_accuracy": 0.825, "best_epoch": 7},
     **{"p_auc": 0.012, "p_selection": 0.03, "p_within": None, "p_without_leaks": None, "n": 40, "verdict": "learned"},
-    **{"better_than_nir": True, "leaked": 0, "prevalence": 0.45, "spread": 0.7},
+    **{"better_than_nir": True, "leaked": 0, "prevalence": 0.45, "spread": 0.7, "declared_epochs": 3},
     **{
         f"{name}{end}": 0.7
         for name in ("sensitivity", "specificity", "balanced_accuracy")

@@ -172,7 +172,7 @@ def test_main_effects_of_the_plan_are_found_and_compared_with_the_noise(measure:
     design = screening.find_design(settings)
     assert design is not None
     tables = [declared_table(runs[number::16]) for number in range(16)]
-    effects = {e["key"]: e for e in screening.main_effects(design, settings, tables, None, FOLDS, measure=measure)}
+    effects = {e["key"]: e for e in screening.main_effects(design, settings, tables, FOLDS, measure=measure)}
     assert set(effects) == set(screening.FACTORS)
     norm_ = effects["model.norm"]
     assert (norm_["measure"], norm_["low_level"], norm_["high_level"]) == (measure, "after_conv", "after_pool")
@@ -197,12 +197,12 @@ def test_folds_without_both_labels_have_no_auc() -> None:
     ]
     one_fold = [table[table["fold"] == 0] for table in tables]
     one_label = [table.assign(label=table["label"].where(table["fold"] == 0, 1)) for table in tables]
-    wanted = screening.main_effects(design, settings, one_fold, None, 1)
-    given = screening.main_effects(design, settings, one_label, None, 1)
+    wanted = screening.main_effects(design, settings, one_fold, 1)
+    given = screening.main_effects(design, settings, one_label, 1)
     assert [(e["key"], e["estimate"]) for e in given] == [(e["key"], e["estimate"]) for e in wanted]
     no_labels = [table.assign(label=1) for table in tables]
-    assert screening.main_effects(design, settings, no_labels, None, 1) == []
-    assert screening.main_effects(design, settings, no_labels, None, 1, measure="accuracy") != []
+    assert screening.main_effects(design, settings, no_labels, 1) == []
+    assert screening.main_effects(design, settings, no_labels, 1, measure="accuracy") != []
 
 
 def test_what_is_no_design_has_no_main_effects() -> None:

@@ -20,7 +20,17 @@ from flairprep.stages import evaluate
 KEYS = {
     *("accuracy", "accuracy_low", "accuracy_high", "auc", "auc_low", "auc_high", "log_loss", "log_loss_prior", "brier"),
     *("nir", "p_nir", "predicted_positive", "best_accuracy", "best_epoch", "p_selection", "p_within"),
-    *("n", "verdict", "diagnosis", "better_than_nir", "p_auc", "leaked", "auc_without_leaks", "p_without_leaks"),
+    *(
+        "n",
+        "verdict",
+        "diagnosis",
+        "declared_epochs",
+        "better_than_nir",
+        "p_auc",
+        "leaked",
+        "auc_without_leaks",
+        "p_without_leaks",
+    ),
     *("spread", "prevalence"),
     *(
         f"{name}{end}"

@@ -10,6 +10,7 @@ from flairprep.core import params
 from flairprep.evaluation import predictions
 from flairprep.evaluation.predictions import Predictions
 from flairprep.evaluation.verdict import verdict
+from flairprep.network.train_config import DECLARED_EPOCHS
 from flairprep.stats import metrics, permutation, ranking
 
 
@@ -65,6 +66,7 @@ def measure(
     sound = every if leaked is None else ~leaked
     numbers = {
         **fixed,
+        "declared_epochs": min(DECLARED_EPOCHS, len(run.y_prob)),
         "better_than_nir": fixed["p_nir"] < section.alpha,
         "p_auc": p_auc(every),
         "p_within": None if strata is None else p_auc(every, strata),

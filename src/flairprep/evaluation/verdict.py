@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from flairprep.evaluation import predictions
-from flairprep.network.train_config import DECLARED_EPOCHS
 from flairprep.stats import power
 
 HARDLY_VARIES = 0.01  # of the declared probabilities, largest minus smallest: no threshold makes use of less
@@ -42,6 +41,11 @@ MEANING = {
 }
 
 
+def of_epochs(count: int) -> str:
+    """Say which epochs the declared predictions come from; count: how many there are, at most three."""
+    return "the only epoch" if count == 1 else f"mean of the last {count} epochs"
+
+
 def of_test_fold(rows: pd.DataFrame, split: pd.DataFrame) -> dict[str, Any]:
     """Score the test fold, where there is one: once, by the declared network."""
     if rows.empty:
@@ -61,7 +65,7 @@ def sentence(metrics: dict[str, Any], alpha: float) -> str:
     right = "better than" if m["better_than_nir"] else "not shown better than"
     lines = [
         f"verdict: {m['verdict']}: {MEANING[m['verdict']]}",
-        f"  declared (mean of the last {DECLARED_EPOCHS} epochs): accuracy {m['accuracy']:.1%} {interval}, {auc}",
+        f"  declared ({of_epochs(m['declared_epochs'])}): accuracy {m['accuracy']:.1%} {interval}, {auc}",
         f"  ranking: p {m['p_auc']:.3g} of the declared AUC, labels permuted",
         f"  accuracy: {right} always guessing the larger class (NIR): {m['nir']:.1%}; p {m['p_nir']:.3g}",
         f"  {_shares(m)}",

@@ -75,7 +75,7 @@ def compare(
     add_corrected_test_p(settings)
     variability = seed_variability(runs_of)
     design = screening.find_design(values) if keys else None
-    effects = screening.main_effects(design, values, tables, variability, folds) if design else []
+    effects = screening.main_effects(design, values, tables, folds, measure=primary) if design else []
     # Main effects replace the pairs of a design; without a case that all its settings share, the pairs remain.
     in_design = {i for i in range(len(values)) if design and effects and any(levels[i] for levels in design.values())}
     compared = [i for i in range(len(values)) if i not in in_design]

@@ -185,7 +185,6 @@ def main_effects(
     design: Mapping[str, Sequence[int]],
     settings: Sequence[Mapping[str, Any]],
     tables: Sequence[pd.DataFrame],
-    _variability: object,
     folds: int,
     *,
     measure: PairedMetric = "auc",

@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from flairprep.evaluation.predictions import DECLARED_EPOCHS, LEAST_OF_A_LABEL
-from flairprep.evaluation.verdict import REMEDY
+from flairprep.evaluation.predictions import LEAST_OF_A_LABEL
+from flairprep.evaluation.verdict import REMEDY, of_epochs
 from flairprep.report.html import number, percent
 from flairprep.stats import power
 
@@ -125,7 +125,7 @@ def probability(metrics: dict[str, Any]) -> str:
     positive = round(metrics["predicted_positive"] * metrics["n"])
     return (
         f"{positive} of {metrics['n']} cases are predicted 1 (right of the dashed line), {metrics['n'] - positive} are "
-        f"predicted 0. Mean of the last {DECLARED_EPOCHS} epochs."
+        f"predicted 0. Declared: {of_epochs(metrics['declared_epochs'])}."
     )
 
 
