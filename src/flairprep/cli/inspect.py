@@ -12,6 +12,8 @@ from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError
 from flairprep.dicom import discovery, series, survey
+from flairprep.nifti_input.discovery import find_cases, is_case, of_nifti
+from flairprep.nifti_input.survey import choose_series, read_candidate, survey_case
 from flairprep.runner.map_cases import map_cases
 
 HEADINGS = ("case", "series", "verdict", "slices", "size", "spacing (mm)", "plane", "code", "remark")
@@ -42,10 +44,10 @@ def show(
         FlairprepError: no such folder, no file in it, or what `discovery.find_cases` refuses.
     """
     if not path.is_dir():
-        raise FlairprepError(f"{path}: no such folder; name one of DICOM files")
+        raise FlairprepError(f"{path}: no such folder; name one of DICOM or NIfTI files")
     raw_cases = cases(path, sequence)
     if not raw_cases:
-        raise FlairprepError(f"{path}: no file in it; name a folder of DICOM files")
+        raise FlairprepError(f"{path}: no file in it; name a folder of DICOM or NIfTI files")
     # First the headers of each case, then every series for itself, so that one that breaks its process costs no other.
     look = partial(_survey, any_modality=any_modality)
     surveys = list(map_cases(look, raw_cases, "inspect", on_failure=lambda _, error: error))
@@ -65,18 +67,23 @@ def show(
 def cases(path: Path, sequence: str) -> list[discovery.RawCase]:
     """Find the cases below a folder; number those of an export without a key, in the order of the patient ids.
 
-    A folder that is named as a sequence, or holds one that is, is one case of the layout CASE/FLAIR.
+    A folder that is named as a sequence, or holds one that is, is one case of the layout CASE/FLAIR. So is one that
+    holds NIfTI files itself, or is a BIDS subject.
 
     Raises:
-        FlairprepError: see `discovery.cases_by_folder` and `discovery.cases_by_header`.
+        FlairprepError: see `nifti_input.discovery.find_cases`.
     """
     if discovery.named_by_folder(path):
-        return discovery.cases_by_folder(path, sequence)
+        return find_cases(path, sequence)
     alone = discovery.case_in_folder("case 1", path, sequence, path)
     if folder := alone.folder or discovery.sequence_of(path):
         return [replace(alone, folder=folder)]
     if case_ids.read_key(path) is not None:
         return discovery.cases_by_header(path)
+    if is_case(path):
+        return [alone]
+    if of_nifti(path):
+        return find_cases(path, sequence)
     subjects = discovery.group_by_subject(path)
     return [discovery.RawCase(f"case {place}", tuple(files)) for place, files in enumerate(subjects.values(), 1)]
 
@@ -98,7 +105,7 @@ def plan(case: discovery.RawCase, surveyed: survey.Survey | CaseError, sequence:
     try:
         if excluded:
             raise CaseError(Code.EXCLUDED, "listed in ingest.exclude")
-        best, notes = survey.choose_series(case, surveyed, sequence)
+        best, notes = choose_series(case, surveyed, sequence)
     except CaseError as error:
         refusal = error
     drafts = []
@@ -113,7 +120,7 @@ def plan(case: discovery.RawCase, surveyed: survey.Survey | CaseError, sequence:
 
 def _survey(case: discovery.RawCase, *, any_modality: bool) -> survey.Survey | CaseError:
     try:
-        return survey.survey_case(case, any_modality=any_modality)
+        return survey_case(case, any_modality=any_modality)
     except CaseError as error:
         return error
 
@@ -124,7 +131,7 @@ def _with_volume(draft: Draft, *, min_slices: int) -> Line:
     if candidate is None:
         return line
     try:
-        volume = survey.read_candidate(candidate)
+        volume = read_candidate(candidate)
         header = volume.header
         size = f"{header['columns']}x{header['rows']}x{header['slices']}"
         spacing = "x".join(f"{float(header[f'spacing_{axis}']):.3g}" for axis in "xyz")

@@ -122,6 +122,25 @@ class Code(StrEnum):
         "slices shifted beside their normal, by over 0.1 mm (warning) or over 1 mm",
         "resample with a tool that knows the tilt",
     )
+    AFFINE_CONFLICT = (
+        "AFFINE_CONFLICT",
+        "warning or failure",
+        "qform and sform of a NIfTI file differ; they fail where both claim one space, or state other voxel sizes or "
+        "orientations",
+        "convert the original images again; or set the wrong one's code to 0",
+    )
+    SHEARED = (
+        "SHEARED",
+        "warning or failure",
+        "the matrix of a NIfTI file is no rotation with voxel sizes, by over 0.1 mm (warning) or over 1 mm",
+        "resample to a straight grid",
+    )
+    NOT_FINITE = (
+        "NOT_FINITE",
+        "failure",
+        "voxels are NaN, infinite, or beyond 32-bit floats",
+        "replace them, the background by 0",
+    )
     MULTIPLE_VOLUMES = (
         "MULTIPLE_VOLUMES",
         "failure",

@@ -82,12 +82,9 @@ def _series_volume(contents: Sequence[Dataset | None], fault: Callable[[Dataset]
         notes.append((Code.INVERTED, "MONOCHROME1: stored values were inverted"))
     image, interpolated, stack_notes = stack(frames)
     voxels = sitk.GetArrayViewFromImage(image)
-    if voxels.min() == voxels.max():
-        raise CaseError(Code.BLANK_VOLUME, f"all {voxels.size} voxels are {voxels.min():g}")
-    if blank := _blank_slices(voxels):
-        notes.append((Code.BLANK_SLICES, f"{blank} slices between others hold one value only"))
+    notes += check_voxels(voxels)
     with undamaged():
-        columns = {**header.columns(images[0]), **_geometry(image), "interpolated": interpolated}
+        columns = {**header.columns(images[0]), **geometry(image), "interpolated": interpolated}
         identity = _identity(images[0], voxels)
     return SeriesVolume(image, columns, identity, (*notes, *stack_notes))
 
@@ -105,14 +102,22 @@ def _check(datasets: Sequence[Dataset], fault: Callable[[Dataset], CaseError | N
         raise CaseError(Code.TOO_LARGE, f"{voxels / 1e6:.0f} million voxels; {MAX_VOXELS / 1e6:.0f} can be read")
 
 
-def _blank_slices(voxels: Array) -> int:
-    """Count the slices of one value only, between the first and the last that hold more."""
+def check_voxels(voxels: Array) -> list[tuple[Code, str]]:
+    """Return the warning of voxels (z, y, x) where slices between others hold one value only.
+
+    Raises:
+        CaseError: BLANK_VOLUME.
+    """
+    if voxels.min() == voxels.max():
+        raise CaseError(Code.BLANK_VOLUME, f"all {voxels.size} voxels are {voxels.min():g}")
     blank = voxels.min(axis=(1, 2)) == voxels.max(axis=(1, 2))
     filled = np.flatnonzero(~blank)
-    return int(blank[filled[0] : filled[-1]].sum()) if len(filled) else 0
+    count = int(blank[filled[0] : filled[-1]].sum()) if len(filled) else 0
+    return [(Code.BLANK_SLICES, f"{count} slices between others hold one value only")] if count else []
 
 
-def _geometry(image: sitk.Image) -> dict[str, Any]:
+def geometry(image: sitk.Image) -> dict[str, Any]:
+    """Return the columns of cases.csv that come from the grid: plane, size, spacing in mm."""
     columns, rows, slices = image.GetSize()
     spacing = image.GetSpacing()
     return {
@@ -125,11 +130,16 @@ def _geometry(image: sitk.Image) -> dict[str, Any]:
 
 
 def _identity(dataset: Dataset, voxels: Array) -> dict[str, str]:
-    digest = hashlib.sha256(repr(voxels.shape).encode())
-    digest.update(np.ascontiguousarray(voxels).data)
     return {
         "patient": elements.patient_id(dataset),
         "study": text(dataset, "StudyInstanceUID"),
         "frame_of_reference": text(dataset, "FrameOfReferenceUID"),
-        "voxels": digest.hexdigest(),
+        "voxels": digest_of(voxels),
     }
+
+
+def digest_of(voxels: Array) -> str:
+    """Return what volumes share only if they share their shape and every voxel."""
+    digest = hashlib.sha256(repr(voxels.shape).encode())
+    digest.update(np.ascontiguousarray(voxels).data)
+    return digest.hexdigest()

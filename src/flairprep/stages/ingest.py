@@ -1,4 +1,4 @@
-"""ingest: read each case's series of DICOM files as one volume, as acquired."""
+"""ingest: read each case's series, of DICOM files or one NIfTI file, as one volume, as acquired."""
 
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,8 @@ from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, Outcome, count_f
 from flairprep.core.tables import write_rows
 from flairprep.dicom import classify, discovery, survey
 from flairprep.imaging import nifti, skull_stripping
+from flairprep.nifti_input.discovery import find_cases
+from flairprep.nifti_input.survey import choose_series, read_candidate, survey_case
 from flairprep.runner.case_stage import remove_failed_volumes
 from flairprep.runner.result_cache import ResultCache
 
@@ -25,7 +27,7 @@ class IngestParams(params.Section):
     """Section `ingest` of params.yaml."""
 
     dicom_dir: params.InsidePath
-    """`CASE/FLAIR/*`, or an export of any folders; see [your own data](own-data.md#two-layouts)."""
+    """`CASE/FLAIR/*`, NIfTI files, or an export of any folders; see [your own data](own-data.md#two-layouts)."""
     sequence: classify.MRSequence
     """Which series of a case is read."""
     exclude: dict[str, str]
@@ -52,9 +54,9 @@ def ingest(case: discovery.RawCase, *, params: IngestParams, volumes_dir: Path) 
             raise CaseError(Code.EXCLUDED, params.exclude[case.case_id] or "listed in ingest.exclude")
         if not case.files and not case.stray:
             raise CaseError(Code.NO_SERIES, f"no file in a folder {params.sequence}")
-        headers = survey.survey_case(case)
-        best, notes = survey.choose_series(case, headers, params.sequence)
-        series = survey.read_candidate(best)
+        headers = survey_case(case)
+        best, notes = choose_series(case, headers, params.sequence)
+        series = read_candidate(best)
         if (slices := series.header["slices"]) < params.min_slices:
             raise CaseError(Code.TOO_FEW_SLICES, f"{slices} slices, ingest.min_slices is {params.min_slices}")
     except CaseError as error:
@@ -98,7 +100,7 @@ def main() -> None:
     """Read ingest.dicom_dir; write data/ingest."""
     section = params.load(IngestParams, "ingest")
     cache = ResultCache("ingest", __file__, section.model_dump(include={"sequence", "min_slices"}))
-    cases = discovery.find_cases(Path(section.dicom_dir), section.sequence)
+    cases = find_cases(Path(section.dicom_dir), section.sequence)
     if unknown := sorted(set(section.exclude) - {case.case_id for case in cases}):
         console.warn(f"ingest: params.yaml: ingest.exclude: no case {', '.join(unknown)} in {section.dicom_dir}")
     with files.atomic_folder(OUT) as out:

@@ -1,0 +1,102 @@
+"""Find the cases of a raw folder of NIfTI files: CASE/ with the case's files, or BIDS (sub-X/[ses-Y/]anat/)."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from flairprep.cohort import case_ids
+from flairprep.core.errors import FlairprepError
+from flairprep.dicom import discovery
+from flairprep.dicom.discovery import RawCase
+from flairprep.nifti_input.reading import parts_of
+
+logger = logging.getLogger(__name__)
+
+DICOM = slice(128, 132), b"DICM"  # PS3.10 7.1
+
+
+def find_cases(dicom_dir: Path, sequence: str) -> list[RawCase]:
+    """Find the cases of a raw folder, sorted by id: of DICOM files, NIfTI files, or both.
+
+    Raises:
+        FlairprepError: see `dicom.discovery.find_cases` and `of_nifti`; NIfTI files outside the folders of cases.
+    """
+    if not dicom_dir.is_dir():
+        return discovery.find_cases(dicom_dir, sequence)
+    if discovery.named_by_folder(dicom_dir):
+        cases = discovery.find_cases(dicom_dir, sequence)
+    elif of_nifti(dicom_dir):
+        cases = cases_of_nifti(dicom_dir, sequence)
+    else:
+        return discovery.find_cases(dicom_dir, sequence)
+    return _with_inherited(cases, dicom_dir)
+
+
+def of_nifti(dicom_dir: Path) -> bool:
+    """Return whether the cases of a folder without CASE/FLAIR/ are those of NIfTI files.
+
+    With a key they are not: then case ids come from patient ids, which no NIfTI file has.
+
+    Raises:
+        FlairprepError: DICOM files lie there, too, or the NIfTI files lie in no folder of a case.
+    """
+    if case_ids.read_key(dicom_dir) is not None:
+        return False
+    files = [path for path in dicom_dir.rglob("*") if not _hidden(path, dicom_dir)]
+    scans = [path for path in files if _is_scan(path)]
+    if not scans:
+        return False
+    if any(_is_dicom(path) for path in files if path.is_file() and not _is_scan(path) and path.suffix != ".json"):
+        raise FlairprepError(
+            f"{dicom_dir}: DICOM and NIfTI files, but no folder CASE/FLAIR/; put each case's DICOM files into one, or "
+            "make a key for an export of DICOM files alone: flairprep key"
+        )
+    if all(path.parent == dicom_dir for path in scans):
+        raise FlairprepError(f"{dicom_dir}: NIfTI files in no folder of a case; put each case's into CASE/")
+    return True
+
+
+def is_case(folder: Path) -> bool:
+    """Return whether a folder is one case: it holds NIfTI files itself, or is a BIDS subject."""
+    return any(map(_is_scan, folder.iterdir())) or (
+        folder.absolute().name.startswith("sub-") and any(map(_is_scan, folder.rglob("*")))
+    )
+
+
+def cases_of_nifti(dicom_dir: Path, sequence: str) -> list[RawCase]:
+    """Find the cases of folders of NIfTI files; of a BIDS data set only sub-X, since others are no raw scans.
+
+    Raises:
+        FlairprepError: a folder's name is unsafe as an id, or two look alike.
+    """
+    cases = discovery.cases_by_folder(dicom_dir, sequence)
+    subjects = [case for case in cases if case.case_id.startswith("sub-")]
+    if subjects and len(subjects) < len(cases):
+        logger.warning(f"{dicom_dir}: {len(cases) - len(subjects)} folders beside those of BIDS subjects are skipped")
+    return subjects or cases
+
+
+def _with_inherited(cases: list[RawCase], dicom_dir: Path) -> list[RawCase]:
+    """Add the sidecars of the raw folder itself to BIDS subjects, which inherit their fields."""
+    shared = tuple(str(path) for path in sorted(dicom_dir.glob("*.json")) if path.is_file() and not path.is_symlink())
+    return [
+        replace(case, files=(*case.files, *shared)) if shared and case.case_id.startswith("sub-") else case
+        for case in cases
+    ]
+
+
+def _is_scan(path: Path) -> bool:
+    return parts_of(path.name)[1] in (".nii", ".hdr")
+
+
+def _is_dicom(path: Path) -> bool:
+    place, mark = DICOM
+    try:
+        with path.open("rb") as file:
+            return file.read(place.stop)[place] == mark
+    except OSError:
+        return False
+
+
+def _hidden(path: Path, dicom_dir: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(dicom_dir).parts)
