@@ -4,11 +4,12 @@ import csv
 import hashlib
 import hmac
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
-from flairprep.cohort.labels import LabelsParams, read_labels
+from flairprep.cohort.labels import GROUP, LabelsParams, read_labels
 from flairprep.core.errors import FlairprepError
 from flairprep.core.params import validate
 
@@ -18,17 +19,18 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def section(**changed: str) -> LabelsParams:
-    return LabelsParams(**{"table": "labels.csv", "case_column": "BraTS21ID", "label_column": "MGMT_value"} | changed)
+def section(**changed: str | None) -> LabelsParams:
+    given: dict[str, str | None] = {"table": "labels.csv", "case_column": "BraTS21ID", "label_column": "MGMT_value"}
+    return LabelsParams.model_validate(given | {"positive": None} | changed)
 
 
 def write(*lines: str, header: str = "BraTS21ID,MGMT_value") -> None:
     Path("labels.csv").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
 
 
-def refused(**changed: str) -> str:
+def refused(known: Collection[str] = (), key: bytes | None = None, **changed: str | None) -> str:
     with pytest.raises(FlairprepError) as caught:
-        read_labels(section(**changed))
+        read_labels(section(**changed), known, key)
     return str(caught.value)
 
 
@@ -198,7 +200,7 @@ def test_patient_listed_twice_is_not_quoted() -> None:
 
 @pytest.mark.parametrize("table", ["/etc/passwd", "../labels.csv", "data/../../labels.csv", "~/labels.csv", "a\nb", ""])
 def test_table_outside_the_project_is_refused_with_key_and_value(table: str) -> None:
-    values = {"table": table, "case_column": "BraTS21ID", "label_column": "MGMT_value"}
+    values = {"table": table, "case_column": "BraTS21ID", "label_column": "MGMT_value", "positive": None}
     with pytest.raises(FlairprepError) as caught:
         validate(LabelsParams, values, "labels")
     assert str(caught.value).startswith(f"params.yaml: labels.table: {table!r}: ")
@@ -208,3 +210,89 @@ def test_table_outside_the_project_is_refused_with_key_and_value(table: str) -> 
 def test_pipe_is_no_table() -> None:
     os.mkfifo("labels.csv")
     assert refused().startswith("params.yaml: labels.table: 'labels.csv' ")
+
+
+# Labels that are two texts.
+
+
+def test_text_that_means_1_is_found_in_any_case_and_with_blanks() -> None:
+    write("1, Methylated ", "2,unmethylated", "3,METHYLATED", "4,", "5,\u00a0Unmethylated")
+    table = read_labels(section(positive=" methylated"))
+    assert dict(table.to_numpy().tolist()) == {"1": 1, "2": 0, "3": 1, "5": 0}
+
+
+def test_third_text_is_refused_with_its_rows() -> None:
+    write("1,pos", "2,neg", "3,unclear", "4,NEG", "5,Pos", "6,unclear")
+    text = refused(positive="pos")
+    assert text.startswith("labels.csv: lines 4, 7: MGMT_value is 'unclear'")
+
+
+def test_text_that_no_row_has_is_refused_with_those_there_are() -> None:
+    write("1,pos", "2,neg")
+    text = refused(positive="methylated")
+    assert text.startswith("params.yaml: labels.positive: 'methylated': ")
+    assert "'pos', 'neg'" in text
+
+
+def test_two_texts_without_positive_name_the_key() -> None:
+    write("1,pos", "2,neg")
+    assert "labels.positive" in refused()
+
+
+# Ids that a spreadsheet took for numbers.
+
+SCANS = ("00002", "00012", "00100", "5000", "120", "1.0", "0")
+
+
+@pytest.mark.parametrize(
+    ("case", "scan"),
+    [("12", "00012"), ("012", "00012"), ("00120", "120"), ("5.00E+03", "5000"), ("5,00E+03", "5000"), ("2.0", "00002")],
+)
+def test_id_that_differs_from_a_scan_in_its_form_alone_is_named(case: str, scan: str) -> None:
+    write_rows("00002", "00100", "site-7", case)
+    text = refused(SCANS)
+    assert text.startswith(f"labels.csv: line 5: BraTS21ID: {case!r} ")
+    assert scan in text
+
+
+@pytest.mark.parametrize("case", ["1.23E+11", "17.0", "17,00", "1,2E-05"])
+def test_id_that_lost_its_digits_is_named_though_no_scan_is_like_it(case: str) -> None:
+    write_rows("00002", case)
+    assert refused(SCANS).startswith(f"labels.csv: line 3: BraTS21ID: {case!r} ")
+
+
+def test_ids_that_scans_have_or_no_scan_resembles_pass() -> None:
+    write_rows(*SCANS, "00013", "7", "A12", "1e5")
+    assert set(read_labels(section(), SCANS)["case_id"]) == {*SCANS, "00013", "7", "A12", "1e5"}
+
+
+def test_rows_of_lost_zeros_are_listed_and_counted() -> None:
+    known = [f"{number:05d}" for number in range(40)]
+    write_rows(*(str(int(case)) if int(case) % 2 else case for case in known))
+    assert refused(known).startswith("labels.csv: lines 3, 5, 7 and 17 more: BraTS21ID: '1' ")
+
+
+def test_patient_id_without_its_zeros_is_named_and_not_quoted() -> None:
+    known = {pseudonym("0007341"), pseudonym("55")}
+    write_rows("55", "7341", "0055")
+    text = refused(known, KEY)
+    assert text.startswith("labels.csv: lines 3, 4: ")
+    assert "7341" not in text
+
+
+# Columns by their own names.
+
+
+def test_group_is_the_column_that_has_the_name_in_the_table() -> None:
+    write("7,2,a,0", "8,1,b,1", header="case_id,BraTS21ID,label,MGMT_value")
+
+    def group(column: str, key: bytes | None = None) -> list[str]:
+        return read_labels(section(), (), key, column)[GROUP].tolist()
+
+    assert group("case_id") == ["8", "7"]
+    assert group("label") == ["b", "a"]
+    assert group("MGMT_value") == ["1", "0"]
+    assert group("BraTS21ID") == ["1", "2"]
+    assert group("BraTS21ID", KEY) == sorted(map(pseudonym, "12"))
+    with pytest.raises(FlairprepError, match=r"no column 'site', .* split\.group_column; it has: case_id, BraTS21ID"):
+        group("site")

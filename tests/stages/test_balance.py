@@ -140,7 +140,7 @@ def test_few_cases_or_one_label_detect_nothing(
 
 def test_ids_that_lost_their_zeros_match_nothing_and_the_message_says_why() -> None:
     put("data/raw/train_labels.csv", "BraTS21ID,MGMT_value\n1,1\n2,0\n")
-    with pytest.raises(FlairprepError, match=r"none of its 2 cases has a scan.*leading zeros") as caught:
+    with pytest.raises(FlairprepError, match=r"lines 2, 3: .*leading zeros") as caught:
         run()
     assert "data/raw/train_labels.csv" in str(caught.value)
     assert not Path("reports").exists()
@@ -153,7 +153,7 @@ def test_ids_that_lost_their_zeros_match_nothing_and_the_message_says_why() -> N
         ({"balance": {"power": 0.5}}, r"balance\.power: 0\.5: .*greater than 0\.5"),
         ({"balance": {"alpha": math.nan}}, r"balance\.alpha: nan"),
         ({"labels": {"table": "data/raw/labels.csv"}}, r"labels\.table: 'data/raw/labels\.csv'"),
-        ({"labels": {"case_column": "BraTS"}}, r"labels\.case_column; did you mean 'BraTS21ID'"),
+        ({"labels": {"case_column": "BraTS"}}, r"labels\.case_column; .*did you mean 'BraTS21ID'"),
     ],
 )
 def test_bad_parameters_are_refused(changes: dict[str, Any], message: str) -> None:

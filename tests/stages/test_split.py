@@ -132,3 +132,18 @@ def test_what_cannot_be_done_is_refused_and_leaves_nothing(changes: dict[str, An
 def test_one_label_only_is_refused(label: int) -> None:
     with pytest.raises(FlairprepError, match=f"both labels are needed, found label {label} among 40"):
         run(cohort().assign(label=label))
+
+
+@pytest.mark.parametrize("column", ["BraTS21ID", "case_id"])
+def test_the_names_of_the_table_group_too(column: str) -> None:
+    """The column of ids under its own name, and one that has the name which the stages give to ids."""
+    cases = cohort()
+    put_scans(cases)
+    write_params(Path(), split={"group_column": column})
+    table = cases[["case_id", "label"]].rename(columns={"case_id": "BraTS21ID", "label": "MGMT_value"})
+    Path("data/raw").mkdir()
+    table.assign(case_id=np.arange(40) // 4).to_csv("data/raw/train_labels.csv", index=False)
+    split.main()
+    groups = pd.read_csv("data/split/split.csv", dtype=str)["group"]
+    size = 4 if column == "case_id" else 1
+    assert groups.tolist() == [f"{number // size * size:05d}" for number in range(40)]

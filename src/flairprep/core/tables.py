@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -90,37 +90,54 @@ def _read(path: Path, columns: Sequence[str]) -> tuple[list[str], list[list[str]
     """Return the names of the columns and the cells of each line; a short line gets empty cells at its end."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(chain(file, [END]))
-            lines = [(reader.line_num, line) for line in reader if line and not (len(line) == 1 and line[0].isspace())]
-        if lines.pop()[1] != [END]:
-            raise ValueError("a quote is not closed")
-        if not lines:
-            raise ValueError("it is empty")
-        _, names = lines.pop(0)
-        for number, line in lines:  # named by its number: its cells may hold patient ids
-            if len(line) > len(names):
-                raise ValueError(f"{len(names)} columns, but {len(line)} cells in line {number}")
+            names, lines = parse(file)
     except (OSError, ValueError, csv.Error) as error:  # UnicodeDecodeError is a ValueError
         raise FlairprepError(f"{path}: cannot be read as a CSV table ({' '.join(str(error).split())})") from error
     for column in columns:
         if (times := names.count(column)) != 1:
             what = "two columns" if times else "no column"
             raise FlairprepError(f"{path}: {what} {column!r}; it has: {', '.join(names)}")
-    cells = [[_unsafe(cell) for cell in line] + [""] * (len(names) - len(line)) for _, line in lines]
-    kept = [index for index, name in enumerate(names) if name or any(line[index] for line in cells)]
-    return _distinct(names, kept), [[line[index] for index in kept] for line in cells]
+    kept = kept_columns(names, lines.values())
+    return list(kept.values()), [[line[index] for index in kept] for line in lines.values()]
 
 
-def _distinct(names: Sequence[str], kept: Sequence[int]) -> list[str]:
-    """Return the names at the indices `kept`, made distinct as pandas does."""
-    distinct: list[str] = []
-    for index in kept:
-        name = first = names[index] or f"Unnamed: {index}"
+def parse(file: Iterable[str], separator: str = ",") -> tuple[list[str], dict[int, list[str]]]:
+    """Parse the lines of a table: the cells of its first row, and those of the others by the number of their last line.
+
+    Blank lines are skipped, and a short row gets empty cells at its end.
+
+    Raises:
+        ValueError: it is empty, a quote is not closed, or a row has more cells than the first.
+        csv.Error: a cell is longer than csv allows.
+    """
+    reader = csv.reader(chain(file, [END]), delimiter=separator)
+    lines = [(reader.line_num, line) for line in reader if line and not (len(line) == 1 and line[0].isspace())]
+    if lines.pop()[1] != [END]:
+        raise ValueError("a quote is not closed")
+    if not lines:
+        raise ValueError("it is empty")
+    _, names = lines.pop(0)
+    for number, line in lines:  # named by its number: its cells may hold patient ids
+        if len(line) > len(names):
+            raise ValueError(f"{len(names)} columns, but {len(line)} cells in line {number}")
+    return names, {number: [_unsafe(cell) for cell in line] + [""] * (len(names) - len(line)) for number, line in lines}
+
+
+def kept_columns(names: Sequence[str], lines: Collection[Sequence[str]]) -> dict[int, str]:
+    """Return the distinct names of the columns by their index, without empty columns that have no name.
+
+    A column without a name is "Unnamed: 2", the second "name" is "name.1".
+    """
+    distinct: dict[int, str] = {}
+    for index, given in enumerate(names):
+        if not given and not any(line[index] for line in lines):
+            continue
+        name = first = given or f"Unnamed: {index}"
         for number in count(1):
-            if name not in distinct:
+            if name not in distinct.values():
                 break
             name = f"{first}.{number}"
-        distinct.append(name)
+        distinct[index] = name
     return distinct
 
 

@@ -24,7 +24,7 @@ class SplitParams(params.Section):
     folds: int = Field(ge=2, le=100)
     """One of them validates: 5 folds are an 80-20 split."""
     group_column: str | None
-    """A column of the labels table whose cases stay together; null: the patient."""
+    """A column of the labels table whose cases stay together, by its name there; null: the patient."""
     stratify_by: Annotated[tuple[str, ...], Field(strict=False)]
     """What each fold gets its share of: label, and columns of the labels table or of `data/ingest/cases.csv`."""
 
@@ -32,7 +32,7 @@ class SplitParams(params.Section):
 def split(cases: pd.DataFrame, same_as: pd.DataFrame, labelled: pd.DataFrame, params: SplitParams) -> pd.DataFrame:
     """Return the table of split.csv (case_id, label, group, fold) for the labelled cases that did not fail.
 
-    A group shares the patient of same_as.csv, or params.group_column of the labels table, where an empty cell makes a
+    A group shares the patient of same_as.csv, or the column labels.GROUP of `labelled`, where an empty cell makes a
     group of its own. Its first case names it. Strata are the label and the columns of params.stratify_by, from the
     labels table or cases.csv.
 
@@ -47,28 +47,30 @@ def split(cases: pd.DataFrame, same_as: pd.DataFrame, labelled: pd.DataFrame, pa
     if params.group_column is None:
         known["group"] = known["same_patient"]
     else:
-        _need(labelled, params.group_column, "split.group_column", "in labels.table")
-        given = known[params.group_column]
-        first = known.groupby(given)["case_id"].transform("min")  # not the table's text, which may identify a patient
+        given = known[labels.GROUP]
+        first = known["case_id"].groupby(given).transform("min")  # not the table's text, which may identify a patient
         known["group"] = first.where(given != "", known["case_id"])
     for column in params.stratify_by:
-        _need(known, column, "split.stratify_by", "in labels.table or data/ingest/cases.csv")
+        _need(known, column)
     strata = ("label", *(column for column in params.stratify_by if column != "label"))
     known["fold"] = folds.assign(known, folds=params.folds, seed=params.seed, stratify_by=strata)
     return known[["case_id", "label", "group", "fold"]].sort_values("case_id", ignore_index=True)
 
 
-def _need(frame: pd.DataFrame, column: str, key: str, where: str) -> None:
+def _need(frame: pd.DataFrame, column: str) -> None:
     if column not in frame.columns:
         hint = params.suggest(column, tuple(frame.columns))
-        raise FlairprepError(f"params.yaml: {key}: no column {column!r} {where}; {hint}")
+        raise FlairprepError(
+            f"params.yaml: split.stratify_by: no column {column!r} in labels.table or data/ingest/cases.csv; {hint}"
+        )
 
 
 def main() -> None:
     """Read the labels table and data/ingest's tables; write data/split/split.csv."""
     section, where = params.load(SplitParams, "split"), params.load(labels.LabelsParams, "labels")
     cases, same_as = read_csv(INGEST / "cases.csv", ("case_id", "status")), read_csv(INGEST / "same_as.csv")
-    labelled = labels.read_labels(where, set(cases["case_id"]), case_ids.read_key(params.dicom_dir()))
+    key = case_ids.read_key(params.dicom_dir())
+    labelled = labels.read_labels(where, set(cases["case_id"]), key, section.group_column)
     table = split(cases, same_as, labelled, section)
     console.say(f"split: {len(table)} cases of {table['group'].nunique()} groups in {section.folds} folds")
     for fold, rows in table.groupby("fold"):
