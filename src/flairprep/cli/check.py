@@ -28,7 +28,7 @@ def check(overrides: Sequence[str] = ()) -> list[str]:
     if faults:
         return faults
     from flairprep.cohort import case_ids, labels
-    from flairprep.dicom import discovery
+    from flairprep.nifti_input import discovery
 
     scanned: set[str] = set()
     where, section = params.load(labels.LabelsParams, "labels"), ingest_section()

@@ -30,6 +30,7 @@ class Grid(NamedTuple):
     origin: tuple[float, ...]
 
 
+@np.errstate(all="ignore")  # of damaged headers; what comes out is checked
 def grid_of(fields: NiftiFields) -> tuple[Grid, list[tuple[Code, str]]]:
     """Return the grid of a header, and what to warn of.
 
@@ -59,7 +60,8 @@ def _of_qform(fields: NiftiFields) -> Matrix:
     """Return the affine (3 x 4, RAS) of the qform: nifti1.h, method 2."""
     vector, lengths = fields.quaternion, fields.voxel_size
     square = float(vector @ vector)
-    if not (square <= 1 + QUATERNION_TOLERANCE and np.isfinite(fields.qoffset).all() and (lengths > 0).all()):
+    numbers = np.isfinite([*fields.qoffset, *lengths]).all()
+    if not (square <= 1 + QUATERNION_TOLERANCE and numbers and (lengths > 0).all()):
         raise CaseError(Code.NO_GEOMETRY, "the qform is no rotation with voxel sizes")
     first = np.sqrt(1 - square) if 1 - square >= HALF_TURN else 0.0
     rotation = Rotation.from_quat([*vector, first]).as_matrix()

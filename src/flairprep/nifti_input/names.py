@@ -33,7 +33,7 @@ PATIENTS = (  # case ids of data sets that scan a patient several times: the pat
 
 @dataclass(frozen=True)
 class ScanName:
-    """What a name tells. sequence: one of SEQUENCES, "" for none. words: the name without the case, lower case.
+    """What a name tells. sequence: one of SEQUENCES, "" for none. words: the others of the name, lower case.
 
     processed: whether words follow the sequence, as in FLAIR_bias. contrast: BIDS ce-. part: BIDS part-, "" for none.
     session: BIDS ses-.
@@ -54,10 +54,11 @@ def scan_name(path: Path, case_id: str) -> ScanName:
     if entities := entities_of(stem):
         known, suffix = entities
         words = suffix.lower()
+        sequence, *_ = _sequence([words])
         rest = [word for word in ("space", "desc", "res", "label") if word in known]
         return ScanName(
-            sequence="T1wCE" if (one := _sequence([words])[0]) == "T1w" and "ce" in known else one,
-            words=words,
+            sequence="T1wCE" if sequence == "T1w" and "ce" in known else sequence,
+            words="" if sequence else words,
             mask=bool(MASK.fullmatch(words)),
             processed=bool(rest),
             contrast="ce" in known,
@@ -67,10 +68,11 @@ def scan_name(path: Path, case_id: str) -> ScanName:
     words_of = _words(stem, (case_id, path.parent.name))
     if any(MASK.fullmatch(word) for word in words_of):
         return ScanName("", "", mask=True)
-    sequence, end = _sequence(words_of)
+    sequence, start, end = _sequence(words_of)
+    others = " ".join(words_of[:start] + words_of[end:])
     if not sequence and path.parent.name != case_id:  # a folder for each series
-        sequence, end = _sequence(_words(path.parent.name, (case_id,)))[0], len(words_of)
-    return ScanName(sequence, " ".join(words_of), processed=bool(sequence) and any(map(str.isalpha, words_of[end:])))
+        sequence, *_ = _sequence(_words(path.parent.name, (case_id,)))
+    return ScanName(sequence, others, processed=any(map(str.isalpha, words_of[end:])))
 
 
 def entities_of(stem: str) -> tuple[dict[str, str], str] | None:
@@ -98,17 +100,17 @@ def _words(stem: str, prefixes: tuple[str, ...]) -> list[str]:
     return [word for word in re.split(r"[^a-z0-9]+", plain) if word]
 
 
-def _sequence(words: list[str]) -> tuple[str, int]:
-    """Return the sequence that the first telling word names ("" for none), and how many words tell it."""
-    for place, word in enumerate(words):
-        following = words[place + 1] if place + 1 < len(words) else ""
+def _sequence(words: list[str]) -> tuple[str, int, int]:
+    """Return the sequence that the first telling words name ("" for none), where they begin and where they end."""
+    for start, word in enumerate(words):
+        following = words[start + 1] if start + 1 < len(words) else ""
         if FLAIR.fullmatch(word):
-            return "FLAIR", place + 1
+            return "FLAIR", start, start + 1
         sequence = WORDS.get(word, "")
         if sequence == "T2w" and FLAIR.fullmatch(following):
-            return "FLAIR", place + 2
+            return "FLAIR", start, start + 2
         if sequence == "T1w" and following in CONTRAST:
-            return "T1wCE", place + 2
+            return "T1wCE", start, start + 2
         if sequence:
-            return sequence, place + 1
-    return "", len(words)
+            return sequence, start, start + 1
+    return "", len(words), len(words)
