@@ -60,7 +60,8 @@ def test_localizer_is_recognised_by_its_name(name: str, localizer: bool) -> None
         (flair(1, image_type=frozenset(MPR)), flair(2, 99, contrast_agent=True), "post-contrast"),
         (flair(1, contrast_agent=True), flair(2, contrast_agent=True, description="FLAIR sub"), "subtraction"),
         (flair(1, contrast_agent=True), flair(2, 99, volumetric=True, fault=FAULT), "MOSAIC"),
-        (flair(1), flair(2, 99, description="FLAIR localizer"), "LOCALIZER"),
+        (flair(1), flair(2, 7, description="FLAIR localizer"), "LOCALIZER"),
+        (flair(1), flair(2, 99, description="FLAIR localizer"), "named like a localizer"),
     ],
 )
 def test_better_series_is_read_and_the_other_one_has_a_reason(
@@ -107,7 +108,7 @@ def test_series_of_two_studies_are_no_matter_where_one_of_them_is_faulty() -> No
 
 def test_fault_of_the_only_series_is_what_is_raised() -> None:
     assert refusal(choose_candidate, group(flair(1, fault=FAULT)), "FLAIR") is FAULT
-    localizer = group(flair(1, description="FLAIR localizer"))
+    localizer = group(flair(1, 7, description="FLAIR localizer"))
     assert refusal(choose_candidate, localizer, "FLAIR").code is Code.LOCALIZER
 
 

@@ -12,7 +12,8 @@ import SimpleITK as sitk
 from phantoms import assert_same_image, noise, refusal, voxels
 
 from flairprep.core.codes import Code
-from flairprep.dicom.stacking import Frame, stack
+from flairprep.dicom.frames import Frame
+from flairprep.dicom.stacking import stack
 
 
 def frames(

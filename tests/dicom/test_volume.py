@@ -59,7 +59,10 @@ def test_file_that_is_not_dicom_is_skipped_with_a_warning(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("elements", "code"),
     [
-        ({"SeriesInstanceUID": [f"1.{i // 5 + 1}" for i in range(10)]}, Code.AMBIGUOUS_SERIES),
+        (
+            {"SeriesInstanceUID": [f"1.{i // 5 + 1}" for i in range(10)], "SeriesNumber": [i // 5 for i in range(10)]},
+            Code.AMBIGUOUS_SERIES,
+        ),
         ({"Modality": "CT"}, Code.NOT_MR),
         ({"Modality": None}, Code.NOT_MR),
         ({"PhotometricInterpretation": "RGB"}, Code.NOT_GRAYSCALE),

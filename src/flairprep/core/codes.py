@@ -32,7 +32,7 @@ class Code(StrEnum):
         "AMBIGUOUS_SERIES",
         "failure",
         "several that are equally good, or in several studies",
-        "keep the one that the label belongs to",
+        "keep the one that the label belongs to; give each person a folder CASE/FLAIR where one id stands for several",
     )
     LINK_OUTSIDE = (
         "LINK_OUTSIDE",
@@ -50,8 +50,8 @@ class Code(StrEnum):
     NO_PIXEL_DATA = (
         "NO_PIXEL_DATA",
         "warning or failure",
-        "reports or raw data beside the images were skipped; an image without pixels fails",
-        "download again",
+        "objects without pixels beside the images were skipped; an image without pixels fails",
+        "nothing where they were skipped; else download again",
     )
     NOT_GRAYSCALE = "NOT_GRAYSCALE", "failure", "colour, not gray values", "export the original images"
     NOT_MAGNITUDE = (
@@ -62,7 +62,12 @@ class Code(StrEnum):
     )
     SECONDARY_CAPTURE = "SECONDARY_CAPTURE", "failure", "a picture of a screen or a film", "export the original images"
     MOSAIC = "MOSAIC", "failure", "a Siemens mosaic: slices side by side in one image", "export the original images"
-    LOCALIZER = "LOCALIZER", "failure", "a localizer, though it is called otherwise", "add the series that was meant"
+    LOCALIZER = (
+        "LOCALIZER",
+        "failure",
+        "a localizer, by its Image Type, or by its name and few slices or mixed planes",
+        "add the series that was meant",
+    )
     BURNED_IN = (
         "BURNED_IN",
         "failure",
@@ -72,14 +77,15 @@ class Code(StrEnum):
     UNSUPPORTED_TRANSFER_SYNTAX = (
         "UNSUPPORTED_TRANSFER_SYNTAX",
         "failure",
-        "a compression that no installed decoder reads",
-        "decompress with another tool",
+        "a compression, or its depth, that no installed decoder reads",
+        "decompress with another tool, such as dcmdjpeg of DCMTK",
     )
     DECODE_FAILED = (
         "DECODE_FAILED",
         "warning or failure",
-        "a damaged file; only a warning where it lies in another folder than the series",
-        "download again",
+        "a damaged file, or one whose values cannot be told; only a warning where it lies in another folder than the "
+        "series",
+        "download again; export again where the message says so",
     )
     TOO_LARGE = (
         "TOO_LARGE",
@@ -144,8 +150,39 @@ class Code(StrEnum):
     MULTIPLE_VOLUMES = (
         "MULTIPLE_VOLUMES",
         "failure",
-        "different images at one position: echoes, time points",
-        "keep one of them",
+        "different images at one position (echoes, time points), or over half of the slices are exact copies",
+        "`ingest.volume: first` or `last`, where the message names it; else keep one of them",
+    )
+    VOLUME_CHOSEN = (
+        "VOLUME_CHOSEN",
+        "warning",
+        "one of several volumes of a series was read, as `ingest.volume` says",
+        "look at it once",
+    )
+    CORRECTED_CHOSEN = (
+        "CORRECTED_CHOSEN",
+        "warning",
+        "of two that differ by the scanner's corrections alone (NORM, DIS2D, DIS3D, FIL in Image Type), the corrected "
+        "one was read",
+        "nothing, or remove the one that you do not want",
+    )
+    FOREIGN_IMAGES = (
+        "FOREIGN_IMAGES",
+        "warning",
+        "a few images that are no slices of the volume (a localizer, a screen shot, real parts) were skipped",
+        "nothing, or remove them",
+    )
+    SPLIT_SERIES = (
+        "SPLIT_SERIES",
+        "warning",
+        "files of one volume that name several series, studies or patients were read together",
+        "look at the volume; anonymise with one UID per series",
+    )
+    OTHER_SEQUENCE = (
+        "OTHER_SEQUENCE",
+        "warning",
+        "what the header says speaks against the sequence that the folder is named as",
+        "look at it; put the series that was meant into the folder",
     )
     DUPLICATE_SLICES = "DUPLICATE_SLICES", "warning", "exact copies of slices, dropped", "nothing, or remove them"
     MISSING_SLICES = (
@@ -154,7 +191,12 @@ class Code(StrEnum):
         "gaps; single ones up to 6 mm wide and 2 % of the slices are interpolated, more fails",
         "download again",
     )
-    UNEVEN_SPACING = "UNEVEN_SPACING", "failure", "steps between slices differ by over 5 %", "get the original series"
+    UNEVEN_SPACING = (
+        "UNEVEN_SPACING",
+        "failure",
+        "slices lie over 0.09 mm and 5 % of the step from a regular grid",
+        "get the original series",
+    )
     TOO_FEW_SLICES = "TOO_FEW_SLICES", "failure", "fewer than `ingest.min_slices`", "lower it, or exclude the case"
     BLANK_VOLUME = "BLANK_VOLUME", "failure", "every voxel has the same value", "exclude the case"
     BLANK_SLICES = "BLANK_SLICES", "warning", "slices between others hold one value only", "look at the volume"
@@ -162,7 +204,7 @@ class Code(StrEnum):
     MARKED_SERIES = (
         "MARKED_SERIES",
         "warning",
-        "the series is post-contrast, a subtraction, or has two inversion times",
+        "the series is post-contrast, a subtraction, has two inversion times, or is named like a localizer",
         "decide whether the cohort should have it",
     )
     WHOLE_HEAD = (

@@ -6,6 +6,7 @@ where they are characteristic they need none.
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
 from flairprep.dicom.header import Header
@@ -38,6 +39,8 @@ NATIVE = rf"(?<![a-z])((non?|pre|ohne|sin|sans)[^a-z]*{GADOLINIUM}|(w/?o|without
 SUBTRACTION = r"(?<![a-z])sub(tr[a-z]*)?(?![a-z]|-\w|_?\d)"  # not: subject, nor the "sub-01" of BIDS
 TWO_INVERSIONS = r"(?<![a-z0-9])dir(?![a-z0-9])|double.?inv"
 REFORMATS = r"reformat|(?<!t1)(?<!t1w)[-_ ]mpr(?![a-z])|(?<![a-z])m(in)?ip(?![a-z])"  # t1_mpr is an MPRAGE
+OTHER_KIND = "another kind of image, by its name"
+LOCALIZER = r"locali[sz]er|scout|(?<![a-z])(loc|survey|3.?pl(ane)?|aa_?head)(?![a-z])"
 REFORMATTED = {"DERIVED", "MPR", "REFORMATTED", "PROJECTION IMAGE", "RESAMPLED", "MIP", "MNIP", "CSAMANIPULATED"}
 
 
@@ -62,11 +65,22 @@ def recognise(headers: Sequence[Header], folder: str = "") -> tuple[str, str]:
     first = ""
     for claim in claims:
         if not claim:
-            return "", first or "another kind of image, by its name"
+            return "", first or OTHER_KIND
         if not (veto := _veto(headers, claim)):
             return _with_contrast(headers, claim), ""
         first = first or veto
     return _with_contrast(headers, _physics(headers)), first
+
+
+def contradiction(headers: Sequence[Header], folder: str) -> str:
+    """Return what names, sequence and times say against the sequence that names the folder, "" where they agree.
+
+    T1w and T1wCE count as one: whether an agent was given is a mark of its own.
+    """
+    own, why = recognise([replace(header, names=("", *header.names[1:])) for header in headers])
+    if own and own.removesuffix("CE") != folder.removesuffix("CE"):
+        return f"the header says {own}, the folder {folder}"
+    return f"{why}, in a folder {folder}" if why == OTHER_KIND else ""
 
 
 def _with_contrast(headers: Sequence[Header], sequence: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.pixels import get_decoder
+from pydicom.uid import JPEGExtended12Bit
 
 from flairprep.core.codes import Code
 from flairprep.core.outcomes import CaseError
@@ -29,9 +30,9 @@ from flairprep.dicom.reading import Opened, open_file, undamaged
 
 LONGEST_NAME = 200  # characters of a description that are searched; LO allows 64, PS3.5 6.2
 MAX_LENGTH = 32767  # voxels along one axis: NIfTI-1 counts them in 16 bits
-NO_IMAGES = re.compile(  # SOP classes without pixels, PS3.4 B.5: presentation states, raw data, reports, documents
-    r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(11\.|66|88\.|104\.)"
-)
+STORAGE = r"1\.2\.840\.10008\.5\.1\.4\.1\.1\."  # SOP classes, PS3.4 B.5
+NO_IMAGES = re.compile(STORAGE + r"(11\.|66|88\.|104\.)")  # presentation states, raw data, reports, documents
+IMAGES = re.compile(STORAGE + r"(2(\.[12])?|4(\.[134])?|7(\.[1-4])?)$")  # CT, MR, captures: damaged without pixels
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # PS3.4 B.5, with the multi-frame classes below it
 # Modalities that a message may name, PS3.3 C.7.3.1.1.1: other text may identify a patient.
 MODALITIES = {"CR", "CT", "DX", "KO", "MG", "NM", "OT", "PR", "PT", "RF", "SC", "SEG", "SR", "US", "XA"}
@@ -59,7 +60,8 @@ class Header:
 
     names: of the folder, series, protocol and pulse sequence, lower case. number: Series Number. fault: why the file
     cannot be a slice of a volume. frames: how many slices it holds, 0 for non-images. Times are in ms; None or () where
-    they are absent, or zero, which scanners write for "none".
+    they are absent, or zero, which scanners write for "none". size: rows, columns. position, orientation: of the first
+    frame, as in `Frame`; () where they are absent.
     """
 
     path: Path
@@ -78,6 +80,9 @@ class Header:
     echo_time: float | None
     repetition_time: float | None
     inversion_times: tuple[float, ...]
+    size: tuple[int, ...] = ()
+    position: tuple[float, ...] = ()
+    orientation: tuple[float, ...] = ()
     opened: "Opened | None" = field(default=None, compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -101,8 +106,9 @@ def read_header(path: Path, *, any_modality: bool = False) -> Header | None:
 
 def _header(opened: Opened, path: Path, any_modality: bool) -> Header:
     dataset = opened.dataset
-    if not text(dataset, "SeriesInstanceUID"):
-        raise CaseError(Code.DECODE_FAILED, "a file names no series, or ends too early")
+    image = is_image(dataset, has_pixels=opened.has_pixels)
+    if image and not opened.has_pixels and not text(dataset, "SeriesInstanceUID"):
+        raise CaseError(Code.DECODE_FAILED, "a file ends too early")
     groups = levels(dataset)
     words = ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")
     times = find(groups, "MRModifierSequence", "InversionTimes") or find(groups, "", "InversionTime") or ()
@@ -114,8 +120,8 @@ def _header(opened: Opened, path: Path, any_modality: bool) -> Header:
         series=text(dataset, "SeriesInstanceUID"),
         names=(path.parent.name.lower(), *(text(dataset, word).lower()[:LONGEST_NAME] for word in words)),
         number=None if number is None else int(number),
-        fault=fault(dataset, any_modality=any_modality),
-        frames=min(max(1, number_of_frames(dataset)), MAX_LENGTH) if is_image(dataset) else 0,
+        fault=fault(dataset, any_modality=any_modality, has_pixels=opened.has_pixels),
+        frames=min(max(1, number_of_frames(dataset)), MAX_LENGTH) if image else 0,
         image_type=words_of(dataset, "ImageType"),
         scanning=_scanning(dataset, groups),
         acquisition_contrast=str(find(groups, "MRImageFrameTypeSequence", "AcquisitionContrast") or "").strip(),
@@ -126,6 +132,9 @@ def _header(opened: Opened, path: Path, any_modality: bool) -> Header:
         repetition_time=plausible_number(find(groups, "MRTimingAndRelatedParametersSequence", "RepetitionTime"))
         or None,
         inversion_times=tuple(sorted({t for v in values_of(times) if (t := plausible_number(v))})),
+        size=tuple(int(number) for key in ("Rows", "Columns") if (number := value(dataset, key)) is not None),
+        position=_numbers(find(groups, "PlanePositionSequence", "ImagePositionPatient"), 3),
+        orientation=_numbers(find(groups, "PlaneOrientationSequence", "ImageOrientationPatient"), 6),
         opened=opened,
     )
 
@@ -145,12 +154,22 @@ def _scanning(dataset: Dataset, groups: tuple[Dataset, ...]) -> frozenset[str]:
     return words_of(dataset, "ScanningSequence") | {word for word, holds in enhanced.items() if holds}
 
 
-def is_image(dataset: Dataset) -> bool:
-    """Return whether the SOP class of a data set is one of images; many series hold reports or raw data too."""
-    return not NO_IMAGES.match(text(dataset, "SOPClassUID"))
+def _numbers(stored: Any, count: int) -> tuple[float, ...]:
+    """Return `count` plausible numbers, () for anything else."""
+    numbers = tuple(number for one in values_of(stored) if (number := plausible_number(one)) is not None)
+    return numbers if len(numbers) == count else ()
 
 
-def fault(dataset: Dataset, *, any_modality: bool = False) -> CaseError | None:
+def is_image(dataset: Dataset, *, has_pixels: bool) -> bool:
+    """Return whether a data set is an image; many series hold reports, raw data or vendors' private objects too.
+
+    An image has pixels. One of a class of images that has none is a damaged image.
+    """
+    kind = text(dataset, "SOPClassUID")
+    return not NO_IMAGES.match(kind) and (has_pixels or not kind or IMAGES.match(kind) is not None)
+
+
+def fault(dataset: Dataset, *, any_modality: bool = False, has_pixels: bool = True) -> CaseError | None:
     """Return why the header of a data set rules it out as a slice of an MR volume; None where it does not.
 
     Image Type, PS3.3 C.7.6.1.1.2 and C.8.3.1.1.1; Complex Image Component, C.8.13.3.1.3; MOSAIC is Siemens's own.
@@ -162,8 +181,10 @@ def fault(dataset: Dataset, *, any_modality: bool = False) -> CaseError | None:
     if (modality := text(dataset, "Modality")) != "MR" and not any_modality:
         word = modality if modality in MODALITIES else "other" if modality else "not given"
         return CaseError(Code.NOT_MR, f"modality {word}")
-    if not is_image(dataset) or "Rows" not in dataset:
+    if not is_image(dataset, has_pixels=has_pixels) or "Rows" not in dataset:
         return CaseError(Code.NO_PIXEL_DATA, "a file holds no image")
+    if not has_pixels:
+        return CaseError(Code.NO_PIXEL_DATA, "an image without its pixels")
     gray = text(dataset, "PhotometricInterpretation") in ("MONOCHROME1", "MONOCHROME2")
     if not gray or value(dataset, "SamplesPerPixel") not in (None, 1):
         return CaseError(Code.NOT_GRAYSCALE, "the pixels are not gray values")
@@ -186,6 +207,8 @@ def fault(dataset: Dataset, *, any_modality: bool = False) -> CaseError | None:
         available = get_decoder(syntax).is_available
     except NotImplementedError:
         available = False
+    if syntax == JPEGExtended12Bit and (value(dataset, "BitsStored") or 8) > 8:
+        available = "pylibjpeg" in get_decoder(syntax).available_plugins  # the others read 8 bits of it alone
     if not available:
         name = syntax.name if syntax.name != str(syntax) else "unknown"
         return CaseError(Code.UNSUPPORTED_TRANSFER_SYNTAX, f"transfer syntax: {name}")

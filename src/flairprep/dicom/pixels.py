@@ -4,6 +4,8 @@ Image Pixel, DICOM PS3.3 C.7.6.3; Image Plane, C.7.6.2; functional groups, C.7.6
 """
 
 import warnings
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -12,10 +14,10 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossl
 
 from flairprep.core.codes import Code
 from flairprep.core.outcomes import CaseError
-from flairprep.dicom import codestream, elements
-from flairprep.dicom.elements import find, first, text, value
+from flairprep.dicom import codestream, elements, padding
+from flairprep.dicom.elements import find, first, plausible_number, text, value, values_of
+from flairprep.dicom.frames import Array, Frame
 from flairprep.dicom.header import MAX_LENGTH
-from flairprep.dicom.stacking import Array, Frame
 
 MIN_SPACING, MAX_SPACING = 0.01, 100.0  # mm between rows or columns; numbers beyond are damaged
 MAX_POSITION = 1e5  # mm from the origin
@@ -53,13 +55,20 @@ def claimed_voxels(dataset: Dataset) -> int:
     return rows * columns * frames
 
 
-def _pixels(dataset: Dataset) -> Array:
-    """Return the stored values (frames, rows, columns), inverted for MONOCHROME1, where high is dark, C.7.6.3.1.2."""
-    stored = _decoded(dataset)
+def _pixels(dataset: Dataset) -> tuple[Array, Array | None, tuple[float, float] | None]:
+    """Return the stored values (frames, rows, columns), which of them are padding, and the range that means it.
+
+    MONOCHROME1, where high is dark, is inverted, C.7.6.3.1.2, with its padding.
+    """
+    shape = (-1, value(dataset, "Rows"), value(dataset, "Columns"))
+    stored = _decoded(dataset).reshape(shape)
+    padded = padding.padded_range(dataset)
+    mask = None if padded is None else padding.is_padding(stored, padded)
     if text(dataset, "PhotometricInterpretation") == "MONOCHROME1":
         top = -1 if dataset.PixelRepresentation else 2**dataset.BitsStored - 1
         stored = (top - stored.astype(np.int64)).astype(stored.dtype)
-    return stored.reshape(-1, value(dataset, "Rows"), value(dataset, "Columns"))
+        padded = padded and (top - padded[1], top - padded[0])
+    return stored, mask if mask is not None and mask.any() else None, padded
 
 
 def _decoded(dataset: Dataset) -> Array:
@@ -94,17 +103,22 @@ def frames_of(dataset: Dataset) -> list[Frame]:
     Raises:
         CaseError: DECODE_FAILED; NO_GEOMETRY where position, orientation or spacing is missing or implausible.
     """
-    stored = _pixels(dataset)
+    stored, mask, padded = _pixels(dataset)
     shared = first(dataset, "SharedFunctionalGroupsSequence")
     groups = dataset.get("PerFrameFunctionalGroupsSequence") or [Dataset()] * len(stored)
     if len(stored) != elements.number_of_frames(dataset):
         raise CaseError(Code.DECODE_FAILED, "more or fewer frames than NumberOfFrames says")
     if len(groups) != len(stored):
         raise CaseError(Code.NO_GEOMETRY, f"{len(stored)} frames, but {len(groups)} per-frame functional groups")
-    return [_frame(pixels, (group, shared, dataset)) for pixels, group in zip(stored, groups, strict=True)]
+    frames = []
+    for index, (pixels, group) in enumerate(zip(stored, groups, strict=True)):
+        frame = _frame(pixels, (group, shared, dataset), index)
+        own = mask[index] if mask is not None and mask[index].any() else None
+        frames.append(replace(frame, padding=own, padded=padded))
+    return frames
 
 
-def _frame(pixels: Array, levels: tuple[Dataset, ...]) -> Frame:
+def _frame(pixels: Array, levels: tuple[Dataset, ...], index: int) -> Frame:
     position = _numbers(levels, "PlanePositionSequence", "ImagePositionPatient", 3)
     orientation = _numbers(levels, "PlaneOrientationSequence", "ImageOrientationPatient", 6)
     spacing = _numbers(levels, "PixelMeasuresSequence", "PixelSpacing", 2)
@@ -116,9 +130,36 @@ def _frame(pixels: Array, levels: tuple[Dataset, ...]) -> Frame:
         raise CaseError(Code.NO_GEOMETRY, f"pixel spacing {spacing[0]:g} x {spacing[1]:g} mm")
     if np.abs(position).max() > MAX_POSITION:
         raise CaseError(Code.NO_GEOMETRY, f"a slice over {MAX_POSITION:g} mm from the origin")
-    slope = _number(levels, "PixelValueTransformationSequence", "RescaleSlope", 1.0)
-    intercept = _number(levels, "PixelValueTransformationSequence", "RescaleIntercept", 0.0)
-    return Frame(position, orientation, spacing, slope, intercept, pixels)
+    return Frame(
+        position,
+        orientation,
+        spacing,
+        _number(levels, "PixelValueTransformationSequence", "RescaleSlope"),
+        _number(levels, "PixelValueTransformationSequence", "RescaleIntercept"),
+        pixels,
+        **_distinguishing(levels, index),
+    )
+
+
+def _distinguishing(levels: tuple[Dataset, ...], index: int) -> dict[str, Any]:
+    """Return what tells volumes of one series apart: the fields of `Frame` from image_type on.
+
+    Frame Type, PS3.3 C.8.13.5.1; Frame Content, C.7.6.16.2.2.
+    """
+    kind = find(levels, "MRImageFrameTypeSequence", "FrameType") or value(levels[-1], "ImageType")
+    own = first(levels[0], "FrameContentSequence")
+    point = value(own, "TemporalPositionIndex") or value(levels[-1], "TemporalPositionIdentifier")
+    number = value(own, "FrameAcquisitionNumber") or value(levels[-1], "AcquisitionNumber")
+    echo = find(levels, "MREchoSequence", "EffectiveEchoTime")
+    times = values_of(find(levels, "MRModifierSequence", "InversionTimes"))
+    return {
+        "image_type": frozenset(str(word).strip().upper() for word in values_of(kind)),
+        "echo": plausible_number(value(levels[-1], "EchoTime") if echo is None else echo),
+        "inversion": plausible_number(times[0] if times else value(levels[-1], "InversionTime")),
+        "time_point": plausible_number(point),
+        "acquisition": plausible_number(number),
+        "instance": index if own is not elements.NOTHING else plausible_number(value(levels[-1], "InstanceNumber")),
+    }
 
 
 def _numbers(levels: tuple[Dataset, ...], sequence: str, keyword: str, count: int) -> tuple[float, ...]:
@@ -131,10 +172,12 @@ def _numbers(levels: tuple[Dataset, ...], sequence: str, keyword: str, count: in
     return values
 
 
-def _number(levels: tuple[Dataset, ...], sequence: str, keyword: str, default: float) -> float:
+def _number(levels: tuple[Dataset, ...], sequence: str, keyword: str) -> float | None:
     stored = find(levels, sequence, keyword)
+    if stored is None or stored == "":
+        return None
     try:
-        number = default if stored is None else float(stored)
+        number = float(stored)
     except (TypeError, ValueError):
         number = np.nan
     if not np.isfinite(number):

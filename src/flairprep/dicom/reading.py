@@ -39,10 +39,11 @@ PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})  # float, double, i
 
 
 class Opened(NamedTuple):
-    """A data set without its pixels, and the byte of its file where they begin."""
+    """A data set without its pixels, the byte of its file where they begin, and whether there are any."""
 
     dataset: Dataset
     end: int
+    has_pixels: bool
 
 
 @contextmanager
@@ -99,6 +100,7 @@ def open_file(path: Path, *, pixels: bool) -> Opened | None:
             bare = start[:2] in (b"\x08\x00", b"\x02\x00", b"\x00\x08") and start[128:] != b"DICM"
             try:
                 dataset, end = filereader.read_partial(file, _stop_before(pixels), force=bare), file.tell()
+                next_bytes = file.read(12)
             except (InvalidDicomError, EOFError):
                 return None
         _check_end(dataset)
@@ -109,7 +111,18 @@ def open_file(path: Path, *, pixels: bool) -> Opened | None:
                 return None
             raise CaseError(Code.DECODE_FAILED, "a file ends too early")
         _settle_syntax(dataset)
-        return Opened(dataset, end)
+        return Opened(dataset, end, _has_pixels(dataset, next_bytes))
+
+
+def _has_pixels(dataset: Dataset, next_bytes: bytes) -> bool:
+    """Return whether a file holds pixels, in the data set or where reading stopped; next_bytes: 12, from there on."""
+    if dataset.file_meta.TransferSyntaxUID.is_deflated:  # the place is not one of the file
+        return any(tag in dataset for tag in PIXEL_TAGS) or "BitsAllocated" in dataset
+    if any(tag in dataset and dataset.get_item(tag).value for tag in PIXEL_TAGS):
+        return True
+    implicit, little = dataset.original_encoding
+    length = next_bytes[4:8] if implicit else next_bytes[8:]  # explicit: behind VR and two bytes, PS3.5 7.1.2
+    return len(length) == 4 and int.from_bytes(length, "little" if little else "big") > 0
 
 
 def complete(path: Path, opened: Opened | None) -> Dataset | None:
@@ -125,7 +138,7 @@ def complete(path: Path, opened: Opened | None) -> Dataset | None:
     """
     if opened is None or opened.dataset.file_meta.TransferSyntaxUID.is_deflated:
         return read_dataset(path, pixels=True)
-    dataset, end = opened
+    dataset, end, has_pixels = opened
     implicit, little = dataset.original_encoding
     with undamaged():
         with path.open("rb") as file:
@@ -133,6 +146,8 @@ def complete(path: Path, opened: Opened | None) -> Dataset | None:
             stop = _stop_before(pixels=True)
             dataset.update(filereader.read_dataset(file, bool(implicit), bool(little), stop_when=stop))
         _check_end(dataset)
+        if has_pixels and not any(tag in dataset for tag in PIXEL_TAGS):  # pydicom left out what has no end
+            raise CaseError(Code.DECODE_FAILED, "a file ends too early")
     return dataset
 
 

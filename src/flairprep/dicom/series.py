@@ -1,16 +1,19 @@
 """Group the files of a case to series and choose the one to read."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from flairprep.core.codes import Code
 from flairprep.core.outcomes import CaseError
-from flairprep.dicom.classify import is_named, marks_of, recognise
+from flairprep.dicom import grouping
+from flairprep.dicom.classify import LOCALIZER, contradiction, is_named, marks_of, recognise
+from flairprep.dicom.copies import corrections, without_corrections
 from flairprep.dicom.header import Header
 
 HIGHEST_NUMBER = 100_000  # Series Numbers from here on are not shown: they may be a date or an id
-LOCALIZER = r"locali[sz]er|scout|(?<![a-z])(loc|survey|3.?pl(ane)?|aa_?head)(?![a-z])"
+LOCALIZER_SLICES = 8  # a series of fewer that is named like a localizer is one
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,9 @@ class CandidateSeries:
     """A series of a case that may be read: its files, its sequence ("" for none of SEQUENCES), what speaks against it.
 
     title: the number of the series and the sequence; its names may identify a patient. veto: why the times contradict
-    its name. marks: post-contrast, subtraction, two inversion times, derived. fault: why it cannot become a volume.
+    its name. marks: of `classify.marks_of`, or "named like a localizer". fault: why it cannot become a volume. against:
+    what the header says against the folder's name. split: whether its files name several series, studies or patients.
+    volume: which of several volumes at the same positions is read, first or last; None for none of them.
     """
 
     title: str
@@ -27,6 +32,14 @@ class CandidateSeries:
     veto: str
     marks: tuple[str, ...]
     fault: CaseError | None
+    against: str = ""
+    split: bool = False
+    volume: str | None = None
+
+    @property
+    def kept(self) -> tuple[Header, ...]:
+        """Return the headers of the images that are read, without foreign ones."""
+        return tuple(grouping.set_aside(self.headers).kept)
 
     @property
     def paths(self) -> list[Path]:
@@ -36,7 +49,7 @@ class CandidateSeries:
     @property
     def slices(self) -> int:
         """Return how many slices the files hold."""
-        return sum(header.frames for header in self.headers)
+        return sum(header.frames for header in self.kept)
 
     @property
     def volumetric(self) -> bool:
@@ -56,24 +69,35 @@ def group(headers: Iterable[Header], folder: str = "") -> list[CandidateSeries]:
 
     folder: the sequence that names the files' folder, where the layout has such folders; the times must fit it.
     """
-    series: dict[tuple[str, ...], list[Header]] = {}
-    for header in sorted(headers, key=lambda header: header.path):
-        series.setdefault((header.patient, header.study, header.series), []).append(header)
-    numbered = sorted(series.values(), key=lambda members: (members[0].number is None, members[0].number or 0))
+    series = grouping.group(headers)
+    numbered = sorted(series, key=lambda members: (members[0].number is None, members[0].number or 0))
     return [_candidate(place, members, folder) for place, members in enumerate(numbered, 1)]
 
 
 def _candidate(place: int, headers: list[Header], folder: str) -> CandidateSeries:
-    images = [header for header in headers if header.frames] or headers
+    parts = grouping.set_aside(headers)
+    images = parts.kept
     sequence, veto = recognise(images, folder)
     number = images[0].number
     if number is None or not 0 <= number < HIGHEST_NUMBER:
         number = place
     title = f"series {number} ({sequence or 'not recognised'})"
-    fault = next((header.fault for header in images if header.fault), None)
+    fault, marks = parts.fault, marks_of(images)
     if fault is None and is_named(images, LOCALIZER):
-        fault = CaseError(Code.LOCALIZER, "a localizer, by its name")
-    return CandidateSeries(title, tuple(headers), sequence, veto, marks_of(images), fault)
+        if _like_localizer(images):
+            fault = CaseError(Code.LOCALIZER, "a localizer, by its name, and by few slices or mixed planes")
+        else:
+            marks = (*marks, "named like a localizer")
+    against = contradiction(images, folder) if folder and not veto else ""
+    split = len({(header.patient, header.study, header.series) for header in images}) > 1
+    return CandidateSeries(title, tuple(headers), sequence, veto, marks, fault, against, split)
+
+
+def _like_localizer(images: Sequence[Header]) -> bool:
+    """Return whether a series has few slices, or planes that mix as a localizer's do."""
+    slices = sum(header.frames for header in images)
+    planes = Counter(tuple(round(cosine) for cosine in header.orientation) for header in images if header.orientation)
+    return slices < LOCALIZER_SLICES or (len(planes) > 1 and max(planes.values()) < 0.8 * sum(planes.values()))
 
 
 def choose_candidate(candidates: Sequence[CandidateSeries], sequence: str) -> CandidateSeries:
@@ -92,10 +116,36 @@ def choose_candidate(candidates: Sequence[CandidateSeries], sequence: str) -> Ca
         raise best.fault
     sound = [one for one in fitting if one.fault is None]
     if len(studies := {(one.headers[0].patient, one.headers[0].study) for one in sound}) > 1:
-        raise CaseError(Code.AMBIGUOUS_SERIES, f"{len(sound)} {sequence} series in {len(studies)} studies")
-    if equal := [one.title for one in sound[1:] if one.rank == best.rank]:
-        raise CaseError(Code.AMBIGUOUS_SERIES, f"equally good: {_few([best.title, *equal])}")
-    return best
+        text = f"{len(sound)} {sequence} series in {len(studies)} studies"
+        raise CaseError(
+            Code.AMBIGUOUS_SERIES, f"{text}; where these are different people, give each a folder CASE/{sequence}"
+        )
+    equal = equally_good(sound, best)
+    if len(equal) == 1:
+        return best
+    if (corrected := _corrected(equal)) is None:
+        raise CaseError(Code.AMBIGUOUS_SERIES, f"equally good: {_few([one.title for one in equal])}")
+    return corrected
+
+
+def equally_good(candidates: Sequence[CandidateSeries], best: CandidateSeries) -> list[CandidateSeries]:
+    """Return the candidates of the same sequence and rank as `best`, itself included."""
+    return [one for one in candidates if one.sequence == best.sequence and one.rank == best.rank]
+
+
+def _corrected(equal: Sequence[CandidateSeries]) -> CandidateSeries | None:
+    """Return the one that the scanner corrected most, where the others are the same images without; None otherwise."""
+    types = [frozenset.intersection(*(header.image_type for header in one.kept)) for one in equal]
+    images = {
+        (
+            without_corrections(kind),
+            *((header.echo_time, header.repetition_time, header.inversion_times) for header in one.kept[:1]),
+            frozenset(tuple(round(value, 1) for value in header.position) for header in one.kept),
+        )
+        for kind, one in zip(types, equal, strict=True)
+    }
+    ranked = sorted(zip(map(corrections, types), range(len(equal)), strict=True))
+    return None if len(images) > 1 or ranked[-1][0] == ranked[-2][0] else equal[ranked[-1][1]]
 
 
 def _few(titles: list[str]) -> str:
@@ -117,4 +167,6 @@ def decision(one: CandidateSeries, best: CandidateSeries | None, sequence: str) 
         return "the case failed"  # as ambiguous or for a damaged file; its row in cases.csv says
     if more := [mark for mark in one.marks if mark not in best.marks]:
         return ", ".join(more)
+    if one.rank == best.rank:
+        return "less corrected by the scanner"
     return "not 3D" if best.volumetric and not one.volumetric else f"{one.slices} slices, not {best.slices}"

@@ -73,6 +73,12 @@ def choose_series(case: RawCase, survey: Survey, sequence: str) -> tuple[Candida
     notes = []
     if marks := [mark for mark in best.marks if mark != "derived" and (mark, sequence) != ("post-contrast", "T1wCE")]:
         notes.append((Code.MARKED_SERIES, ", ".join(marks)))
+    if best.against:
+        notes.append((Code.OTHER_SEQUENCE, best.against))
+    if len(series.equally_good(survey.candidates, best)) > 1:
+        notes.append((Code.CORRECTED_CHOSEN, "of two series the one that the scanner corrected was read"))
+    if best.split:
+        notes.append((Code.SPLIT_SERIES, "the files of one volume name several series, studies or patients"))
     if survey.damaged:
         notes.append((Code.DECODE_FAILED, f"{len(survey.damaged)} damaged files in other folders, skipped"))
     if survey.foreign:
@@ -88,7 +94,7 @@ def read_candidate(best: CandidateSeries) -> SeriesVolume:
     """
     if best.fault:
         raise best.fault
-    return read_surveyed(best.headers)
+    return read_surveyed(best.headers, best.volume)
 
 
 def series_rows(

@@ -4,9 +4,8 @@ Functional groups of enhanced files, DICOM PS3.3 C.7.6.16; Modality LUT, C.11.1;
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,15 @@ from pydicom.dataset import Dataset
 
 from flairprep.core.codes import Code
 from flairprep.core.outcomes import CaseError
-from flairprep.dicom import elements, header, reading
+from flairprep.dicom import elements, grouping, header, reading
+from flairprep.dicom.copies import FEW
 from flairprep.dicom.elements import text
+from flairprep.dicom.frames import Array, Frame
 from flairprep.dicom.header import Header
+from flairprep.dicom.padding import data_region
 from flairprep.dicom.pixels import claimed_voxels, frames_of
 from flairprep.dicom.reading import undamaged
-from flairprep.dicom.stacking import Array, stack
+from flairprep.dicom.stacking import OWN_PLACE, stack
 from flairprep.imaging.orientation import plane_of
 
 MAX_VOXELS = 2**27  # of one volume: 512 x 512 x 512
@@ -33,19 +35,29 @@ class SeriesVolume:
     """The volume of a series as acquired, with its columns of cases.csv and what to warn of.
 
     header: column -> cell. identity: patient, study, frame_of_reference, voxels -> a value that series share only if
-    they share that; "" where the header gives none. It never leaves the process in the clear.
+    they share that; "" where the header gives none. It never leaves the process in the clear. region: the slices
+    (x, y, z) of the image that hold data, () for all.
     """
 
     image: sitk.Image
     header: dict[str, Any]
     identity: dict[str, str]
     warnings: tuple[tuple[Code, str], ...]
+    region: tuple[slice, ...] = ()
+
+    @property
+    def data(self) -> sitk.Image:
+        """Return the part of the image that padding does not surround."""
+        return self.image[self.region] if self.region else self.image
 
 
-def read_series(paths: Sequence[Path], *, any_modality: bool = False) -> SeriesVolume:
+def read_series(paths: Sequence[Path], *, any_modality: bool = False, volume: str | None = None) -> SeriesVolume:
     """Read the one series that `paths` hold, in any order.
 
-    any_modality: accept other modalities than MR.
+    Args:
+        paths: of its files.
+        any_modality: accept other modalities than MR.
+        volume: which of several volumes at the same positions, first or last; None refuses them.
 
     Returns:
         The image of (columns, rows, slices), LPS and mm: int16 or int32 where rescaling adds whole numbers, else
@@ -54,52 +66,121 @@ def read_series(paths: Sequence[Path], *, any_modality: bool = False) -> SeriesV
     Raises:
         CaseError: with the code that says why the files are not one volume.
     """
-    datasets = [reading.read_dataset(path, pixels=True) for path in paths]
-    return _series_volume(datasets, partial(header.fault, any_modality=any_modality))
+    contents = [header.read_header(path, any_modality=any_modality) for path in paths]
+    headers = [one for one in contents if one is not None]
+    if not headers:
+        raise CaseError(Code.NOT_DICOM, f"none of the {len(contents)} files is DICOM")
+    images = [one for one in headers if one.frames] or headers
+    if (series := len(grouping.group(images))) > 1:
+        raise CaseError(Code.AMBIGUOUS_SERIES, f"{series} series")
+    if fault := grouping.set_aside(images).fault:
+        raise fault
+    read = read_surveyed(headers, volume)
+    if skipped := len(contents) - len(headers):
+        note = (Code.NOT_DICOM, f"{skipped} of {len(contents)} files are not DICOM, skipped")
+        return replace(read, warnings=(note, *read.warnings))
+    return read
 
 
-def read_surveyed(headers: Sequence[Header]) -> SeriesVolume:
-    """Read a series as `read_series` does, from files whose headers were read before and hold no fault."""
-    return _series_volume([reading.complete(one.path, one.opened) for one in headers], lambda _: None)
-
-
-def _series_volume(contents: Sequence[Dataset | None], fault: Callable[[Dataset], CaseError | None]) -> SeriesVolume:
-    """Make the volume of files, of which `contents` are the data sets; None for what is not DICOM."""
-    datasets = [dataset for dataset in contents if dataset is not None]
-    total, skipped = len(contents), len(contents) - len(datasets)
+def read_surveyed(headers: Sequence[Header], volume: str | None = None) -> SeriesVolume:
+    """Read a series as `read_series` does, from files whose headers were read before; non-images may be among them."""
+    kept, aside, _ = grouping.set_aside(headers)
     notes: list[tuple[Code, str]] = []
-    if not datasets:
-        raise CaseError(Code.NOT_DICOM, f"none of the {total} files is DICOM")
-    if skipped:
-        notes.append((Code.NOT_DICOM, f"{skipped} of {total} files are not DICOM, skipped"))
+    if objects := sum(not one.frames for one in headers):
+        notes.append((Code.NO_PIXEL_DATA, f"{objects} files hold no image, skipped"))
+    contents = [reading.complete(one.path, one.opened) for one in kept]
+    datasets = [dataset for dataset in contents if dataset is not None]
+    if len(datasets) < len(contents):
+        raise CaseError(Code.NOT_DICOM, "a file is no longer DICOM")
     with undamaged():
-        images = [dataset for dataset in datasets if header.is_image(dataset)] or datasets
-        if len(images) < len(datasets):
-            notes.append((Code.NO_PIXEL_DATA, f"{len(datasets) - len(images)} files hold no image, skipped"))
-        _check(images, fault)
-        frames = [frame for dataset in images for frame in frames_of(dataset)]
-    if any(text(dataset, "PhotometricInterpretation") == "MONOCHROME1" for dataset in images):
+        _check(datasets)
+        frames, without_place = _frames(kept, datasets)
+    if any(text(dataset, "PhotometricInterpretation") == "MONOCHROME1" for dataset in datasets):
         notes.append((Code.INVERTED, "MONOCHROME1: stored values were inverted"))
-    image, interpolated, stack_notes = stack(frames)
+    try:
+        image, interpolated, stack_notes = stack(frames, volume)
+    except CaseError as error:
+        raise _own_fault(error, aside, kept) from error
+    _check_aside(aside, kept, image, interpolated)
+    if foreign := len(aside) + without_place:
+        notes.append((Code.FOREIGN_IMAGES, f"{foreign} images that are no slices of the volume skipped"))
     voxels = sitk.GetArrayViewFromImage(image)
     notes += check_voxels(voxels)
     with undamaged():
-        columns = {**header.columns(images[0]), **geometry(image), "interpolated": interpolated}
-        identity = _identity(images[0], voxels)
-    return SeriesVolume(image, columns, identity, (*notes, *stack_notes))
+        columns = {**header.columns(datasets[0]), **geometry(image), "interpolated": interpolated}
+        identity = _identity(datasets, voxels)
+    return SeriesVolume(image, columns, identity, (*notes, *stack_notes), data_region(image, frames))
 
 
-def _check(datasets: Sequence[Dataset], fault: Callable[[Dataset], CaseError | None]) -> None:
-    """Refuse all but the slices of one series, and implausible sizes, before decoding a pixel."""
-    if (series := len({text(dataset, "SeriesInstanceUID") for dataset in datasets})) > 1:
-        raise CaseError(Code.AMBIGUOUS_SERIES, f"{series} series")
+def _check(datasets: Sequence[Dataset]) -> None:
+    """Refuse images without pixels and implausible sizes, before decoding a pixel."""
     for dataset in datasets:
-        if error := fault(dataset):
-            raise error
         if "Columns" not in dataset or not any(key in dataset for key in PIXELS):
             raise CaseError(Code.NO_PIXEL_DATA, "a file has no pixel data")
     if (voxels := sum(claimed_voxels(dataset) for dataset in datasets)) > MAX_VOXELS:
         raise CaseError(Code.TOO_LARGE, f"{voxels / 1e6:.0f} million voxels; {MAX_VOXELS / 1e6:.0f} can be read")
+
+
+def _frames(kept: Sequence[Header], datasets: Sequence[Dataset]) -> tuple[list[Frame], int]:
+    """Decode all frames but a few foreign ones: of complex parts, or without a place and of another kind or size.
+
+    Returns:
+        The frames, and how many were left out.
+
+    Raises:
+        CaseError: see `pixels.frames_of`.
+    """
+    frames: list[Frame] = []
+    placed: list[Header] = []
+    unplaced: list[tuple[Header, CaseError]] = []
+    for one, dataset in zip(kept, datasets, strict=True):
+        try:
+            frames += frames_of(dataset)
+            placed.append(one)
+        except CaseError as error:
+            if error.code is not Code.NO_GEOMETRY:
+                raise
+            unplaced.append((one, error))
+    kinds = {(one.size, one.image_type) for one in placed}
+    for one, refusal in unplaced:
+        if not placed or len(unplaced) * FEW > len(placed) or (one.size, one.image_type) in kinds:
+            raise refusal
+    magnitude = [frame for frame in frames if not frame.image_type & header.PARTS] or frames
+    return magnitude, len(frames) - len(magnitude) + len(unplaced)
+
+
+def _own_fault(error: CaseError, aside: Sequence[Header], kept: Sequence[Header]) -> CaseError:
+    """Return the fault of an image that was set aside and may be the slice that is missing; else the error itself."""
+    if error.code in (Code.MISSING_SLICES, Code.UNEVEN_SPACING):
+        for one in aside:
+            if one.size == kept[0].size and one.fault:
+                return one.fault
+    return error
+
+
+def _check_aside(aside: Sequence[Header], kept: Sequence[Header], image: sitk.Image, interpolated: int) -> None:
+    """Refuse where an image that was set aside lies at a place of the volume that no other one takes.
+
+    Raises:
+        CaseError: the fault of that image.
+    """
+    taken = {_place(one, image) for one in kept if one.frames == 1}
+    whole = range(0) if interpolated else range(image.GetDepth())
+    for one in aside:
+        place = _place(one, image)
+        if one.fault and place is not None and place not in taken and place not in whole:
+            raise one.fault
+
+
+def _place(one: Header, image: sitk.Image) -> int | None:
+    """Return the index of the slice at a header's position, from -1 to the slices' number; None beside the volume."""
+    if not one.position:
+        return None
+    x, y, z = image.TransformPhysicalPointToContinuousIndex(one.position)
+    columns, rows, _ = image.GetSpacing()
+    beside = max(abs(x) * columns, abs(y) * rows) > OWN_PLACE
+    index = round(z)
+    return None if beside or abs(z - index) > 0.2 or not -1 <= index <= image.GetDepth() else index
 
 
 def check_voxels(voxels: Array) -> list[tuple[Code, str]]:
@@ -129,11 +210,16 @@ def geometry(image: sitk.Image) -> dict[str, Any]:
     }
 
 
-def _identity(dataset: Dataset, voxels: Array) -> dict[str, str]:
+def _identity(datasets: Sequence[Dataset], voxels: Array) -> dict[str, str]:
+    """Return what the files agree on; "" where they do not."""
+
+    def agreed(values: set[str]) -> str:
+        return values.pop() if len(values) == 1 else ""
+
     return {
-        "patient": elements.patient_id(dataset),
-        "study": text(dataset, "StudyInstanceUID"),
-        "frame_of_reference": text(dataset, "FrameOfReferenceUID"),
+        "patient": agreed({elements.patient_id(dataset) for dataset in datasets}),
+        "study": agreed({text(dataset, "StudyInstanceUID") for dataset in datasets}),
+        "frame_of_reference": agreed({text(dataset, "FrameOfReferenceUID") for dataset in datasets}),
         "voxels": digest_of(voxels),
     }
 
