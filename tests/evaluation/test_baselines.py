@@ -46,6 +46,7 @@ def test_differences_are_delongs_and_their_p_corrected_for_all_baselines() -> No
     np.testing.assert_allclose(table["p_holm"], hypothesis_tests.holm(table["p"].to_numpy()), atol=1e-6)
     assert "age +0." in told(table)
     assert "scanner +0.000" in told(table)
+    assert len(told(table, "\n").splitlines()) == 3
 
 
 def test_without_an_audit_a_baseline_or_a_second_label_there_is_nothing_to_compare() -> None:

@@ -27,7 +27,7 @@ def verdict() -> str:
         raise FlairprepError(f"{METRICS}: no such file; `dvc repro` makes it")
     section = params.load(EvaluateParams, "evaluate")
     lines = [sentence(json.loads(METRICS.read_text()), section.alpha)]
-    if BASELINES.is_file() and (beside := told(pd.read_csv(BASELINES))):
+    if BASELINES.is_file() and (beside := told(pd.read_csv(BASELINES), "\n    ")):
         lines.append(f"  {beside}")
     lines.append(f"  {_search(section)}")
     if DIAGNOSIS.is_file():

@@ -36,11 +36,12 @@ def against_baselines(run: Predictions, scores: pd.DataFrame | None) -> pd.DataF
     return table.round(6)
 
 
-def told(table: pd.DataFrame) -> str:
+def told(table: pd.DataFrame, separator: str = "; ") -> str:
     """Return the comparison in words, one part per baseline; table: of `against_baselines`, as numbers."""
     parts = [
         f"{row.baseline} {row.difference:+.3f} ({row.difference_low:+.3f} to {row.difference_high:+.3f}, "
         f"p {row.p_holm:.2g})"
         for row in table.itertuples()
     ]
-    return f"AUC, network minus baseline on the same cases: {'; '.join(parts)}" if parts else ""
+    first = separator if "\n" in separator else " "
+    return f"AUC, network minus baseline on the same cases:{first}{separator.join(parts)}" if parts else ""

@@ -69,7 +69,7 @@ def main() -> None:
         files.write_json(OUT, measures | {"diagnosis": diagnosed.diagnosis})
     wrong = tables["cases"].loc[tables["cases"]["wrong"] == 1, "case_id"]
     console.say(sentence(measures, section.alpha))
-    if beside := told(tables["baselines"]):
+    if beside := told(tables["baselines"], "\n    "):
         console.say(f"  {beside}")
     console.say(f"  wrong in every epoch: {', '.join(wrong) or 'no case'}; see reports/evaluate/cases.csv")
     console.say(str(diagnosed))
