@@ -34,7 +34,13 @@ class Line(NamedTuple):
 
 
 def show(
-    path: Path, sequence: str, min_slices: int, *, exclude: Collection[str] = (), any_modality: bool = False
+    path: Path,
+    sequence: str,
+    min_slices: int,
+    *,
+    exclude: Collection[str] = (),
+    any_modality: bool = False,
+    volume: str | None = None,
 ) -> None:
     """Print the table of `inspect` for a folder of cases, one case, one series, or an export of any folders.
 
@@ -56,7 +62,7 @@ def show(
         for case, surveyed in zip(raw_cases, surveys, strict=True)
         for draft in plan(case, surveyed, sequence, excluded=case.case_id in exclude)
     ]
-    work = partial(_with_volume, min_slices=min_slices)
+    work = partial(_with_volume, min_slices=min_slices, volume=volume)
     lines = list(map_cases(work, drafts, "inspect", on_failure=_lost, unit="series"))
     for row in _aligned([Line(*HEADINGS), *lines]):
         console.say(row)
@@ -125,22 +131,22 @@ def _survey(case: discovery.RawCase, *, any_modality: bool) -> survey.Survey | C
         return error
 
 
-def _with_volume(draft: Draft, *, min_slices: int) -> Line:
+def _with_volume(draft: Draft, *, min_slices: int, volume: str | None = None) -> Line:
     """Return the line with the geometry and warnings of its series, or the code that stops it."""
     line, candidate, notes = draft
     if candidate is None:
         return line
     try:
-        volume = read_candidate(candidate)
-        header = volume.header
+        read = read_candidate(replace(candidate, volume=volume))
+        header = read.header
         size = f"{header['columns']}x{header['rows']}x{header['slices']}"
         spacing = "x".join(f"{float(header[f'spacing_{axis}']):.3g}" for axis in "xyz")
-        line = line._replace(size=size, spacing=spacing, plane=header["plane"], slices=str(header["slices"]))
+        line = line._replace(size=size, spacing=spacing, plane=header["plane"] or "-", slices=str(header["slices"]))
         if header["slices"] < min_slices:
             raise CaseError(Code.TOO_FEW_SLICES, f"ingest.min_slices is {min_slices}")
     except CaseError as error:
         return _failed(line, error)
-    warnings = [*notes, *volume.warnings]
+    warnings = [*notes, *read.warnings]
     codes = ",".join(dict.fromkeys(code.value for code, _ in warnings))
     marks = [mark for mark in candidate.marks if not any(mark in text for _, text in warnings)]
     return line._replace(code=codes or "-", remark="; ".join([*marks, *(text for _, text in warnings)]))

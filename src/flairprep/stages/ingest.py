@@ -1,5 +1,6 @@
 """ingest: read each case's series, of DICOM files or one NIfTI file, as one volume, as acquired."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,8 @@ from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, Outcome, count_failures, failure, success, table
 from flairprep.core.tables import write_rows
-from flairprep.dicom import classify, discovery, survey
+from flairprep.dicom import archives, classify, discovery, shared_ids, survey
+from flairprep.dicom.copies import Volume
 from flairprep.imaging import nifti, skull_stripping
 from flairprep.nifti_input.discovery import find_cases
 from flairprep.nifti_input.survey import choose_series, read_candidate, survey_case
@@ -36,6 +38,9 @@ class IngestParams(params.Section):
     """Largest share of the cases that may fail, excluded ones aside."""
     min_slices: int = Field(ge=1)
     """A series with fewer slices fails."""
+    volume: Volume | None = None
+    """Which of several volumes at the same positions is read (echoes, time points, copies); null: such a series
+    fails."""
 
 
 class Ingested(NamedTuple):
@@ -56,7 +61,7 @@ def ingest(case: discovery.RawCase, *, params: IngestParams, volumes_dir: Path) 
             raise CaseError(Code.NO_SERIES, f"no file in a folder {params.sequence}")
         headers = survey_case(case)
         best, notes = choose_series(case, headers, params.sequence)
-        series = read_candidate(best)
+        series = read_candidate(replace(best, volume=params.volume))
         if (slices := series.header["slices"]) < params.min_slices:
             raise CaseError(Code.TOO_FEW_SLICES, f"{slices} slices, ingest.min_slices is {params.min_slices}")
     except CaseError as error:
@@ -66,7 +71,7 @@ def ingest(case: discovery.RawCase, *, params: IngestParams, volumes_dir: Path) 
         raise FlairprepError(f"ingest: case {case.case_id}: {error}") from error
     nifti.write_volume(series.image, volumes_dir / file_name(case))
     notes += series.warnings
-    if not (stripped := skull_stripping.is_skull_stripped(series.image)):
+    if not (stripped := skull_stripping.is_skull_stripped(series.data)):
         notes.append((Code.WHOLE_HEAD, "not skull-stripped: the face may identify"))
     row = {**series.header, "skull_stripped": "yes" if stripped else "no"}
     rows = survey.series_rows(case.case_id, headers, best, params.sequence)
@@ -89,17 +94,23 @@ def inputs(case: discovery.RawCase, *, params: IngestParams) -> tuple[tuple[str 
     if case.case_id in params.exclude:
         return (), (case.case_id, params.exclude[case.case_id])
     places = [str(file).removeprefix(f"{Path(params.dicom_dir)}/") for file in case.files]
-    return case.files, (case.case_id, case.folder, case.stray, places)
+    return archives.sources(case.files), (case.case_id, case.folder, case.stray, places)
 
 
 def _failed(case: discovery.RawCase, error: CaseError) -> Ingested:
     return Ingested(failure(case.case_id, error), {}, [])
 
 
+def _shared_ids(results: list[Ingested]) -> list[str]:
+    read = {result.outcome.case_id: result for result in results if result.identity}
+    identities = {case_id: result.identity for case_id, result in read.items()}
+    return shared_ids.warnings_of(identities, {case_id: result.outcome.row for case_id, result in read.items()})
+
+
 def main() -> None:
     """Read ingest.dicom_dir; write data/ingest."""
     section = params.load(IngestParams, "ingest")
-    cache = ResultCache("ingest", __file__, section.model_dump(include={"sequence", "min_slices"}))
+    cache = ResultCache("ingest", __file__, section.model_dump(include={"sequence", "min_slices", "volume"}))
     cases = find_cases(Path(section.dicom_dir), section.sequence)
     if unknown := sorted(set(section.exclude) - {case.case_id for case in cases}):
         console.warn(f"ingest: params.yaml: ingest.exclude: no case {', '.join(unknown)} in {section.dicom_dir}")
@@ -121,6 +132,8 @@ def main() -> None:
                 "fix or remove them, list them in ingest.exclude, or raise the share"
             )
         write_rows(out / "cases.csv", table(outcomes, COLUMNS), COLUMNS)
+        for warning in _shared_ids(results):
+            console.warn(f"ingest: {warning}")
         same = same_as({result.outcome.case_id: result.identity for result in results if result.identity})
         write_rows(out / "same_as.csv", same, ("case_id", *IDENTITY))
         write_rows(out / "series.csv", [row for result in results for row in result.series], survey.SERIES_COLUMNS)
