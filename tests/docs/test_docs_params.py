@@ -142,7 +142,13 @@ def test_every_code_has_a_kind_a_cause_and_a_remedy() -> None:
 
 
 def test_a_code_names_the_stage_that_gives_it() -> None:
-    homes = {"dicom/": "ingest", "stages/ingest": "ingest", "imaging/": "normalize", "stages/export": "export"}
+    homes = {
+        "dicom/": "ingest",
+        "nifti_input/": "ingest",
+        "stages/ingest": "ingest",
+        "imaging/": "normalize",
+        "stages/export": "export",
+    }
     homes["runner/"] = "any"
     stages: dict[str, set[str]] = {}
     for path in (ROOT / "src/flairprep").rglob("*.py"):
