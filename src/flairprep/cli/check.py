@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from flairprep.core import params
 from flairprep.core.errors import FlairprepError
 
@@ -21,11 +19,9 @@ def ingest_section() -> Any:
 def check(overrides: Sequence[str] = ()) -> list[str]:
     """List what would stop `dvc repro`, or a queued `dvc exp run`, each with its remedy; run and change nothing.
 
-    overrides: KEY=VALUE as for `dvc exp run -S`.
+    overrides: KEY=VALUE as for `dvc exp run -S`, sweeps included.
     """
-    faults = [fault for override in overrides if (fault := _override_fault(override))]
-    faults += _sections()
-    if faults:
+    if faults := _conflicts(("params.yaml", "dvc.yaml", "dvc.lock")) or _of_params(overrides):
         return faults
     from flairprep.cohort import case_ids, labels
     from flairprep.nifti_input import discovery
@@ -33,12 +29,15 @@ def check(overrides: Sequence[str] = ()) -> list[str]:
     scanned: set[str] = set()
     where, section = params.load(labels.LabelsParams, "labels"), ingest_section()
     dicom_dir, table = Path(section.dicom_dir), Path(where.table)
+    faults = _of_link(dicom_dir)
+    if not faults or dicom_dir.exists():
+        try:
+            scanned = {case.case_id for case in discovery.find_cases(dicom_dir, section.sequence)}
+        except FlairprepError as error:
+            faults.append(str(error))
     try:
-        scanned = {case.case_id for case in discovery.find_cases(dicom_dir, section.sequence)}
-    except FlairprepError as error:
-        faults.append(str(error))
-    try:
-        labelled = labels.read_labels(where, scanned, case_ids.read_key(dicom_dir))
+        group_column = params.read_params()["split"]["group_column"]
+        labelled = labels.read_labels(where, scanned, case_ids.read_key(dicom_dir), group_column)
         if scanned and not set(labelled["case_id"]) & scanned:
             faults.append(
                 f"{table}: none of its cases is one of {dicom_dir}; ids must equal the folders' names, or the patient "
@@ -46,46 +45,90 @@ def check(overrides: Sequence[str] = ()) -> list[str]:
             )
     except FlairprepError as error:
         faults.append(str(error))
-    if scanned and not Path(f"{dicom_dir}.dvc").is_file():
-        faults.append(f"{dicom_dir}: not under DVC, so queued runs would not see it; run: dvc add {dicom_dir}")
-    for path in (table, Path(f"{dicom_dir}.dvc")):
+    pointer = Path(f"{dicom_dir}.dvc")
+    faults += _conflicts((str(pointer),))
+    if scanned and not dicom_dir.is_symlink() and not pointer.is_file():
+        faults.append(f"{dicom_dir}: not under DVC, so queued runs would not see it; run: {next_step(dicom_dir)}")
+    for path in (table, pointer):
         if path.is_file() and not _tracked(path):
             faults.append(f"{path}: not in git, so queued runs would not see it; run: git add {path}")
     return faults
 
 
-def _sections() -> list[str]:
-    """List the faults of params.yaml, section by section."""
-    from flairprep.cli import sections
+def next_step(dicom_dir: Path) -> str:
+    """Return the command after which queued runs see the raw folder: DVC takes folders, git links to them."""
+    return f"git add {dicom_dir}" if dicom_dir.is_symlink() else f"dvc add {dicom_dir}"
 
-    faults = []
-    models: list[tuple[str | None, type[params.Section]]] = [(None, sections.SWEPT), *sections.SECTIONS.items()]
-    for name, cls in models:
-        try:
-            params.load(cls, name)
-        except FlairprepError as error:
-            faults += str(error).splitlines()
-    if not faults:
-        run = params.load(sections.SweepParams)
-        folds = params.load(sections.SplitParams, "split").folds
-        for key, fold in (("val_fold", run.val_fold), ("test_fold", run.test_fold)):
-            if fold is not None and fold >= folds:
-                faults.append(f"params.yaml: {key}: {fold}: split.folds is {folds}, so folds are 0 to {folds - 1}")
+
+def _of_params(overrides: Sequence[str]) -> list[str]:
+    """List the faults of params.yaml, or of what overrides make of it."""
+    from flairprep.cli import sections
+    from flairprep.cli.overrides import combinations, key_fault
+
+    try:
+        values = params.read_params()
+    except FlairprepError as error:
+        return [str(error)]
+    own = sections.faults(values)
+    if not overrides:
+        return own
+    if faults := [fault for override in overrides if (fault := key_fault(override, values))]:
+        return faults + own
+    try:
+        for chosen, changed in combinations(overrides, values):
+            for fault in sections.faults(changed):
+                by = [one for one in chosen if f": {_key(one)}: " in fault] or chosen
+                faults.append(fault if fault in own else f"-S {' -S '.join(by)}: {fault}")
+    except ValueError as error:
+        return [f"-S {' -S '.join(overrides)}: {error}"]
     return list(dict.fromkeys(faults))
 
 
-def _override_fault(override: str) -> str | None:
-    """Return the fault of the key of KEY=VALUE, or None."""
-    key = override.partition("=")[0]
-    node: Any = YAML(typ="safe", pure=True).load(params.FILE)
-    for depth, part in enumerate(parts := key.lstrip("+~").split(".")):
-        if not isinstance(node, dict) or part not in node:
-            known = tuple(node) if isinstance(node, dict) else ()
-            above = ".".join(parts[:depth])
-            inside = f"{above}: " if above else ""
-            return f"-S {override}: params.yaml: {inside}no key {part!r}; {params.suggest(part, known)}"
-        node = node[part]
-    return None
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
+
+
+def _conflicts(names: Sequence[str]) -> list[str]:
+    """List the files that hold the marks of a merge conflict, of which DVC says only that they are no YAML."""
+    faults = []
+    for path in map(Path, names):
+        lines = path.read_bytes().splitlines() if path.is_file() else []
+        if at := next((number for number, line in enumerate(lines, 1) if line.startswith(b"<<<<<<< ")), None):
+            ours = f"git checkout HEAD -- {path}"
+            remedy = f"take your own side, which the next dvc repro completes: {ours}" if path.suffix == ".lock" else ""
+            remedy = remedy or f"edit it, or take your own side: {ours}"
+            faults.append(f"{path}: line {at}: a merge conflict; {remedy}")
+    return faults
+
+
+def _of_link(dicom_dir: Path) -> list[str]:
+    """List what keeps a raw folder that is a link from being read, here and where DVC runs queued experiments.
+
+    git keeps the link, so the copies of the project in .dvc/tmp have it too; DVC hashes what lies behind it.
+    """
+    if above := next((path for path in dicom_dir.parents if path.is_symlink()), None):
+        return [
+            f"{above}: a link, and neither git nor DVC follow it; make it a folder, and {dicom_dir} the link: "
+            f"rm {above}; mkdir {above}; ln -s /PATH/OF/THE/SCANS {dicom_dir}"
+        ]
+    if not dicom_dir.is_symlink():
+        return []
+    if not dicom_dir.exists():
+        return [
+            f"{dicom_dir}: a link to {dicom_dir.readlink()}, which is not there; mount the disk, or change the link: "
+            f"ln -sfn /PATH/OF/THE/SCANS {dicom_dir}"
+        ]
+    faults = []
+    if not dicom_dir.readlink().is_absolute():
+        faults.append(
+            f"{dicom_dir}: a relative link, which leads elsewhere from the copies that queued runs work in; run: "
+            f"ln -sfn {dicom_dir.resolve()} {dicom_dir}"
+        )
+    if Path(f"{dicom_dir}.dvc").exists():
+        faults.append(f"{dicom_dir}: a link, and under DVC, which refuses links; run: dvc remove {dicom_dir}.dvc")
+    elif not _tracked(dicom_dir):
+        faults.append(f"{dicom_dir}: not in git, so queued runs would not see it; run: {next_step(dicom_dir)}")
+    return faults
 
 
 def _tracked(path: Path) -> bool:

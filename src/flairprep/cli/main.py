@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from flairprep import __version__
-from flairprep.cli.check import check, ingest_section
+from flairprep.cli.check import check, ingest_section, next_step
 from flairprep.core import console, params
 from flairprep.core.errors import FlairprepError
 
@@ -139,7 +139,7 @@ def _key(_: argparse.Namespace) -> None:
     from flairprep.cohort import case_ids
 
     dicom_dir = Path(ingest_section().dicom_dir)
-    console.say(f"key: {case_ids.make_key(dicom_dir)}; next: dvc add {dicom_dir}")
+    console.say(f"key: {case_ids.make_key(dicom_dir)}; next: {next_step(dicom_dir)}")
 
 
 def _who(options: argparse.Namespace) -> None:

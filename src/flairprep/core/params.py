@@ -68,6 +68,16 @@ def read_params(path: Path = FILE) -> dict[str, Any]:
         raise FlairprepError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise FlairprepError(f"{path}: must map keys to values, is {type(values).__name__}")
+    check_keys(values, path)
+    return values
+
+
+def check_keys(values: Mapping[Any, Any], path: Path = FILE) -> None:
+    """Refuse a key at the top of params.yaml that is unknown or missing.
+
+    Raises:
+        FlairprepError: the file, the key and what is known.
+    """
     known = (*SWEPT, *SECTIONS)
     for key in values:
         if key not in known:
@@ -75,7 +85,6 @@ def read_params(path: Path = FILE) -> dict[str, Any]:
     for key in known:
         if key not in values:
             raise FlairprepError(f"{path}: the key {key!r} is missing; take it from the project's own params.yaml")
-    return values
 
 
 def load(cls: type[SectionT], section: str | None = None, path: Path = FILE) -> SectionT:
@@ -84,7 +93,11 @@ def load(cls: type[SectionT], section: str | None = None, path: Path = FILE) -> 
     Raises:
         FlairprepError: one line per fault: the file, the key, the value and what is allowed.
     """
-    values = read_params(path)
+    return choose(cls, read_params(path), section, path)
+
+
+def choose(cls: type[SectionT], values: Mapping[str, Any], section: str | None, path: Path = FILE) -> SectionT:
+    """Validate one section of all values of params.yaml, or the swept ones (`section` None); see `load`."""
     given = {key: values[key] for key in SWEPT} if section is None else values[section]
     return validate(cls, given, section, path)
 
