@@ -227,3 +227,31 @@ def test_logged_warnings_of_the_library_are_printed_once(times: int, capsys: pyt
     logger.info("not shown")
     logging.getLogger("pydicom").warning("not shown")
     assert capsys.readouterr() == ("", "warning: 3 of 9 files\n")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        MemoryError("std::bad_alloc"),
+        type("ResourceExhaustedError", (Exception,), {})("OOM when allocating tensor"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("Failed copying input tensor from CPU to GPU: Dst tensor is not initialized."),
+        ValueError("CUDA_ERROR_OUT_OF_MEMORY: out of memory"),
+    ],
+    ids=repr,
+)
+def test_lack_of_memory_is_a_line_that_says_what_to_lower(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        with console.out_of_memory("batch_size"):
+            raise error
+
+    assert status_of(main) == 1
+    assert capsys.readouterr().err == "error: out of memory: lower batch_size\n"
+
+
+@pytest.mark.parametrize("error", [FlairprepError("a room"), ValueError("boom"), KeyError("memory")], ids=repr)
+def test_other_errors_are_not_taken_for_lack_of_memory(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, console.out_of_memory("batch_size"):
+        raise error
+    assert caught.value is error

@@ -108,6 +108,14 @@ def test_one_label_alone_is_refused(project: Path) -> None:
     assert not (project / "data/sanity/gate").exists()
 
 
+def test_a_network_that_no_memory_holds_names_what_to_lower(project: Path) -> None:
+    exports.write_export(project, LABELS, draw)
+    write_section(project, dense=10**13)
+    with pytest.raises(FlairprepError, match=r"model\.filters or select_slices.size"):
+        sanity.main()
+    assert not (project / "data/sanity/gate").exists()
+
+
 @pytest.mark.parametrize(("key", "value"), [("strict", 1), ("seed", -1), ("seed", 2**32)])
 def test_a_wrong_value_is_refused_by_key_and_value(project: Path, key: str, value: Any) -> None:
     write_section(project, **{key: value})

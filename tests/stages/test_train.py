@@ -178,6 +178,13 @@ def test_a_loss_that_is_not_a_number_ends_the_run_and_names_lr(project: Path) ->
     assert not (project / "data/train").exists()
 
 
+def test_a_network_that_no_memory_holds_ends_the_run_and_names_what_to_lower(project: Path) -> None:
+    write_params(project, **merged({"model": {"dense": 10**13}}))
+    with pytest.raises(FlairprepError, match=r"batch_size, model\.filters or select_slices.size"):
+        train.main()
+    assert not (project / "data/train").exists()
+
+
 def on_two_devices() -> subprocess.CompletedProcess[str]:
     """The stage in a process that has two logical devices."""
     script = (

@@ -6,11 +6,13 @@ on a terminal only, obeys NO_COLOR.
 
 import logging
 import os
+import re
 import sys
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
@@ -145,6 +147,31 @@ def reasons(outcomes: list[Outcome]) -> list[str]:
         names = ", ".join(ids[:LISTED]) + (", ..." if count > LISTED else "")
         lines.append(f"{status.value:<7}{code:<28}{count:>5}  {names}")
     return lines
+
+
+# What tensorflow and CUDA say of memory that is not there; std::bad_alloc arrives as MemoryError or by its name.
+NO_MEMORY = re.compile(
+    r"\bOOM\b|out of memory|bad_alloc|RESOURCE_EXHAUSTED|ALLOC_FAILED|failed to allocate|"
+    r"Dst tensor is not initialized|(unable to|cannot) allocate",
+    re.IGNORECASE,
+)
+
+
+@contextmanager
+def out_of_memory(remedy: str) -> Iterator[None]:
+    """Raise a FlairprepError with `remedy`, what to lower, where memory does not suffice; pass other errors on.
+
+    tensorflow's errors are known by name and text: this module does not import it.
+    """
+    try:
+        yield
+    except FlairprepError:
+        raise
+    except Exception as error:
+        named = isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+        if not named and not NO_MEMORY.search(str(error)):
+            raise
+        raise FlairprepError(f"out of memory: lower {remedy}") from error
 
 
 def run(main: Callable[[], None], stage: str | None = None) -> None:

@@ -44,7 +44,7 @@ def main() -> None:
     from flairprep.sanity import suite
 
     section, network = params.load(SanityParams, "sanity"), params.load(ModelParams, "model")
-    with tf_data.faults(EXPORT):
+    with console.out_of_memory("model.filters or select_slices.size"), tf_data.faults(EXPORT):
         cases = suite.summaries(EXPORT)
         split = read_csv(SPLIT, ("case_id", "label", "group", "fold")) if SPLIT.exists() else None
         prior = float(np.mean([case.label for case in cases]))

@@ -104,7 +104,8 @@ def main() -> None:
     config = resolve(params.load(TrainParams, "train"), section.name)
     from flairprep.dataset import tf_data  # imports tensorflow
 
-    with files.atomic_folder(OUT) as out, tf_data.faults(EXPORT):
+    memory = console.out_of_memory("batch_size, model.filters or select_slices.size")
+    with files.atomic_folder(OUT) as out, memory, tf_data.faults(EXPORT):
         train(run, config, section, out)
 
 
