@@ -174,6 +174,19 @@ def test_scans_of_one_patient_and_equal_voxels_are_found() -> None:
     assert list(table["voxels"]) == ["BraTS-GLI-00005-100", "BraTS-GLI-00005-101", "BraTS-GLI-00005-100"]
 
 
+def test_pair_whose_voxels_begin_like_an_old_dicom_file_is_read() -> None:
+    values = brain(1)
+    values[0, 0, 0] = 8  # as group 8 does
+    (RAW / "a").mkdir()
+    pair = nib.Nifti1Pair(values, np.diag([-1, -1, 1, 1]))
+    pair.set_qform(pair.affine, 1)
+    nib.save(pair, RAW / "a/a_flair.img")
+    assert outcomes() == {"a": "ok"}
+    (RAW / "a/a_flair.hdr").unlink()
+    put_dicom("a/T1w", 5, SeriesDescription="t1", EchoTime=3)
+    assert outcomes() == {"a": "NO_SERIES"}
+
+
 # Beside DICOM
 
 

@@ -16,6 +16,7 @@ from flairprep.core.codes import Code
 from flairprep.core.outcomes import CaseError
 from flairprep.dicom.volume import MAX_VOXELS
 from flairprep.imaging import nifti
+from flairprep.imaging.skull_stripping import is_skull_stripped
 from flairprep.nifti_input import header, reading
 from flairprep.nifti_input.volume import read_scan
 
@@ -374,4 +375,4 @@ def test_plane_is_named_only_where_the_header_shows_it(
 @pytest.mark.parametrize("place", ["niivue", *(f"open-ms/cross_sectional/MNI/patient{n}" for n in ("07", "19", "26"))])
 def test_real_scan_is_what_nibabel_reads(place: str, scans: Path) -> None:
     (path,) = (scans / "flair-nifti" / place).glob("FLAIR*.nii.gz")
-    check_equal(path)
+    assert is_skull_stripped(check_equal(path))

@@ -78,11 +78,17 @@ def cases_of_nifti(dicom_dir: Path, sequence: str) -> list[RawCase]:
 
 def _with_inherited(cases: list[RawCase], dicom_dir: Path) -> list[RawCase]:
     """Add the sidecars of the raw folder itself to BIDS subjects, which inherit their fields."""
-    shared = tuple(str(path) for path in sorted(dicom_dir.glob("*.json")) if path.is_file() and not path.is_symlink())
+    shared = tuple(str(path) for path in sorted(dicom_dir.glob("*.json")) if path.is_file() and not _leads_out(path))
     return [
         replace(case, files=(*case.files, *shared)) if shared and case.case_id.startswith("sub-") else case
         for case in cases
     ]
+
+
+def _leads_out(path: Path) -> bool:
+    """Return whether a file of the raw folder is a link out of it, other than DVC's own into its cache."""
+    target = path.resolve()
+    return not (target.is_relative_to(path.parent.resolve()) or discovery.CACHED.search(target.as_posix()))
 
 
 def _is_scan(path: Path) -> bool:

@@ -40,9 +40,8 @@ def survey_case(case: RawCase, *, any_modality: bool = False) -> Survey:
     if not scans:
         return dicom_survey.survey_case(case, any_modality=any_modality)
     sidecars = [path for path in case.paths if path.suffix == ".json"]
-    apart = {str(path) for path in case.paths if parts_of(path.name)[1] and not _may_be_dicom(path)}
-    apart |= set(map(str, sidecars))
-    others = tuple(path for path in case.files if str(path) not in apart)
+    apart = {path for path in case.paths if parts_of(path.name)[1] and not (path in scans and _may_be_dicom(path))}
+    others = tuple(str(path) for path in case.paths if path not in apart and path not in sidecars)
     surveyed = dicom_survey.survey_case(replace(case, files=others), any_modality=any_modality)
     if surveyed.candidates:
         scans = [scan for scan in scans if not _may_be_dicom(scan)]
@@ -67,7 +66,7 @@ def scans_of(paths: Sequence[Path]) -> list[Path]:
 
 
 def _may_be_dicom(path: Path) -> bool:
-    """Return whether a file is called .img, as DICOM files are, too."""
+    """Return whether a file is called .img, as DICOM files are, too; that of an .hdr is none."""
     return parts_of(path.name)[1] == ".img"
 
 
