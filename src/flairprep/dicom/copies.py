@@ -15,6 +15,7 @@ VOLUMES: tuple[str, ...] = get_args(Volume)
 SAME_POSITION = 0.01  # mm along the normal; closer slices share a position
 FEW = 4  # images of another kind are foreign ones where the volume has at least so many times more
 KEYS = ("echo", "inversion", "time_point", "acquisition")  # what volumes of one series differ by
+OWN = ("image_type", "instance")  # what else they may differ by
 CORRECTIONS = ("NORM", "DIS3D", "DIS2D", "FIL")  # the scanner's own, as words of Image Type; the most telling first
 UNCORRECTED = ("ND",)  # no distortion correction
 
@@ -59,22 +60,23 @@ def one_per_position(frames: Sequence[Frame], normal: Array, volume: str | None)
     notes = [(Code.DUPLICATE_SLICES, f"{dropped} exact copies of slices dropped")] if dropped else []
     if max(map(len, distinct)) == 1:
         return [stack[0] for stack in distinct], notes
-    kept, more = _one_volume(distinct, volume)
-    return kept, notes + more
+    # An image of two volumes may be the same, as blank ones are: there only copies with the same header are dropped.
+    kept, more = _one_volume([_distinct(stack, KEYS + OWN) for stack in positions], volume)
+    return kept, more
 
 
-def _distinct(stack: Sequence[Frame]) -> list[Frame]:
-    """Return the frames of one position without exact copies."""
+def _distinct(stack: Sequence[Frame], fields: Sequence[str] = ()) -> list[Frame]:
+    """Return the frames of one position without exact copies; those that differ in `fields` are none."""
     kept: list[Frame] = []
     for frame in stack:
-        if not any(_same(frame, other) for other in kept):
+        if not any(_same(frame, other, fields) for other in kept):
             kept.append(frame)
     return kept
 
 
-def _same(one: Frame, other: Frame) -> bool:
-    scaled = (one.slope, one.intercept) == (other.slope, other.intercept)
-    return scaled and bool((one.stored == other.stored).all())
+def _same(one: Frame, other: Frame, fields: Sequence[str]) -> bool:
+    told = all(getattr(one, field) == getattr(other, field) for field in ("slope", "intercept", *fields))
+    return told and bool((one.stored == other.stored).all())
 
 
 def _one_volume(positions: list[list[Frame]], volume: str | None) -> tuple[list[Frame], Notes]:
