@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
+from threadpoolctl import threadpool_limits
 
 os.environ.setdefault("FLAIRPREP_WORKERS", "2")
 
@@ -48,7 +49,7 @@ SIZE, LARGER, SHORTCUT = 60, 117, 0.8
 MAX_FLAGGED, COHORTS = 10, 10
 GRADIENT, SLAB, CUT = 0.15, 0.05, 10.0  # change over the whole head, gain of a fifth of it, mm
 PERMUTATIONS = 5000
-ALL_CASES, MAX_SECONDS = 585, 20  # cases, and s that their statistics may take
+ALL_CASES, MAX_SECONDS = 585, 20  # cases, and s of one core that their statistics may take
 Measured = tuple[CaseFeatures, np.ndarray]  # and the fingerprint (2, z, y, x)
 
 
@@ -192,7 +193,7 @@ def run_audit(labels: list[int], rows: list[dict[str, str]], measured: list[Meas
     table = table.assign(**dict.fromkeys(leakage.IDENTITIES, ids))
     params = audit.AuditParams(alpha=0.05, permutations=PERMUTATIONS, seed=0)
     features, fingerprints = zip(*measured, strict=True)
-    with TemporaryDirectory() as scratch:
+    with TemporaryDirectory() as scratch, threadpool_limits(1):  # as the stage
         read = np.stack(fingerprints).__getitem__
         header_fields = pd.DataFrame(rows)
         args = table, header_fields, list(features), read, params, NORMALIZE.intensity, Path(scratch)
@@ -256,9 +257,9 @@ def check_seconds(pool: list[Scan]) -> Requirement:
     run_audit(rng.integers(0, 2, ALL_CASES).tolist(), [scan.row for scan in scans], [scan.measured for scan in scans])
     seconds, processor = time.perf_counter() - start, time.process_time() - processor_start
     return Requirement(
-        f"statistics of {ALL_CASES} cases, {PERMUTATIONS} permutations, in {MAX_SECONDS} s",
-        f"{seconds:.1f} s, {processor:.1f} s of processor time; load {os.getloadavg()[0]:.0f}",
-        seconds <= MAX_SECONDS,
+        f"statistics of {ALL_CASES} cases, {PERMUTATIONS} permutations, in {MAX_SECONDS} s of one core",
+        f"{processor:.1f} s, on a machine of load {os.getloadavg()[0]:.0f} in {seconds:.1f} s",
+        processor <= MAX_SECONDS,
     )
 
 
