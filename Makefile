@@ -59,7 +59,7 @@ bench-training bench-scale: bench-%: .venv/dev
 # The verdict and compare on small trained networks (evidence), and the best epoch (selection): 40 minutes together.
 bench-verdict: bench-evidence bench-selection
 
-# The audit on small volumes (4), trainings with planted faults (40), 50 demo cohorts from DICOM to verdict (40), what one
+# The audit on small volumes (10), trainings with planted faults (40), 50 demo cohorts from DICOM to verdict (40), what one
 # case more than 200 costs (10; 15 GB of disk for a while), and screening designs on simulated networks (20).
 bench-evidence bench-selection bench-audit bench-demo bench-increment bench-plan bench-diagnosis: bench-%: .venv/dev
 	@mkdir -p bench/results

@@ -58,7 +58,7 @@ def _learned(comparison: Mapping[str, Any], runs: int) -> list[str]:
         sentences.append(f"Learned: {_with_p(learned, 'p_auc')}; corrected for {family}.")
     if shortcuts:
         sentences.append(
-            f"Learned, but perhaps only a shortcut: {_with_p(shortcuts, 'p_within')} within the strata of the "
+            f"Cannot be told from a shortcut: {_with_p(shortcuts, 'p_within')} within the strata of the "
             "shortcuts in reports/audit.json."
         )
     if not varied:
