@@ -72,6 +72,19 @@ def test_what_dvc_does_not_read_is_refused(override: str) -> None:
     assert fault.startswith(f"-S {override}: ")
 
 
+@pytest.mark.parametrize(
+    ("override", "word"),
+    [
+        ("labels.label_column=MGMT", "MGMT_value"),
+        ("split.group_column=site", "split.group_column"),
+        ("labels.positive=yes,no", "labels.positive"),
+        ("ingest.dicom_dir=data/raw/x", "ingest.dicom_dir"),
+    ],
+)
+def test_scans_and_labels_are_those_that_the_override_names(override: str, word: str) -> None:
+    assert word in check.check([override])[0]
+
+
 def test_two_folds_leave_none_beside_a_test_fold() -> None:
     (fault,) = check.check(["split.folds=2", "test_fold=1"])
     assert "no fold is left" in fault

@@ -23,11 +23,26 @@ def check(overrides: Sequence[str] = ()) -> list[str]:
     """
     if faults := _conflicts(("params.yaml", "dvc.yaml", "dvc.lock")) or _of_params(overrides):
         return faults
+    from flairprep.cli.overrides import combinations
+
+    values = params.read_params()
+    looked_at = []
+    for _, run in combinations(overrides, values) if overrides else [([], values)]:
+        if (data := (run["labels"], run["ingest"], run["split"]["group_column"])) not in looked_at:
+            looked_at.append(data)
+            faults += _of_data(run)
+    return list(dict.fromkeys(faults))
+
+
+def _of_data(values: dict[str, Any]) -> list[str]:
+    """List the faults of the scans and the labels table that all `values` of params.yaml name."""
     from flairprep.cohort import case_ids, labels
-    from flairprep.nifti_input import discovery
+    from flairprep.dicom import discovery
+    from flairprep.stages import ingest
 
     scanned: set[str] = set()
-    where, section = params.load(labels.LabelsParams, "labels"), ingest_section()
+    where = params.choose(labels.LabelsParams, values, "labels")
+    section = params.choose(ingest.IngestParams, values, "ingest")
     dicom_dir, table = Path(section.dicom_dir), Path(where.table)
     faults = _of_link(dicom_dir)
     if not faults or dicom_dir.exists():
@@ -36,8 +51,8 @@ def check(overrides: Sequence[str] = ()) -> list[str]:
         except FlairprepError as error:
             faults.append(str(error))
     try:
-        group_column = params.read_params()["split"]["group_column"]
-        labelled = labels.read_labels(where, scanned, case_ids.read_key(dicom_dir), group_column)
+        key, group_column = case_ids.read_key(dicom_dir), values["split"]["group_column"]
+        labelled = labels.read_labels(where, scanned, key, group_column)
         if scanned and not set(labelled["case_id"]) & scanned:
             faults.append(
                 f"{table}: none of its cases is one of {dicom_dir}; ids must equal the folders' names, or the patient "
