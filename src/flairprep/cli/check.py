@@ -37,7 +37,7 @@ def check(overrides: Sequence[str] = ()) -> list[str]:
 def _of_data(values: dict[str, Any]) -> list[str]:
     """List the faults of the scans and the labels table that all `values` of params.yaml name."""
     from flairprep.cohort import case_ids, labels
-    from flairprep.dicom import discovery
+    from flairprep.nifti_input import discovery
     from flairprep.stages import ingest
 
     scanned: set[str] = set()
