@@ -16,6 +16,7 @@ from flairprep.core.codes import Code
 from flairprep.core.outcomes import CaseError
 from flairprep.dicom.volume import MAX_VOXELS
 from flairprep.imaging import nifti
+from flairprep.imaging.orientation import reorient
 from flairprep.imaging.skull_stripping import is_skull_stripped
 from flairprep.nifti_input import header, reading
 from flairprep.nifti_input.volume import read_scan
@@ -105,6 +106,8 @@ def test_every_order_and_sign_of_the_axes_is_what_nibabel_reads(codes: tuple[int
         np.testing.assert_allclose(nib.load(tmp_path / "b.nii.gz").affine, matrix, atol=1e-3)
         letters = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(ours.GetDirection())
         assert letters == "".join(nib.aff2axcodes(matrix))  # both name the end that an axis points to
+        canonical = np.asarray(nib.as_closest_canonical(nib.load(tmp_path / "a.nii")).dataobj)[::-1, ::-1]
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(reorient(ours, "LPS")).T, canonical)
 
 
 @pytest.mark.parametrize("end", ["<", ">"])
