@@ -138,7 +138,7 @@ def test_progress_passes_items_through_and_shows_at_most_ten_lines(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == shown
     if total:
-        assert lines[-1] == f"ingest: {total} of {total} cases, about 0 s left"
+        assert lines[-1] == f"ingest: {total} of {total} {'case' if total == 1 else 'cases'}, about 0 s left"
 
 
 @pytest.fixture
@@ -255,3 +255,17 @@ def test_other_errors_are_not_taken_for_lack_of_memory(error: Exception) -> None
     with pytest.raises(type(error)) as caught, console.out_of_memory("batch_size"):
         raise error
     assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    ("count", "unit", "words"),
+    [
+        (1, "file", "1 file"),
+        (2, "file", "2 files"),
+        (0, "case", "0 cases"),
+        (1, "series", "1 series"),
+        (2, "series", "2 series"),
+    ],
+)
+def test_unit_has_its_plural(count: int, unit: str, words: str) -> None:
+    assert console.plural(count, unit) == words

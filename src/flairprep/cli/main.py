@@ -131,7 +131,7 @@ def _inspect(options: argparse.Namespace) -> None:
     from flairprep.cli import inspect
 
     section = ingest_section()
-    limits = {"exclude": section.exclude, "any_modality": options.any_modality}
+    limits = {"exclude": section.exclude, "any_modality": options.any_modality, "volume": section.volume}
     inspect.show(options.path, section.sequence, section.min_slices, **limits)
 
 

@@ -79,6 +79,11 @@ def debugging() -> bool:
     return os.environ.get("FLAIRPREP_DEBUG") == "1"
 
 
+def plural(count: int, unit: str) -> str:
+    """Return a count with its unit: 1 file, 2 files, 2 series."""
+    return f"{count} {unit if count == 1 or unit.endswith('s') else f'{unit}s'}"
+
+
 def progress(items: Iterable[T], total: int, label: str, unit: str = "case") -> Iterator[T]:
     """Pass `items` through and show count and time left: a bar on a terminal, else a line every 10 %.
 
@@ -94,13 +99,13 @@ def progress(items: Iterable[T], total: int, label: str, unit: str = "case") -> 
         if done * 10 // total > tenths and elapsed >= SILENT_SECONDS:
             tenths = done * 10 // total
             left = elapsed / done * (total - done)
-            print(f"{label}: {done} of {total} {unit}s, about {left:.0f} s left", file=sys.stderr, flush=True)
+            print(f"{label}: {done} of {plural(total, unit)}, about {left:.0f} s left", file=sys.stderr, flush=True)
 
 
 def _bar(items: Iterable[T], total: int, label: str, unit: str) -> Iterator[T]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    name, units = TextColumn("{task.description}", markup=False), TextColumn(f"{unit}s")
+    name, units = TextColumn("{task.description}", markup=False), TextColumn(plural(total, unit).partition(" ")[2])
     columns = (name, BarColumn(), MofNCompleteColumn(), units, TimeRemainingColumn())
     bar = Progress(*columns, console=_terminal(), transient=True, redirect_stdout=False)  # it may be a pipe
     task, start = bar.add_task(label, total=total), time.monotonic()

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from flairprep.core.codes import Code
+from flairprep.core.console import plural
 from flairprep.core.outcomes import CaseError
 from flairprep.dicom.frames import Array, Frame
 
@@ -87,7 +88,7 @@ def _one_volume(positions: list[list[Frame]], volume: str | None) -> tuple[list[
     total, slices = sum(kinds.values()), len(positions)
     if len(whole) == 1 and (total - slices) * FEW <= slices:
         kept = [frame for stack in positions for frame in stack if frame.image_type == whole[0]]
-        return kept, [(Code.FOREIGN_IMAGES, f"{total - slices} images of another Image Type skipped")]
+        return kept, [(Code.FOREIGN_IMAGES, f"{plural(total - slices, 'image')} of another Image Type skipped")]
     if len(whole) * slices == total and len({without_corrections(kind) for kind in whole}) == 1:
         ranked = sorted(whole, key=corrections)
         if corrections(ranked[-1]) != corrections(ranked[-2]):

@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from flairprep.core.codes import Code
+from flairprep.core.console import plural
 from flairprep.core.outcomes import CaseError
 from flairprep.dicom import grid, padding
 from flairprep.dicom.copies import FEW, Notes, one_per_position
@@ -60,7 +61,7 @@ def stack(frames: Sequence[Frame], volume: str | None = None) -> tuple[sitk.Imag
         raise
     if foreign:
         _check_foreign(frames, foreign, normal, bool(missing))
-        notes.append((Code.FOREIGN_IMAGES, f"{len(foreign)} images on another grid skipped"))
+        notes.append((Code.FOREIGN_IMAGES, f"{plural(len(foreign), 'image')} on another grid skipped"))
     voxels = _rescaled(frames)
     if missing:
         for index in reversed(missing):  # a slice is missing after each

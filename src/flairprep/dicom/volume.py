@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from pydicom.dataset import Dataset
 
 from flairprep.core.codes import Code
+from flairprep.core.console import plural
 from flairprep.core.outcomes import CaseError
 from flairprep.dicom import elements, grouping, header, reading
 from flairprep.dicom.copies import FEW
@@ -87,7 +88,7 @@ def read_surveyed(headers: Sequence[Header], volume: str | None = None) -> Serie
     kept, aside, _ = grouping.set_aside(headers)
     notes: list[tuple[Code, str]] = []
     if objects := sum(not one.frames for one in headers):
-        notes.append((Code.NO_PIXEL_DATA, f"{objects} files hold no image, skipped"))
+        notes.append((Code.NO_PIXEL_DATA, f"{plural(objects, 'file')} without an image skipped"))
     contents = [reading.complete(one.path, one.opened) for one in kept]
     datasets = [dataset for dataset in contents if dataset is not None]
     if len(datasets) < len(contents):
@@ -103,7 +104,7 @@ def read_surveyed(headers: Sequence[Header], volume: str | None = None) -> Serie
         raise _own_fault(error, aside, kept) from error
     _check_aside(aside, kept, image, interpolated)
     if foreign := len(aside) + without_place:
-        notes.append((Code.FOREIGN_IMAGES, f"{foreign} images that are no slices of the volume skipped"))
+        notes.append((Code.FOREIGN_IMAGES, f"{plural(foreign, 'image')} skipped: no slices of the volume"))
     voxels = sitk.GetArrayViewFromImage(image)
     notes += check_voxels(voxels)
     with undamaged():
