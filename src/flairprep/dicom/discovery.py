@@ -19,12 +19,14 @@ from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError
 from flairprep.dicom import header
 from flairprep.dicom.classify import SEQUENCES
+from flairprep.dicom.system_folders import is_skipped
 from flairprep.runner.map_cases import map_cases
 from flairprep.runner.result_cache import ResultCache
 
 logger = logging.getLogger(__name__)
 
 CACHED = re.compile(r"/(files/md5|cache)/[0-9a-f]{2}/[0-9a-f]{30}$")  # where DVC's own links lead
+ALONE = 8  # files of a folder that name a patient each: rather slices whose ids an anonymiser made
 CHUNK = 1000  # files of one folder whose subjects are read, and cached, together
 
 
@@ -154,8 +156,20 @@ def group_by_subject(dicom_dir: Path, key: bytes | None = None) -> dict[str, lis
             else:
                 skipped[code] += 1
     for code, count in sorted(skipped.items()):
-        logger.warning(f"{code}: {count} of {len(paths)} files in {dicom_dir} belong to no case and are skipped")
+        of_all = f"{count} of {len(paths)} files in {dicom_dir}"
+        logger.warning(f"{code}: {of_all} belong to no case and are skipped{_remedy(code)}")
+    alone = Counter(Path(files[0]).parent for files in files_of.values() if len(files) == 1)
+    if alone and (most := max(alone.values())) >= ALONE:
+        logger.warning(
+            f"{most} files of one folder in {dicom_dir} name a patient each; where they are slices of one volume, give "
+            "each case a folder CASE/FLAIR"
+        )
     return {subject: sorted(files_of[subject]) for subject in sorted(files_of)}
+
+
+def _remedy(code: str) -> str:
+    """Return what helps where files name nobody: the folder's name is a case id, too."""
+    return "; they name no patient, study or series: give each case a folder CASE/FLAIR" if code == "NO_SERIES" else ""
 
 
 def _subjects(paths: Sequence[Path], key: bytes | None = None) -> list[tuple[str, str]]:
@@ -207,7 +221,7 @@ def _unreadable(path: Path, error: CaseError) -> tuple[str, str]:
 
 def _folders(dicom_dir: Path) -> list[Path]:
     for place, names, _ in os.walk(dicom_dir, onerror=_unlisted):
-        return [Path(place) / name for name in sorted(names) if not name.startswith(".")]
+        return [Path(place) / name for name in sorted(names) if not is_skipped(name)]
     return []
 
 
@@ -221,7 +235,7 @@ def _files(folder: Path, dicom_dir: Path) -> tuple[list[str], int]:
     while waiting:
         try:
             with os.scandir(waiting.pop()) as listing:
-                entries = [entry for entry in listing if not entry.name.startswith(".") and entry.path != key]
+                entries = [entry for entry in listing if not is_skipped(entry.name) and entry.path != key]
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)
