@@ -23,7 +23,7 @@ from flairprep.core import tables
 from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError
-from flairprep.dicom import discovery, header
+from flairprep.dicom import discovery, header, subjects
 from flairprep.dicom.volume import read_series
 from flairprep.runner import code_version, map_cases, result_cache
 from flairprep.stages import export, ingest, normalize, select_slices
@@ -380,7 +380,7 @@ def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[
     """Finds the cases of an export with three patients, one of them in two folders; whose folders' headers it read."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FLAIRPREP_CACHE", str(tmp_path / "cache"))
-    for module, name in ((result_cache, "run_cases"), (discovery, "map_cases")):
+    for module, name in ((result_cache, "run_cases"), (subjects, "map_cases")):
         monkeypatch.setattr(module, name, in_this_process)
     monkeypatch.setattr(code_version, "describe", DESCRIBED)
     for number in range(3):
@@ -457,7 +457,7 @@ def test_another_key_gives_other_ids_to_what_the_cache_knows(read: Read) -> None
 
 def test_a_large_folder_is_read_and_kept_in_pieces(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     _, cases = read()
-    monkeypatch.setattr(discovery, "CHUNK", 3)
+    monkeypatch.setattr(subjects, "CHUNK", 3)
     assert read() == ({"P0/0", "P0/again", "P1/0", "P2/0"}, cases)
     assert read() == (set(), cases)
 

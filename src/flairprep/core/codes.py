@@ -37,7 +37,8 @@ class Code(StrEnum):
     LINK_OUTSIDE = (
         "LINK_OUTSIDE",
         "failure",
-        "a link leads to a folder, out of the raw folder, or to nothing",
+        "a link leads to a folder, out of the raw folder, or to nothing; an archive holds a link, or a name that leads "
+        "out of it",
         "put the file itself there; `dvc checkout`. In an export it stops the run, since whose it was is not known",
     )
     NOT_DICOM = (
@@ -87,11 +88,18 @@ class Code(StrEnum):
         "series",
         "download again; export again where the message says so",
     )
+    DAMAGED_ARCHIVE = (
+        "DAMAGED_ARCHIVE",
+        "failure",
+        "an archive, or a member of it, is damaged, cut off, fails its checksum, or holds two members of one name",
+        "download again; pack again",
+    )
+    ENCRYPTED = "ENCRYPTED", "failure", "a member of an archive is encrypted", "pack again without a password"
     TOO_LARGE = (
         "TOO_LARGE",
         "failure",
-        "more than 134 million voxels (2^27), 32,767 along an axis, 2 GB per file (512 MB inflated), or more memory "
-        "than FLAIRPREP_MEGABYTES",
+        "more than 134 million voxels (2^27), 32,767 along an axis, 2 GB per file (512 MB inflated), 2 GB and 100 "
+        "times its size per archive, a million members, or more memory than FLAIRPREP_MEGABYTES",
         "look at the file; raise FLAIRPREP_MEGABYTES",
         "any",
     )

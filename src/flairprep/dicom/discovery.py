@@ -1,7 +1,8 @@
 """Find the cases in the folder of raw scans, and the files of each.
 
-Two layouts. By folder, as on Kaggle: CASE/FLAIR/*, where the folder's name is the case id. By header, as archives
-export: files in any folders, grouped by the patient ids of their headers, which a key turns into case ids.
+Two layouts. By folder, as on Kaggle: CASE/FLAIR/*, where the folder's name is the case id; CASE.zip may stand for
+CASE/, and CASE/FLAIR.zip for CASE/FLAIR/. By header, as archives export: files and zip or tar archives in any folders,
+grouped by the patient ids of their headers, which a key turns into case ids.
 """
 
 import logging
@@ -10,38 +11,36 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from flairprep.cohort import case_ids
 from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import CaseError
-from flairprep.dicom import header
+from flairprep.dicom import archives
 from flairprep.dicom.classify import SEQUENCES
+from flairprep.dicom.subjects import owners_of
 from flairprep.dicom.system_folders import is_skipped
-from flairprep.runner.map_cases import map_cases
-from flairprep.runner.result_cache import ResultCache
 
 logger = logging.getLogger(__name__)
 
 CACHED = re.compile(r"/(files/md5|cache)/[0-9a-f]{2}/[0-9a-f]{30}$")  # where DVC's own links lead
 ALONE = 8  # files of a folder that name a patient each: rather slices whose ids an anonymiser made
-CHUNK = 1000  # files of one folder whose subjects are read, and cached, together
 
 
 @dataclass(frozen=True)
 class RawCase:
     """The files of one case.
 
-    folder: the sequence that names their folder, "" where the headers have to tell it. stray: how many links are not
-    followed, since they lead to folders, out of the raw folder, or to nothing.
+    files: archives and addresses of their members (see `archives`) among them. folder: the sequence that names their
+    folder, "" where the headers have to tell it. stray: how many links are not followed, since they lead to folders,
+    out of the raw folder, or to nothing. inner: where archives have a folder of this name, only its files count.
     """
 
     case_id: str
     files: tuple[str | Path, ...]  # text: a cohort's paths would take seven times the memory
     folder: str = ""
     stray: int = 0
+    inner: str = ""
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -68,44 +67,62 @@ def find_cases(dicom_dir: Path, sequence: str) -> list[RawCase]:
 
 
 def named_by_folder(dicom_dir: Path) -> bool:
-    """Return whether the layout is CASE/FLAIR: a folder of the raw folder holds one named as a sequence."""
-    return any(sequence_of(child) for case in _folders(dicom_dir) for child in _folders(case))
+    """Return whether the layout is CASE/FLAIR: a folder of the raw folder holds one named as a sequence.
+
+    Without a key, archives in the raw folder or directly in a folder of it make it this layout, too.
+    """
+    cases = _folders(dicom_dir)
+    if any(sequence_of(child) for case in cases for child in _folders(case)):
+        return True
+    return case_ids.read_key(dicom_dir) is None and any(map(_archives, (dicom_dir, *cases)))
 
 
 def sequence_of(folder: Path) -> str:
-    """Return the sequence that a folder is named as, upper or lower case; "" for none."""
-    return next((name for name in SEQUENCES if name.lower() == folder.absolute().name.lower()), "")
+    """Return the sequence that a folder, or an archive, is named as, upper or lower case; "" for none."""
+    name = archives.stem_of(folder.absolute().name).lower()
+    return next((sequence for sequence in SEQUENCES if sequence.lower() == name), "")
 
 
 def case_in_folder(case_id: str, case: Path, sequence: str, dicom_dir: Path) -> RawCase:
-    """Return the case in folder `case`: the files of its folder SEQUENCE, or all where there is none."""
+    """Return the case in folder `case`: the files of its folder, or archive, SEQUENCE; all where there is none."""
     if case.is_symlink():
         return RawCase(case_id, (), stray=1)
-    own = [path for path in _folders(case) if sequence_of(path) == sequence]
-    listings = [_files(folder, dicom_dir) for folder in own or [case]]
+    own = [path for path in (*_folders(case), *_archives(case)) if sequence_of(path) == sequence]
+    listings = [_files(path, dicom_dir) if path.is_dir() else _listed([path], dicom_dir) for path in own or [case]]
     files = tuple(file for files, _ in listings for file in files)
-    return RawCase(case_id, files, sequence if own else "", sum(stray for _, stray in listings))
+    stray = sum(stray for _, stray in listings)
+    return RawCase(case_id, files, sequence if own else "", stray, "" if own else sequence)
 
 
 def cases_by_folder(dicom_dir: Path, sequence: str) -> list[RawCase]:
-    """Find the cases of the layout CASE/SEQUENCE/*, sorted by id; see `case_in_folder`.
+    """Find the cases of the layout CASE/SEQUENCE/* or CASE.zip, sorted by id; see `case_in_folder`.
 
     Raises:
-        FlairprepError: a folder's name is unsafe as an id, or two look alike.
+        FlairprepError: a folder's name is unsafe as an id, two look alike, or CASE/ lies beside CASE.zip.
     """
     folders = {path.name: path for path in _folders(dicom_dir)}
-    case_ids.check(folders, str(dicom_dir), "rename the folder")
-    cases = [case_in_folder(case_id, case, sequence, dicom_dir) for case_id, case in sorted(folders.items())]
+    packed: dict[str, Path] = {}
+    for path in _archives(dicom_dir):
+        if (case_id := archives.stem_of(path.name)) in folders | packed:
+            raise FlairprepError(f"{dicom_dir}: case {case_id!r} is there as folder and archive, or twice; keep one")
+        packed[case_id] = path
+    case_ids.check(folders | packed, str(dicom_dir), "rename the folder or archive")
+    cases = [case_in_folder(case_id, case, sequence, dicom_dir) for case_id, case in folders.items()]
+    for case_id, path in packed.items():
+        files, stray = _listed([path], dicom_dir)
+        cases.append(RawCase(case_id, tuple(files), "", stray, sequence))
+    cases.sort(key=lambda case: case.case_id)
     beside = [folders[case.case_id] for case in cases if case.folder]
-    if loose := sum(map(_loose, (dicom_dir, *beside))):
+    if loose := sum(_loose(folder, dicom_dir) for folder in (dicom_dir, *beside)):
         logger.warning(f"{dicom_dir}: {loose} files beside the folders CASE/ or CASE/{sequence}/ are skipped")
     return cases
 
 
-def _loose(folder: Path) -> int:
-    """Count the files directly in a folder, without hidden ones and the key."""
+def _loose(folder: Path, dicom_dir: Path) -> int:
+    """Count the files directly in a folder, without hidden ones, the key, and archives that are cases or sequences."""
+    used = {path.name for path in _archives(folder) if folder == dicom_dir or sequence_of(path)} | {case_ids.KEY}
     for _, _, names in os.walk(folder, onerror=_unlisted):
-        return sum(not name.startswith(".") and name != case_ids.KEY for name in names)
+        return sum(not name.startswith(".") and name not in used for name in names)
     return 0
 
 
@@ -123,14 +140,14 @@ def cases_by_header(dicom_dir: Path) -> list[RawCase]:
             f"{dicom_dir}: not CASE/FLAIR/, so case ids come from patient ids, which a key must replace; make the key "
             f"with: flairprep key, and then: dvc add {dicom_dir}"
         )
-    return [RawCase(case_id, tuple(map(str, paths))) for case_id, paths in group_by_subject(dicom_dir, key).items()]
+    return [RawCase(case_id, tuple(files)) for case_id, files in group_by_subject(dicom_dir, key).items()]
 
 
-def group_by_subject(dicom_dir: Path, key: bytes | None = None) -> dict[str, list[Path]]:
+def group_by_subject(dicom_dir: Path, key: bytes | None = None) -> dict[str, list[str]]:
     """Group all files below a folder by patient id, or by study where that is empty; both sorted.
 
     A damaged file belongs to the patient whose files lie beside it, if there is only one. Files of no patient are
-    skipped and counted in a warning.
+    skipped and counted in a warning. Members of archives are files in folders, here by their addresses.
 
     key: turns patient ids into case ids; then headers of unchanged folders come from the result cache.
 
@@ -141,22 +158,22 @@ def group_by_subject(dicom_dir: Path, key: bytes | None = None) -> dict[str, lis
     paths = list(map(Path, files))
     if stray:
         raise FlairprepError(f"{dicom_dir}: {stray} links lead to folders, out of it or to nothing; put files there")
-    subject_of = dict(zip(paths, _subjects(paths) if key is None else _cached_subjects(paths, key), strict=True))
-    files_of: dict[str, list[Path]] = defaultdict(list)
-    beside: dict[Path, set[str]] = defaultdict(set)
-    for path, (subject, _) in subject_of.items():
-        if subject:
-            files_of[subject].append(path)
-            beside[path.parent].add(subject)
+    owners = owners_of(paths, key)
+    files_of: dict[str, list[str]] = defaultdict(list)
+    beside: dict[str, set[str]] = defaultdict(set)
+    for owner in owners:
+        if owner.subject:
+            files_of[owner.subject].append(owner.file)
+            beside[owner.folder].add(owner.subject)
     skipped: Counter[str] = Counter()
-    for path, (subject, code) in subject_of.items():
-        if not subject:
-            if code != Code.NOT_DICOM and len(beside[path.parent]) == 1:
-                files_of[next(iter(beside[path.parent]))].append(path)
+    for owner in owners:
+        if not owner.subject:
+            if owner.code != Code.NOT_DICOM and len(beside[owner.folder]) == 1:
+                files_of[next(iter(beside[owner.folder]))].append(owner.file)
             else:
-                skipped[code] += 1
+                skipped[owner.code] += 1
     for code, count in sorted(skipped.items()):
-        of_all = f"{count} of {len(paths)} files in {dicom_dir}"
+        of_all = f"{count} of {len(owners)} files in {dicom_dir}"
         logger.warning(f"{code}: {of_all} belong to no case and are skipped{_remedy(code)}")
     alone = Counter(Path(files[0]).parent for files in files_of.values() if len(files) == 1)
     if alone and (most := max(alone.values())) >= ALONE:
@@ -164,7 +181,7 @@ def group_by_subject(dicom_dir: Path, key: bytes | None = None) -> dict[str, lis
             f"{most} files of one folder in {dicom_dir} name a patient each; where they are slices of one volume, give "
             "each case a folder CASE/FLAIR"
         )
-    return {subject: sorted(files_of[subject]) for subject in sorted(files_of)}
+    return {subject: sorted(files_of[subject], key=Path) for subject in sorted(files_of)}
 
 
 def _remedy(code: str) -> str:
@@ -172,57 +189,24 @@ def _remedy(code: str) -> str:
     return "; they name no patient, study or series: give each case a folder CASE/FLAIR" if code == "NO_SERIES" else ""
 
 
-def _subjects(paths: Sequence[Path], key: bytes | None = None) -> list[tuple[str, str]]:
-    """Read `_subject` of each file."""
-    return list(map_cases(partial(_subject, key=key), paths, "headers", on_failure=_unreadable, unit="file"))
-
-
-def _cached_subjects(paths: Sequence[Path], key: bytes) -> list[tuple[str, str]]:
-    """Read `_subject` of each file, folder by folder, or take it from the result cache, which holds no patient id."""
-    folders: dict[Path, list[Path]] = defaultdict(list)
-    for path in paths:
-        folders[path.parent].append(path)
-    chunks = [files[start : start + CHUNK] for files in folders.values() for start in range(0, len(files), CHUNK)]
-    work, cache = partial(_subjects_of, key=key), ResultCache("headers", __file__, {"key": key.hex()})
-    results = cache.map(work, chunks, inputs=_bytes_alone, on_failure=lambda *_: None, unit="folder")
-    subject_of: dict[Path, tuple[str, str]] = {}
-    for chunk, subjects in zip(chunks, results, strict=True):
-        # After a chunk that broke its process, reading file by file loses only the file at fault.
-        subject_of |= zip(chunk, _subjects(chunk, key) if subjects is None else subjects, strict=True)
-    return [subject_of[path] for path in paths]
-
-
-def _subjects_of(chunk: Sequence[Path], *, key: bytes) -> list[tuple[str, str]]:
-    return [_subject(path, key=key) for path in chunk]
-
-
-def _bytes_alone(chunk: Sequence[Path]) -> tuple[Sequence[Path], None]:
-    return chunk, None
-
-
-def _subject(path: Path, *, key: bytes | None) -> tuple[str, str]:
-    """Return (patient id, or study where that is empty; code) of a file; with a key the case id.
-
-    The first is "" for a file that names no patient, and the code says why.
-    """
-    try:
-        head = header.read_header(path)
-    except CaseError as error:
-        return "", error.code.value
-    if head is None:
-        return "", Code.NOT_DICOM.value
-    subject = head.patient or head.study or head.series
-    return (subject if key is None else case_ids.pseudonym(subject, key)), Code.NO_SERIES.value
-
-
-def _unreadable(path: Path, error: CaseError) -> tuple[str, str]:
-    return "", error.code.value
-
-
 def _folders(dicom_dir: Path) -> list[Path]:
     for place, names, _ in os.walk(dicom_dir, onerror=_unlisted):
         return [Path(place) / name for name in sorted(names) if not is_skipped(name)]
     return []
+
+
+def _archives(folder: Path) -> list[Path]:
+    """List the archives directly in a folder, sorted, without hidden ones."""
+    for place, _, names in os.walk(folder, onerror=_unlisted):
+        return [Path(place) / name for name in sorted(names) if archives.is_archive(name) and not name.startswith(".")]
+    return []
+
+
+def _listed(paths: Sequence[Path], dicom_dir: Path) -> tuple[list[str], int]:
+    """Return files, and how many of them are links that are not followed, as `_files` does of a folder."""
+    inside = dicom_dir.resolve()
+    followed = [path for path in paths if not path.is_symlink() or _may_follow(path, inside)]
+    return list(map(str, followed)), len(paths) - len(followed)
 
 
 def _files(folder: Path, dicom_dir: Path) -> tuple[list[str], int]:

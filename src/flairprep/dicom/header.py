@@ -14,6 +14,7 @@ from pydicom.uid import JPEGExtended12Bit
 
 from flairprep.core.codes import Code
 from flairprep.core.outcomes import CaseError
+from flairprep.dicom.archives import stem_of
 from flairprep.dicom.elements import (
     find,
     first,
@@ -118,7 +119,7 @@ def _header(opened: Opened, path: Path, any_modality: bool) -> Header:
         patient=patient_id(dataset),
         study=text(dataset, "StudyInstanceUID"),
         series=text(dataset, "SeriesInstanceUID"),
-        names=(path.parent.name.lower(), *(text(dataset, word).lower()[:LONGEST_NAME] for word in words)),
+        names=(stem_of(path.parent.name).lower(), *(text(dataset, word).lower()[:LONGEST_NAME] for word in words)),
         number=None if number is None else int(number),
         fault=fault(dataset, any_modality=any_modality, has_pixels=opened.has_pixels),
         frames=min(max(1, number_of_frames(dataset)), MAX_LENGTH) if image else 0,

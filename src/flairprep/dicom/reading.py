@@ -8,13 +8,14 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from pydicom import filereader
 from pydicom.dataelem import RawDataElement
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.tag import BaseTag
 from pydicom.uid import (
@@ -24,15 +25,17 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
+from zlib_ng import gzip_ng
 
 from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError
+from flairprep.dicom.archives import MAX_FILE, open_raw
 from flairprep.dicom.elements import UNDEFINED
 
 logging.getLogger("pydicom").disabled = True  # it quotes values, which may identify a patient
-MAX_FILE = 2**31  # bytes of one file; an enhanced FLAIR of 512 x 512 x 400 has a tenth of it
-MAX_INFLATED = 2**29  # bytes that a deflated file may become
+MAX_INFLATED = 2**29  # bytes that a deflated or gzipped file may become
+GZIP = b"\x1f\x8b"
 MAX_ELEMENTS = 100_000  # of one data set, not counting those inside its sequences
 MAX_META = 2**10  # bytes of a file in which its meta information names the transfer syntax, PS3.10 7.1
 PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})  # float, double, integer; PS3.3 C.7.6.24, 25 and 3
@@ -89,20 +92,18 @@ def open_file(path: Path, *, pixels: bool) -> Opened | None:
         FlairprepError: see `undamaged`.
     """
     with undamaged():
-        with path.open("rb") as file:
-            if (size := file.seek(0, 2)) > MAX_FILE:
-                raise CaseError(Code.TOO_LARGE, f"a file of {size >> 20} MB; {MAX_FILE >> 20} can be read")
-            file.seek(0)
+        with _opened(path) as file:
             start = file.read(132)
             file.seek(0)
             _check_inflated(file, start)
-            # Old files begin with their first element, of group 2 or 8, in either byte order.
-            bare = start[:2] in (b"\x08\x00", b"\x02\x00", b"\x00\x08") and start[128:] != b"DICM"
+            bare = _is_bare(start)
             try:
                 dataset, end = filereader.read_partial(file, _stop_before(pixels), force=bare), file.tell()
                 next_bytes = file.read(12)
             except (InvalidDicomError, EOFError):
                 return None
+        if isinstance(dataset, FileDataset):
+            dataset.buffer = None  # it would keep a file that was in memory there
         _check_end(dataset)
         if "DirectoryRecordSequence" in dataset:
             return None
@@ -141,7 +142,7 @@ def complete(path: Path, opened: Opened | None) -> Dataset | None:
     dataset, end, has_pixels = opened
     implicit, little = dataset.original_encoding
     with undamaged():
-        with path.open("rb") as file:
+        with _opened(path) as file:
             file.seek(end)
             stop = _stop_before(pixels=True)
             dataset.update(filereader.read_dataset(file, bool(implicit), bool(little), stop_when=stop))
@@ -149,6 +150,32 @@ def complete(path: Path, opened: Opened | None) -> Dataset | None:
         if has_pixels and not any(tag in dataset for tag in PIXEL_TAGS):  # pydicom left out what has no end
             raise CaseError(Code.DECODE_FAILED, "a file ends too early")
     return dataset
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file, or a member of an archive; inflate it where it is gzipped and DICOM."""
+    with open_raw(path) as file:
+        if (size := file.seek(0, 2)) > MAX_FILE:
+            raise CaseError(Code.TOO_LARGE, f"a file of {size >> 20} MB; {MAX_FILE >> 20} can be read")
+        file.seek(0)
+        zipped = file.read(2) == GZIP
+        file.seek(0)
+        if not zipped:
+            yield file
+            return
+        with gzip_ng.GzipNGFile(fileobj=file, mode="rb") as inflater:
+            content = inflater.read(132)
+            if _is_bare(content) or content[128:] == b"DICM":
+                content += inflater.read(MAX_INFLATED)
+        if len(content) > MAX_INFLATED:
+            raise CaseError(Code.TOO_LARGE, f"a file that inflates to over {MAX_INFLATED >> 20} MB")
+    yield BytesIO(content)
+
+
+def _is_bare(start: bytes) -> bool:
+    """Return whether a file begins as old ones do: with their first element, of group 2 or 8, in either byte order."""
+    return start[:2] in (b"\x08\x00", b"\x02\x00", b"\x00\x08") and start[128:] != b"DICM"
 
 
 def _settle_syntax(dataset: Dataset) -> None:

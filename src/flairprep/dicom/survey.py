@@ -6,9 +6,9 @@ from typing import Any
 
 from flairprep.core.codes import Code
 from flairprep.core.outcomes import CaseError
-from flairprep.dicom import series
+from flairprep.dicom import archives, series
 from flairprep.dicom.discovery import RawCase
-from flairprep.dicom.header import read_header
+from flairprep.dicom.header import Header, read_header
 from flairprep.dicom.series import CandidateSeries
 from flairprep.dicom.volume import SeriesVolume, read_surveyed
 
@@ -22,7 +22,10 @@ SERIES_COLUMNS = ("case_id", "series", "slices", "marks", "verdict")  # of serie
 
 @dataclass(frozen=True)
 class Survey:
-    """The series of a case, its damaged files with the reason, and how many of its files are not DICOM."""
+    """The series of a case, its damaged files with the reason, and how many of its files are not DICOM.
+
+    Members of archives count as files.
+    """
 
     candidates: list[CandidateSeries]
     damaged: dict[Path, CaseError]
@@ -35,13 +38,19 @@ def survey_case(case: RawCase, *, any_modality: bool = False) -> Survey:
     any_modality: accept other modalities than MR.
 
     Raises:
-        CaseError: LINK_OUTSIDE.
+        CaseError: LINK_OUTSIDE; an archive cannot be read as a whole, see `archives.entries`.
         FlairprepError: see `reading.undamaged`.
     """
     if case.stray:
         raise CaseError(Code.LINK_OUTSIDE, f"{case.stray} links to folders, out of the raw folder, or to nothing")
-    headers, damaged, foreign = [], {}, 0
-    for path in case.paths:
+    headers: list[Header] = []
+    damaged: dict[Path, CaseError] = {}
+    foreign, inside = 0, False
+    for path in archives.walk(case.files):
+        if case.inner and _lies_inside(path, case.inner) is not inside:
+            if inside:
+                continue
+            headers, damaged, foreign, inside = [], {}, 0, True
         try:
             header = read_header(path, any_modality=any_modality)
         except CaseError as error:
@@ -51,7 +60,15 @@ def survey_case(case: RawCase, *, any_modality: bool = False) -> Survey:
             foreign += 1
         else:
             headers.append(header)
-    return Survey(series.group(headers, case.folder), damaged, foreign)
+    return Survey(series.group(headers, case.inner if inside else case.folder), damaged, foreign)
+
+
+def _lies_inside(path: Path, sequence: str) -> bool:
+    """Return whether a member of an archive lies in a folder that is named as the sequence."""
+    archive = archives.archive_of(path)
+    if archive is None:
+        return False
+    return any(part.lower() == sequence.lower() for part in path.relative_to(archive).parent.parts)
 
 
 def choose_series(case: RawCase, survey: Survey, sequence: str) -> tuple[CandidateSeries, list[tuple[Code, str]]]:
@@ -82,7 +99,9 @@ def choose_series(case: RawCase, survey: Survey, sequence: str) -> tuple[Candida
     if survey.damaged:
         notes.append((Code.DECODE_FAILED, f"{len(survey.damaged)} damaged files in other folders, skipped"))
     if survey.foreign:
-        notes.append((Code.NOT_DICOM, f"{survey.foreign} of {len(case.files)} files are not DICOM, skipped"))
+        dicom = {path for one in survey.candidates for path in one.paths}
+        total = max(len(case.files), len(dicom) + len(survey.damaged) + survey.foreign)  # an archive holds several
+        notes.append((Code.NOT_DICOM, f"{survey.foreign} of {total} files are not DICOM, skipped"))
     return best, notes
 
 
@@ -94,7 +113,8 @@ def read_candidate(best: CandidateSeries) -> SeriesVolume:
     """
     if best.fault:
         raise best.fault
-    return read_surveyed(best.headers, best.volume)
+    with archives.loaded(best.paths):
+        return read_surveyed(best.headers, best.volume)
 
 
 def series_rows(
