@@ -5,7 +5,7 @@ from pathlib import Path
 from flairprep.core import console, files, params
 from flairprep.core.outcomes import Status
 from flairprep.network import train_config
-from flairprep.report import captions, case_overview, case_pictures, charts, figures, html, provenance, results
+from flairprep.report import captions, case_overview, case_pictures, html, provenance
 
 DATA = Path("data")
 REPORTS = Path("reports")
@@ -48,6 +48,8 @@ class ModelUsed(params.Section, extra="ignore"):
 
 def main() -> None:
     """Read the outs of the stages that ran; write reports/index.html and reports/assets."""
+    from flairprep.report import charts, figures, results  # import altair, which commands that read params need not
+
     section, evaluate = params.load(ReportParams, "report"), params.load(EvaluateUsed, "evaluate")
     background = params.load(BackgroundUsed, "normalize").background
     network = params.load(ModelUsed, "model").name
