@@ -14,7 +14,6 @@ from workspace import in_this_process, write_params
 from flairprep.cli import check, inspect, main
 from flairprep.core.errors import FlairprepError
 from flairprep.core.tables import read_csv
-from flairprep.dicom import discovery as dicom_discovery
 from flairprep.imaging import nifti
 from flairprep.nifti_input import discovery
 from flairprep.runner import result_cache
@@ -38,7 +37,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "project"
     (root / RAW).mkdir(parents=True)
     monkeypatch.chdir(root)
-    for module in (dicom_discovery, inspect, result_cache):
+    monkeypatch.setenv("FLAIRPREP_WORKERS", "1")
+    for module in (inspect, result_cache):
         monkeypatch.setattr(module, "map_cases", in_this_process)
     monkeypatch.setattr(result_cache, "run_cases", in_this_process)
     write_params(root, ingest={"max_failed": 1, "min_slices": 6})
