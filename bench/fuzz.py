@@ -131,7 +131,9 @@ def fuzz(numbers: Sequence[int], seed: int, keep: Path | None) -> bool:
     print(f"{len(single)} single files and {len(series)} series of {SLICES} slices as originals, {workers()} workers")
     peak, counts, slowest = Peak(), Counter[tuple[str, str]](), (0.0, 0)
     ended, raised = [], list[int]()
-    section = ingest.IngestParams(dicom_dir="raw", sequence="FLAIR", exclude={}, max_failed=1.0, min_slices=1)
+    section = ingest.IngestParams(
+        dicom_dir="raw", sequence="FLAIR", exclude={}, max_failed=1.0, min_slices=1, volume=None
+    )
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         for begin in range(0, len(numbers), BATCH):

@@ -63,7 +63,9 @@ def cohort(whole: tuple[list[bytes], list[bytes]], tmp_path_factory: pytest.Temp
 @pytest.fixture(scope="module")
 def results(cohort: list[discovery.RawCase], tmp_path_factory: pytest.TempPathFactory) -> list[ingest.Ingested]:
     """What ingest's workers make of them; that this ends without an exception is the first of the tests."""
-    section = ingest.IngestParams(dicom_dir="raw", sequence="FLAIR", exclude={}, max_failed=1.0, min_slices=1)
+    section = ingest.IngestParams(
+        dicom_dir="raw", sequence="FLAIR", exclude={}, max_failed=1.0, min_slices=1, volume=None
+    )
     work = partial(ingest.ingest, params=section, volumes_dir=tmp_path_factory.mktemp("volumes"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLAIRPREP_WORKERS", "2")
@@ -135,7 +137,9 @@ def test_elements_are_those_that_pydicom_finds(whole: tuple[list[bytes], list[by
 def read_back(folder: Path, stored: np.ndarray, **elements: Any) -> ingest.Ingested:
     """What ingest makes of one slice, in this process, so that nothing hides an exception."""
     [path] = phantoms.save(phantoms.slices(stored, **elements), folder / "FLAIR")
-    section = ingest.IngestParams(dicom_dir="raw", sequence="FLAIR", exclude={}, max_failed=1.0, min_slices=1)
+    section = ingest.IngestParams(
+        dicom_dir="raw", sequence="FLAIR", exclude={}, max_failed=1.0, min_slices=1, volume=None
+    )
     ingested = ingest.ingest(discovery.RawCase("case", (path,), "FLAIR"), params=section, volumes_dir=folder)
     if ingested.outcome.status is not Status.FAILED:
         nifti.read_volume(folder / "case.nii.gz")

@@ -247,6 +247,7 @@ def test_other_sequence_is_read_where_params_name_it(project: Callable[..., None
         ("max_failed", float("nan")),
         ("min_slices", 0),
         ("min_slices", 8.0),
+        ("volume", "second"),
         ("sequence", "../T1w"),
         ("sequence", "T1W"),
         ("dicom_dir", "/data"),
@@ -260,6 +261,13 @@ def test_other_sequence_is_read_where_params_name_it(project: Callable[..., None
     ],
 )
 def test_param_out_of_range_is_refused(key: str, value: Any) -> None:
-    values = {"dicom_dir": "data", "sequence": "FLAIR", "exclude": {}, "max_failed": 0.1, "min_slices": 8}
+    values = {
+        "dicom_dir": "data",
+        "sequence": "FLAIR",
+        "exclude": {},
+        "max_failed": 0.1,
+        "min_slices": 8,
+        "volume": None,
+    }
     with pytest.raises(FlairprepError, match=rf"^params\.yaml: ingest\.{key}"):
         validate(ingest.IngestParams, {**values, key: value}, "ingest")

@@ -38,7 +38,7 @@ class IngestParams(params.Section):
     """Largest share of the cases that may fail, excluded ones aside."""
     min_slices: int = Field(ge=1)
     """A series with fewer slices fails."""
-    volume: Volume | None = None
+    volume: Volume | None
     """Which of several volumes at the same positions is read (echoes, time points, copies); null: such a series
     fails."""
 
