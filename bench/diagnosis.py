@@ -5,8 +5,9 @@ python bench/diagnosis.py [--first SEED] [--seeds N] [--sizes N ...] [--runs FIL
 A run trains a small network of the package, with the package's own training, on volumes of 8 x 16 x 16 voxels of noise.
 The volumes of label 1 hold a brighter box. A fifth of the cases, as many of each label, are for validation. The faults
 change the rate, the network, the labels or the length of a sound run, see FAULTS. Ten seeds draw cases, weights and
-order. The thresholds of flairprep.evaluation.diagnosis were chosen on the seeds 0 to 4; those from 100 on, which this
-bench takes unless told otherwise, confirm them.
+order. The thresholds of flairprep.evaluation.diagnosis were chosen on the seeds 0 to 4 and 100 to 109; those from 300
+on, which this bench takes unless told otherwise, confirm them. Where even guessing would not show, "too few cases to
+tell" is right for a sound run.
 
 A diagnosis must name its own fault in at least 8 of 10 runs, and no fault in more than 1 of 10 sound runs. The exit
 status is 1 where it does not. --runs keeps the runs in FILE: the next bench diagnoses them again instead of training.
@@ -92,8 +93,8 @@ FAULTS = {
     "none": Planted(SOUND),
     "none, batch norm": Planted(SOUND, model=BATCH_NORM),
     "none, 70 % label 1": Planted(SOUND, ones=0.7),
-    "none, a tenth of the labels wrong": Planted(SOUND, signal=2, wrong=0.1, steps=160, epochs=8),
-    "rate far too low, 70 % label 1": Planted(("constant",), ones=0.7, rate=1e-7, lower=False),
+    "none, a tenth of the labels wrong": Planted(SOUND, signal=2, wrong=0.1, steps=200, epochs=8),
+    "rate far too low, 70 % label 1": Planted(("constant", "not fitting"), ones=0.7, rate=1e-7, lower=False),
     "rate too low": Planted(("constant", "not fitting"), rate=1e-6, lower=False),
     "rate far too high": Planted(("constant",), rate=1.0, lower=True),
     "averages lag": Planted(("batch-norm lag",), model=BATCH_NORM | LAGGING),
@@ -109,7 +110,7 @@ FAULTS = {
         ("memorising",), wrong=0.5, rate=2e-3, steps=400, epochs=25, model=BATCH_NORM
     ),
     "rate high, signal weak": Planted(
-        ("unstable",), signal=0.4, wrong=0.3, rate=1.5e-2, model=BATCH_NORM, lower=True, sizes=LARGE
+        ("unstable", "constant"), signal=0.4, wrong=0.3, rate=1.5e-2, model=BATCH_NORM, lower=True, sizes=LARGE
     ),
 }
 
@@ -296,7 +297,7 @@ def print_rates(seeds: int, pool: Any) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--first", type=int, default=100, help="the first seed")
+    parser.add_argument("--first", type=int, default=300, help="the first seed")
     parser.add_argument("--seeds", type=int, default=10, help="runs of a fault and size")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="cohorts")
     parser.add_argument("--runs", type=Path, help="keep the runs in this file, or diagnose those that it holds again")

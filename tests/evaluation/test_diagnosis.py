@@ -175,6 +175,18 @@ def test_an_unstable_run_that_does_not_fit_is_not_asked_for_a_higher_rate() -> N
     assert diagnose(swings, SWINGING).diagnosis == "unstable"
 
 
+def test_a_rate_that_ruins_slowly_is_not_told_from_its_loss_but_from_its_restless_answers() -> None:
+    """The loss is that of a constant answer throughout; the answers change as much as they differ between cases."""
+    rng = np.random.default_rng(0)
+    table = history(loss=0.69, accuracy=0.52, accuracy_inference=0.52)
+    restless = 0.5 + 0.03 * rng.standard_normal((EPOCHS, N))
+    outcome = diagnose(table, restless, ranks=False)
+    assert (outcome.diagnosis, outcome.command) == ("unstable", "dvc exp run -S lr=3.3e-05")
+    calm = np.tile(restless[0], (EPOCHS, 1)) + 0.001 * rng.standard_normal((EPOCHS, N))
+    outcome = diagnose(table, calm, ranks=False)
+    assert (outcome.diagnosis, outcome.command) == ("not fitting", "dvc exp run -S lr=0.0003")
+
+
 def test_a_run_that_has_learned_its_training_cases_has_little_left_to_improve() -> None:
     learned = history(val_loss=np.linspace(0.3, 0.1, EPOCHS), loss=0.05)
     assert diagnose(learned).diagnosis == "fine"

@@ -1,6 +1,5 @@
 """Name what is wrong with a run, and the one thing to try next, from history.csv and the predictions."""
 
-import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -23,7 +22,8 @@ LEFT = 0.4  # share of the loss of a constant answer above which the training lo
 TURNED = 0.05  # nats below the prior's that the validation loss had reached before it rose above it
 TREND = 0.05  # one-sided level of Kendall's test that the validation loss still falls
 MEMORISED = 0.2  # accuracy of the training cases above that of the validation cases
-LEVEL = 0.05  # of Fisher's exact test of the same: few validation cases are wrong by chance
+LEVEL, POWER = 0.01, 0.8  # of Fisher's exact test of the same: few validation cases are wrong by chance
+RESTLESS = 0.25  # change of a probability per epoch, in units of the spread of all: rates too low give 0.1 and less
 FLIPPED = 0.25  # share of the cases that change sides from epoch to epoch; a coin has 0.5
 JUMP = 0.05  # of a probability that changes sides: near 0.5, cases change sides without any effect
 LEAST_FILTERS = 2  # in every block of the smallest network to propose
@@ -109,8 +109,8 @@ def diagnose(
             "more patience" if stopped else "more epochs",
             f"train.patience={2 * config.patience}" if stopped else f"epochs={2 * epochs}",
         )
+    ruined = unfitted and _ruined(history["loss"], y_prob, constant)
     if unfitted and (spread < verdict.HARDLY_VARIES or (positive in (0, 1) and not ranks)):
-        ruined = _ruined(history["loss"], y_prob, constant)
         return _diagnosis(
             "constant",
             f"the probabilities are {declared.min():.3f} to {declared.max():.3f}, the training loss is "
@@ -119,7 +119,12 @@ def diagnose(
             f"lr={lr / LEAP:.2g}" if ruined else faster,
         )
     flipped = _flipped(y_prob)
-    if unfitted and flipped <= FLIPPED:
+    jumps = f"{flipped:.0%} of the cases jump to the other side of 0.5 from epoch to epoch"
+    restless = "its answers change from epoch to epoch as much as they differ between cases, and it learns nothing"
+    unstable = _diagnosis("unstable", restless if ruined else jumps, "a lower rate", slower)
+    if unfitted and (ruined or flipped > FLIPPED):
+        return unstable
+    if unfitted:
         return _diagnosis(
             "not fitting",
             f"even the training cases are only {fitted:.0%} right (NIR {train_nir:.0%})",
@@ -134,7 +139,7 @@ def diagnose(
             "dvc plots show",
         )
     n, n_training = len(y_true), len(train_labels)
-    by_chance = math.floor(metrics.no_information_rate(y_true) * n)
+    by_chance = int(scipy.stats.binom.ppf(POWER, n, metrics.no_information_rate(y_true)))
     enough = _worse(by_chance, n, n_training, n_training)  # whether a network that guesses would show
     if spread < verdict.HARDLY_VARIES and enough:
         return Diagnosis(
@@ -163,9 +168,7 @@ def diagnose(
             *forget,
         )
     if flipped > FLIPPED:
-        return _diagnosis(
-            "unstable", f"{flipped:.0%} of the cases change sides from epoch to epoch", "a lower rate", slower
-        )
+        return unstable
     others = ",".join(str(fold) for fold in range(folds) if fold not in (val_fold, test_fold))
     command = f"dvc exp run --queue -S val_fold={others} && dvc queue start"
     if not ranks and not enough:
@@ -188,14 +191,15 @@ def _constant_loss(train_labels: np.ndarray, config: TrainConfig) -> float:
 
 
 def _ruined(losses: pd.Series, y_prob: np.ndarray, constant: float) -> bool:
-    """Return whether the rate was too high for a network that gives one answer: it diverged, or its answer jumps.
+    """Return whether the rate was too high for a network that learned nothing: its loss exploded, or it is restless.
 
-    A network that diverged comes back to the loss of a constant answer, so the last loss does not tell. But its few
-    weights that still count move by the rate in each step: its answer changes more between epochs than between cases.
+    A ruined network comes back to the loss of a constant answer, so the last loss does not tell. But what is left of it
+    moves by the rate in each step: its answers change from epoch to epoch as much as they differ between cases.
     """
-    jumps = np.abs(np.diff(y_prob.mean(axis=1)))
-    spread = float(np.median(np.ptp(y_prob, axis=1)))
-    return bool(losses.max() > constant + DIVERGED or (jumps.size and np.median(jumps) > spread))
+    half = y_prob[len(y_prob) // 2 :]
+    changes = np.abs(np.diff(half, axis=0)).mean(axis=1)
+    restless = bool(changes.size and np.median(changes) > RESTLESS * np.median(np.ptp(half, axis=1)))
+    return restless or bool(losses.max() > constant + DIVERGED)
 
 
 def _flipped(y_prob: np.ndarray) -> float:
