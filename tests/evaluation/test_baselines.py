@@ -51,7 +51,8 @@ def test_differences_are_delongs_and_their_p_corrected_for_all_baselines() -> No
 
 def test_without_an_audit_a_baseline_or_a_second_label_there_is_nothing_to_compare() -> None:
     one = Predictions(CASES, np.ones(N, int), np.array([GOOD]), CASES)
-    for run, beside in ((RUN, None), (RUN, scores()), (one, scores(age=POOR))):
+    empty = scores(age=POOR).assign(age="")  # as the audit writes what all cases share
+    for run, beside in ((RUN, None), (RUN, scores()), (RUN, empty), (one, scores(age=POOR))):
         table = against_baselines(run, beside)
         assert list(table.columns) == list(COLUMNS)
         assert table.empty

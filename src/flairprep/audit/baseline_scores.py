@@ -15,8 +15,8 @@ def baseline_scores(cohort: Cohort, sources: Mapping[str, Columns]) -> pd.DataFr
     """Return one row per case: case_id, fold, and a column of scores per source, and of age and sex.
 
     A score is that of the source's classifier, `association.out_of_fold_scores`, fitted on the other folds: as a
-    network is whose validation fold is the case's. Scores rank cases; they are no probabilities. A source whose columns
-    are all constant is left out.
+    network is whose validation fold is the case's. Scores rank cases; they are no probabilities. NaN for a source whose
+    columns are all constant.
 
     Args:
         cohort: the cases.
@@ -27,6 +27,7 @@ def baseline_scores(cohort: Cohort, sources: Mapping[str, Columns]) -> pd.DataFr
     table = pd.DataFrame({"case_id": cohort.case_ids, "fold": cohort.folds})
     for name, columns in {**sources, "age and sex": known}.items():
         varied = {column: values for column, values in columns.items() if not is_constant(values)}
+        table[name] = np.nan
         if varied and len(np.unique(cohort.folds)) > 1:
             scores = out_of_fold_scores(encode(varied), cohort.folds, cohort.labels[:, None])
             table[name] = np.round(scores[:, 0], 6)

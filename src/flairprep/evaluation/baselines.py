@@ -20,7 +20,8 @@ def against_baselines(run: Predictions, scores: pd.DataFrame | None) -> pd.DataF
     """
     if scores is None:
         return pd.DataFrame(columns=list(COLUMNS))
-    scored = scores.set_index("case_id").drop(columns="fold").reindex(run.case_ids).astype(float)
+    texts = scores.set_index("case_id").drop(columns="fold").reindex(run.case_ids)
+    scored = texts.apply(pd.to_numeric).dropna(axis="columns", how="all")
     here = scored.notna().all(axis=1).to_numpy()
     y_true, zeros = run.y_true[here], np.zeros(int(here.sum()), int)
     if len(np.unique(y_true)) < 2:
