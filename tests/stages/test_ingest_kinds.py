@@ -17,6 +17,7 @@ from pydicom.uid import generate_uid
 from workspace import PARAMS
 
 from flairprep.core.params import load
+from flairprep.dicom import header
 from flairprep.dicom.discovery import RawCase
 from flairprep.imaging import nifti
 from flairprep.stages import ingest
@@ -288,8 +289,13 @@ def test_param_chooses_one_of_two_echoes(read: Callable[..., Any]) -> None:
     check(read(both, volume="last"), "warned", "VOLUME_CHOSEN", BRAIN // 2)
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["by its header", "by its decoders"])
 @pytest.mark.parametrize("name", ["JPGExtended.dcm", "JPEG-lossy.dcm"])
-def test_jpeg_of_12_bits_is_called_unsupported(name: str, read: Callable[..., Any]) -> None:
+def test_jpeg_of_12_bits_is_called_unsupported(
+    name: str, late: bool, read: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if late:
+        monkeypatch.setattr(header, "JPEGExtended12Bit", None)
     dataset = pydicom.dcmread(get_testdata_file(name, download=False))
     dataset.Modality, dataset.SOPClassUID = "MR", "1.2.840.10008.5.1.4.1.1.4"
     assert dataset.BitsStored == 12

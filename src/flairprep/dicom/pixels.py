@@ -85,6 +85,9 @@ def _decoded(dataset: Dataset) -> Array:
     except MemoryError:
         raise
     except Exception as error:  # decoders raise anything; its text may quote the header
+        if isinstance(error, NotImplementedError) or "does not support" in str(error):  # as pydicom's plugins say
+            words = "no installed decoder reads this depth of the compression"
+            raise CaseError(Code.UNSUPPORTED_TRANSFER_SYNTAX, words) from error
         raise CaseError(Code.DECODE_FAILED, f"the pixels cannot be decoded ({type(error).__name__})") from error
     return stored
 
