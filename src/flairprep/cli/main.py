@@ -63,6 +63,17 @@ def parser() -> argparse.ArgumentParser:
     inspect.add_argument("path", type=Path, metavar="PATH", help="a folder of DICOM files, or of folders of them")
     inspect.add_argument("--any-modality", action="store_true", help="judge the geometry of CT and others too")
 
+    for run, name, text, example in (
+        (_pack, "pack", "turn the folder of each case into one archive", "flairprep pack data/raw/train --out packed"),
+        (_unpack, "unpack", "turn archives into folders again", "flairprep unpack packed --out data/raw/train"),
+    ):
+        packer = add(run, name, text, example)
+        packer.add_argument("folder", type=Path, metavar="DIR", help="the raw folder")
+        packer.add_argument("--out", type=Path, metavar="NEW", help="write there and remove nothing")
+        packer.add_argument("--remove", action="store_true", help="replace each, once the copy was read back")
+        if name == "pack":
+            packer.add_argument("--sequences", nargs="+", default=[], metavar="NAME", help="keep these only: FLAIR")
+
     add(_key, "key", "make the key that replaces patient ids, before dvc add", "flairprep key", "make-key")
 
     who = add(
@@ -133,6 +144,18 @@ def _inspect(options: argparse.Namespace) -> None:
     section = ingest_section()
     limits = {"exclude": section.exclude, "any_modality": options.any_modality, "volume": section.volume}
     inspect.show(options.path, section.sequence, section.min_slices, **limits)
+
+
+def _pack(options: argparse.Namespace) -> None:
+    from flairprep.cli.pack import pack
+
+    pack(options.folder, options.out, remove=options.remove, sequences=options.sequences)
+
+
+def _unpack(options: argparse.Namespace) -> None:
+    from flairprep.cli.pack import unpack
+
+    unpack(options.folder, options.out, remove=options.remove)
 
 
 def _key(_: argparse.Namespace) -> None:

@@ -205,7 +205,7 @@ def _archives(folder: Path) -> list[Path]:
 def _listed(paths: Sequence[Path], dicom_dir: Path) -> tuple[list[str], int]:
     """Return files, and how many of them are links that are not followed, as `_files` does of a folder."""
     inside = dicom_dir.resolve()
-    followed = [path for path in paths if not path.is_symlink() or _may_follow(path, inside)]
+    followed = [path for path in paths if not path.is_symlink() or may_follow(path, inside)]
     return list(map(str, followed)), len(paths) - len(followed)
 
 
@@ -223,7 +223,7 @@ def _files(folder: Path, dicom_dir: Path) -> tuple[list[str], int]:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)
-                elif entry.is_symlink() and not _may_follow(Path(entry.path), inside):
+                elif entry.is_symlink() and not may_follow(Path(entry.path), inside):
                     stray += 1
                 elif entry.is_file():
                     files.append(entry.path)
@@ -232,7 +232,7 @@ def _files(folder: Path, dicom_dir: Path) -> tuple[list[str], int]:
     return sorted(files), stray
 
 
-def _may_follow(link: Path, inside: Path) -> bool:
+def may_follow(link: Path, inside: Path) -> bool:
     target = Path(os.path.realpath(link))
     return target.is_file() and (target.is_relative_to(inside) or CACHED.search(target.as_posix()) is not None)
 
