@@ -117,7 +117,7 @@ def open_file(path: Path, *, pixels: bool) -> Opened | None:
 
 def _has_pixels(dataset: Dataset, next_bytes: bytes) -> bool:
     """Return whether a file holds pixels, in the data set or where reading stopped; next_bytes: 12, from there on."""
-    if dataset.file_meta.TransferSyntaxUID.is_deflated:  # the place is not one of the file
+    if dataset.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:  # the place is not one of the file
         return any(tag in dataset for tag in PIXEL_TAGS) or "BitsAllocated" in dataset
     if any(tag in dataset and dataset.get_item(tag).value for tag in PIXEL_TAGS):
         return True
@@ -137,7 +137,7 @@ def complete(path: Path, opened: Opened | None) -> Dataset | None:
         CaseError: TOO_LARGE, DECODE_FAILED.
         FlairprepError: see `undamaged`.
     """
-    if opened is None or opened.dataset.file_meta.TransferSyntaxUID.is_deflated:
+    if opened is None or opened.dataset.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
         return read_dataset(path, pixels=True)
     dataset, end, has_pixels = opened
     implicit, little = dataset.original_encoding

@@ -14,6 +14,7 @@ DISTRIBUTIONS = {  # of packages under another name than their distribution's, o
         *("pyjpegls", "pillow"),
     ),
     "ruamel": ("ruamel.yaml",),
+    "backports": ("backports.zstd",),
 }
 
 
