@@ -319,6 +319,16 @@ def test_raw_folder_itself_may_be_a_link(project: Path) -> None:
     assert ingested() == {"p1": "ok"}
 
 
+def test_raw_folder_of_an_export_may_be_a_link_too(project: Path) -> None:
+    put(RAW / "a", "p1", 1)
+    put(RAW / "a", "p2", 2)
+    put_key()
+    before = ingested()
+    moved(RAW, project.parent / "big disk/train")
+    assert ingested() == before
+    assert sorted(before.values()) == ["ok", "ok"]
+
+
 @pytest.mark.parametrize("layout", ["p1/FLAIR", "a"])
 def test_links_into_the_cache_of_dvc_are_followed(layout: str, project: Path) -> None:
     """DVC's cache.type symlink; its cache may be shared and lie anywhere."""

@@ -138,7 +138,7 @@ def cases_by_header(dicom_dir: Path) -> list[RawCase]:
             return []
         raise FlairprepError(
             f"{dicom_dir}: not CASE/FLAIR/, so case ids come from patient ids, which a key must replace; make the key "
-            f"with: flairprep key, and then: dvc add {dicom_dir}"
+            f"with: flairprep key, and then: {'git' if dicom_dir.is_symlink() else 'dvc'} add {dicom_dir}"
         )
     return [RawCase(case_id, tuple(files)) for case_id, files in group_by_subject(dicom_dir, key).items()]
 
@@ -215,7 +215,7 @@ def _files(folder: Path, dicom_dir: Path) -> tuple[list[str], int]:
     Links to files inside `dicom_dir` or in DVC's cache are followed; links to folders are not, so nothing loops.
     """
     inside, key = dicom_dir.resolve(), str(dicom_dir / case_ids.KEY)
-    files, stray, waiting = [], int(folder.is_symlink()), [str(folder)]
+    files, stray, waiting = [], int(folder.is_symlink() and folder != dicom_dir), [str(folder)]
     while waiting:
         try:
             with os.scandir(waiting.pop()) as listing:
