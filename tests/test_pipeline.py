@@ -40,9 +40,9 @@ def test_nothing_reruns_without_a_change(project: Project) -> None:
         pytest.param({"train__schedule": "constant"}, TRAIN, marks=pytest.mark.slow),
         pytest.param({"model__init": "glorot_uniform"}, ("sanity", *TRAIN), marks=pytest.mark.slow),
         ({"sanity__seed": 1}, ("sanity", "report")),
-        ({"audit__seed": 1}, ("audit", "evaluate", "report")),
+        pytest.param({"audit__seed": 1}, ("audit", "evaluate", "report"), marks=pytest.mark.slow),
         ({"evaluate__seed": 1}, ("evaluate", "report")),
-        ({"balance__power": 0.9}, ("balance", "report")),
+        pytest.param({"balance__power": 0.9}, ("balance", "report"), marks=pytest.mark.slow),
         # Other shards, the same examples in the same order: train writes the same bytes, so evaluate has nothing to do.
         pytest.param({"export__cases_per_shard": 3}, ("export", "sanity", "train", "report"), marks=pytest.mark.slow),
         pytest.param({"split__seed": 1}, ("split", "audit", *EXPORT), marks=pytest.mark.slow),
@@ -52,8 +52,8 @@ def test_nothing_reruns_without_a_change(project: Project) -> None:
         pytest.param(
             {"normalize__background": -5.0}, ("normalize", "select_slices", "audit", *EXPORT), marks=pytest.mark.slow
         ),
-        ({"ingest__max_failed": 0.5}, ("ingest", "report")),
-        ({"report__assay": "pyrosequencing"}, ("report",)),
+        pytest.param({"ingest__max_failed": 0.5}, ("ingest", "report"), marks=pytest.mark.slow),
+        pytest.param({"report__assay": "pyrosequencing"}, ("report",), marks=pytest.mark.slow),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else None,
 )

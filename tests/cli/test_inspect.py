@@ -130,6 +130,7 @@ def test_what_inspect_says_of_folders_of_cases_is_what_ingest_does(
     assert said["empty"] == "NO_SERIES"
 
 
+@pytest.mark.slow
 def test_what_inspect_says_of_an_export_is_what_ingest_does(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     made = cohort(lambda patient: RAW / f"export/{patient}")
     (RAW / "flairprep.key").write_text(KEY.hex())

@@ -46,6 +46,7 @@ def test_slice_that_a_download_cut_off_is_not_left_out_of_its_volume(left: int, 
     assert row["status"] == "failed", row["message"]
 
 
+@pytest.mark.slow
 def test_file_that_ends_anywhere_in_its_header_is_not_another_series() -> None:
     uid = f"1.2.{'3' * 50}"  # as long as real ones: half of it is an UID too
     paths = put(RAW / "p1/FLAIR", "p1", 1, values=brain(1, 8), SeriesInstanceUID=uid)

@@ -41,6 +41,7 @@ def verdicts(folder: Path) -> dict[str, str]:
     return {check["name"]: check["verdict"] for check in report["checks"]}
 
 
+@pytest.mark.slow
 def test_a_sound_export_and_network_pass_and_the_report_comes_again_byte_for_byte(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
