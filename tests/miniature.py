@@ -32,14 +32,14 @@ MINIATURE = {
 class Project:
     """A git and DVC repository with the project's own files and a cohort of small phantoms."""
 
-    def __init__(self, root: Path, **environment: str) -> None:
+    def __init__(self, root: Path, **variables: str) -> None:
         self.root = root
-        self.environment = {"FLAIRPREP_WORKERS": "1", **environment}
+        self.variables = {"FLAIRPREP_WORKERS": "1", **variables}
 
     def run(self, *command: str) -> str:
         """What `command` prints; fails with it where the command fails."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        environment = {**os.environ, "PATH": path, **self.environment}
+        environment = {**os.environ, "PATH": path, **self.variables}
         environment.pop("PYTHONPATH", None)
         done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
