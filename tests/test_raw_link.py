@@ -51,6 +51,7 @@ def test_every_kind_of_run_reads_the_scans_behind_the_link(project: miniature.Pr
 
 
 def test_a_file_that_changes_behind_the_link_reruns_ingest(project: miniature.Project) -> None:
+    project.run("dvc", "repro", "ingest")
     (project.root.parent / "disk/00000/FLAIR").rename(project.root.parent / "disk/00000/T1w")
     assert "data/raw/train" in project.run("dvc", "status", "ingest")
     (project.root.parent / "disk/00000/T1w").rename(project.root.parent / "disk/00000/FLAIR")
