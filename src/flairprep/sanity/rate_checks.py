@@ -2,8 +2,8 @@
 
 The range test trains one network at a growing rate (Smith 2017). By the time the rates are large it knows its few
 cases by heart, so its loss stays low at rates that ruin a new network. It therefore gives the lower end only. The upper
-end comes from networks that start anew at each of a few rates: the largest rate below all that diverge at which such a
-network learns a few cases.
+end comes from networks that start anew at each of a few rates: a half decade below the largest rate at which such a
+network learns a few cases and below which none diverges.
 """
 
 import math
@@ -23,12 +23,11 @@ FIRST_RATE, GROWTH, RANGE_STEPS = 1e-6, 1.15, 100  # of the range test: from 1e-
 RUN_STEPS = 1000  # of the run that the lower end of the usable rates is meant for
 RATES = tuple(float(f"{10 ** (half / 2):.1g}") for half in range(-12, 1))  # 1e-6, 3e-6, ... 1: half decades
 MODEST = 1e-4  # below it, a rate is tried only where the larger ones diverge: most networks take it
-TRIED = 4  # half decades below the least that diverges: lower still, it is the network that does not learn
+TRIED = 5  # half decades below the least that diverges: lower still, it is the network that does not learn
 HEART = 16  # cases of the fresh networks: they learn them by heart, so a cohort without a signal has a band too
 FRESH_STEPS, LONGER_STEPS = 24, 100  # of a fresh network at each rate, and at the largest that do not diverge
-FALLEN = 0.75 * math.log(
-    2
-)  # nats: three quarters of the loss of always answering 0.5, which a ruined network comes back to
+# Nats; a ruined network comes back to log(2), the loss of always answering 0.5.
+FALLS, LEARNED = 0.95 * math.log(2), 0.75 * math.log(2)
 DIVERGED = 1.25  # share of the first loss that it rises above: what it learns after that, it learns despite the rate
 
 
@@ -52,13 +51,16 @@ def band(trial: Trial, budget: Budget, images: Array, labels: Array) -> tuple[fl
         if diverges(losses_at(trial, budget, images[some], labels[some], [rate] * FRESH_STEPS)):
             break
         sound.append(rate)
-    # A few steps do not show what ruins a network slowly, so the largest rates are tried for longer.
+    # A few steps do not show what ruins a network slowly, so the largest rates are tried for longer, and the upper end
+    # is a half decade below: some networks that learn HEART cases by heart are ruined by many cases at the same rate.
+    learned = None
     for rate in sound[: -TRIED - 1 : -1]:
         losses = losses_at(trial, budget, images[some], labels[some], [rate] * LONGER_STEPS)
-        averages = smoothed(losses)
-        if averages[-1] < FALLEN and not diverges(losses):
-            quarter = losses[0] - 0.25 * (losses[0] - averages[-1])
-            return low or rate * (1 + int(np.argmax(averages < quarter))) / RUN_STEPS, rate
+        last = smoothed(losses)[-1]
+        if learned and last < FALLS and not diverges(losses):
+            return low or learned, rate
+        if last < LEARNED and not diverges(losses):
+            learned = rate * (1 + int(np.argmax(smoothed(losses) < FALLS))) / RUN_STEPS
     return None
 
 
@@ -124,5 +126,5 @@ def learning_rate(rates: tuple[float, float] | None) -> Check:
         text = "the loss fell at no rate from 1e-6 to 1; look for a fault before you tune the rate"
         return Check("learning rate", "warn", None, None, text)
     low, high = rates
-    text = f"usable rates of Adam: {low:.2g} to {high:.2g}, the largest at which a fresh network's loss falls"
+    text = f"usable rates of Adam: {low:.2g} to {high:.2g}; the next half decade still trains a fresh network"
     return Check("learning rate", "pass", high, None, text)
