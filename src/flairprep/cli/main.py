@@ -1,7 +1,7 @@
 """The `flairprep` command: everything that is not a stage."""
 
 import argparse
-from collections import Counter
+import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,9 +10,6 @@ from flairprep.cli.check import check, ingest_section, next_step
 from flairprep.core import console, params
 from flairprep.core.errors import FlairprepError
 
-METRICS = Path("reports/metrics.json")
-DIAGNOSIS = Path("reports/evaluate/diagnosis.json")
-SPLIT = Path("data/split/split.csv")
 
 # Each command imports what it needs when it runs: the library takes a second, tensorflow several.
 
@@ -99,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("reports"), metavar="DIR", help="of compare.json, .csv and .vl.json"
     )
 
-    add(_plan, "plan", "print a screening design of 16 runs for the usual advice", "flairprep plan")
+    add(_run_of("plan"), "plan", "print a screening design of 16 runs for the usual advice", "flairprep plan")
 
     cache = add(
         _cache, "cache", "show, prune or clear the result cache", "flairprep cache prune --max-size 20GB"
@@ -122,6 +119,15 @@ def parser() -> argparse.ArgumentParser:
     numbers.add_argument("--positives", type=int, required=True, metavar="N", help="those of label 1")
     numbers.add_argument("--epochs", type=int, default=1, metavar="N", help="each accuracy is the best of so many")
     return top
+
+
+def _run_of(module: str) -> Callable[[argparse.Namespace], None]:
+    """Return a function that imports flairprep.cli.MODULE when it is called, and calls its `run` with the options."""
+
+    def run(options: argparse.Namespace) -> None:
+        importlib.import_module(f"flairprep.cli.{module}").run(options)
+
+    return run
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -188,28 +194,6 @@ def _compare(options: argparse.Namespace) -> None:
         baseline=options.baseline,
         margin=options.equivalence,
         section=section,
-    )
-
-
-def _plan(_: argparse.Namespace) -> None:
-    from flairprep.core.tables import read_csv
-    from flairprep.evaluation.measures import EvaluateParams
-    from flairprep.experiments import screening
-
-    given, section = params.read_params(), params.load(EvaluateParams, "evaluate")
-    cases = None
-    if SPLIT.is_file():
-        cases = Counter(map(int, read_csv(SPLIT, ("fold",))["fold"]))
-    console.say(
-        screening.plan(
-            given["seed"],
-            given["split"]["folds"],
-            given["test_fold"],
-            cases=cases,
-            val_fold=given["val_fold"],
-            measure=section.primary,
-            alpha=section.alpha,
-        )
     )
 
 
