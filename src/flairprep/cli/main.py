@@ -10,7 +10,6 @@ from flairprep.cli.check import check, ingest_section, next_step
 from flairprep.core import console, params
 from flairprep.core.errors import FlairprepError
 
-
 # Each command imports what it needs when it runs: the library takes a second, tensorflow several.
 
 
