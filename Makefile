@@ -19,8 +19,8 @@ demo: .venv/done
 	@echo '           dvc exp run -S lr=1e-5'
 	@echo '           flairprep compare'
 
-# The lane that you wait for, and the rest.
-PYTEST := pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests
+# The lane that you wait for, and the rest. Four workers, even on 2 cores: many tests wait for a process or the disk.
+PYTEST := pytest -q -n 4 --dist loadfile --no-loadscope-reorder tests
 
 test: .venv/dev
 	@$(PYTEST) -m 'not slow'
