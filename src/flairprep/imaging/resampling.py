@@ -11,6 +11,7 @@ from flairprep.imaging.foreground import bounding_box, bounding_region
 
 HEAD = 170.0  # mm from the vertex down; the neck begins below
 KERNEL = 64  # voxels, largest width of a smoothing kernel
+EDGE = 1e-9  # voxels by which rounding may move a new voxel out of the field of view
 
 
 def slice_positions(image: sitk.Image, method: str, count: int, background: float) -> tuple[float, float]:
@@ -58,7 +59,9 @@ def resample(
     """Resample `image` on a grid of its own directions, once and linearly; `background` outside its field of view.
 
     An axis that becomes coarser by a factor k is smoothed first, or fine structures would alias. A Gaussian of variance
-    (k^2 - 1) / (8 ln 2) voxels^2 widens the old point spread to the new one (Cardoso et al., MICCAI 2015).
+    (k^2 - 1) / (8 ln 2) voxels^2 widens the old point spread to the new one (Cardoso et al., MICCAI 2015). Both are
+    linear and separate by axis, so that one sparse matrix per axis does both. Voxels that see nothing but background
+    are exactly `background`.
 
     Args:
         image: float volume.
@@ -67,15 +70,26 @@ def resample(
         background: value outside.
     """
     factors = [new / old for new, old in zip(spacing, image.GetSpacing(), strict=True)]
-    variances = [max(0.0, k * k - 1) / (8 * math.log(2)) for k in factors]
-    origin = image.TransformContinuousIndexToPhysicalPoint([float(index) for index in first])
-    image = _smoothed(image, [_kernel(variance) for variance in variances], background)
-    identity = sitk.Transform()
+    kernels = [_kernel(max(0.0, k * k - 1) / (8 * math.log(2))) for k in factors]
+    values = sitk.GetArrayViewFromImage(image)
+    region = bounding_region(values != np.float32(background), [len(kernel) // 2 + 1 for kernel in kernels])
+    # Zero where there is background, which stays exact in the sums.
+    voxels = values[region[::-1]] - np.float32(background)
     shape = [int(n) for n in size]
-    direction = image.GetDirection()
-    return sitk.Resample(
-        image, shape, identity, sitk.sitkLinear, origin, spacing, direction, background, sitk.sitkFloat32
-    )
+    axes = sorted(range(3), key=lambda axis: shape[2 - axis] / voxels.shape[axis])  # what shrinks most comes first
+    for axis in axes:
+        low = region[2 - axis].start
+        weights = _weights(
+            voxels.shape[axis], kernels[2 - axis], first[2 - axis] - low, factors[2 - axis], shape[2 - axis]
+        )
+        lines = np.ascontiguousarray(np.moveaxis(voxels, axis, 0))
+        sums = weights @ lines.reshape(len(lines), -1)
+        voxels = np.moveaxis(sums.reshape(-1, *lines.shape[1:]), 0, axis)
+    resampled = sitk.GetImageFromArray(np.ascontiguousarray(voxels) + np.float32(background))
+    resampled.SetOrigin(image.TransformContinuousIndexToPhysicalPoint([float(index) for index in first]))
+    resampled.SetSpacing([float(length) for length in spacing])
+    resampled.SetDirection(image.GetDirection())
+    return resampled
 
 
 def _kernel(variance: float) -> np.ndarray:
@@ -89,17 +103,25 @@ def _kernel(variance: float) -> np.ndarray:
     return np.trim_zeros(sitk.GetArrayFromImage(response)[0, 0])
 
 
-def _smoothed(image: sitk.Image, kernels: Sequence[np.ndarray], background: float) -> sitk.Image:
-    """Filter `image` by one kernel per axis (x, y, z), cropped to what differs from `background`.
+def _weights(n: int, kernel: np.ndarray, first: float, step: float, size: int) -> scipy.sparse.csr_array:
+    """Return the matrix (size, n) that smooths an axis by `kernel` and interpolates it linearly.
 
-    The result of sitk.DiscreteGaussian in a quarter of the time.
+    Beyond its ends the axis goes on with its last values. Rows outside the field of view, half a voxel around the
+    centres of the outermost voxels, are zero.
+
+    Args:
+        n: voxels of the axis.
+        kernel: odd length, sum 1.
+        first, step, size: of the new voxels, in indices of the axis.
     """
-    filled = sitk.GetArrayViewFromImage(image) != background
-    cropped = image[bounding_region(filled, [len(kernel) // 2 + 1 for kernel in kernels])]
-    values = sitk.GetArrayViewFromImage(cropped)
-    for axis, kernel in enumerate(reversed(kernels)):
-        if len(kernel) > 1:
-            values = scipy.ndimage.correlate1d(values, kernel, axis, output=np.float32, mode="nearest")
-    smoothed = sitk.GetImageFromArray(values)
-    smoothed.CopyInformation(cropped)
-    return smoothed
+    places = first + step * np.arange(size)
+    inside = np.flatnonzero((places >= -0.5 - EDGE) & (places < n - 0.5 + EDGE))
+    places = np.clip(places[inside], 0, n - 1)
+    below = np.minimum(places.astype(int), max(0, n - 2))
+    share = places - below
+    half = len(kernel) // 2
+    columns = np.clip(below[:, None] + np.arange(-half, half + 2), 0, n - 1)
+    weights = np.outer(1 - share, np.append(kernel, 0)) + np.outer(share, np.append(0, kernel))
+    rows = np.broadcast_to(inside[:, None], columns.shape)
+    matrix = scipy.sparse.coo_array((weights.ravel(), (rows.ravel(), columns.ravel())), (size, n))
+    return matrix.tocsr().astype(np.float32)
