@@ -164,6 +164,19 @@ def test_one_case_costs_no_other() -> None:
     np.testing.assert_array_equal(nib.load(OUT / "volumes/plain.nii.gz").dataobj, brain(3))
 
 
+def test_volume_of_four_dimensions_is_chosen_as_params_say_and_yields_to_one_of_three(project: Path) -> None:
+    volumes = np.stack([brain(1), brain(2), brain(3)], axis=3)
+    put("a/FLAIR.nii.gz", values=volumes)
+    put("b/first_flair.nii.gz", values=volumes)
+    put("b/second_flair.nii.gz", 4)
+    assert outcomes() == {"a": "MULTIPLE_VOLUMES", "b": "ok"}
+    for volume, seed in (("first", 1), ("last", 3)):
+        write_params(project, ingest={"max_failed": 1, "min_slices": 6, "volume": volume})
+        assert outcomes() == {"a": "VOLUME_CHOSEN", "b": "ok"}
+        np.testing.assert_array_equal(nib.load(OUT / "volumes/a.nii.gz").dataobj, brain(seed))
+        np.testing.assert_array_equal(nib.load(OUT / "volumes/b.nii.gz").dataobj, brain(4))
+
+
 def test_scans_of_one_patient_and_equal_voxels_are_found() -> None:
     put("BraTS-GLI-00005-100/BraTS-GLI-00005-100-t2f.nii.gz", 1)
     put("BraTS-GLI-00005-101/BraTS-GLI-00005-101-t2f.nii.gz", 2)

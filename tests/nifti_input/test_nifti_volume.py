@@ -175,6 +175,33 @@ def test_one_volume_with_fewer_or_more_axes_is_read(shape: tuple[int, ...], tmp_
     assert volume.GetSize() == (*shape, 1)[:3]
 
 
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.hdr.gz"])
+def test_first_or_last_of_several_volumes_is_the_one_of_nibabel(name: str, tmp_path: Path) -> None:
+    data = values(shape=(64, 65, 66, 3))  # several pieces of a file
+    made = (nib.Nifti1Pair if ".hdr" in name else nib.Nifti1Image)(data, affine())
+    made.header.set_slope_inter(2, 5)
+    nib.save(made, tmp_path / name.replace(".hdr", ".img"))
+    assert code_of(tmp_path / name) is Code.MULTIPLE_VOLUMES
+    expected = np.asarray(nib.load(tmp_path / name.replace(".hdr", ".img")).dataobj)
+    for volume, place in (("first", 0), ("last", 2)):
+        scan = read_scan(tmp_path / name, volume=volume)
+        np.testing.assert_allclose(sitk.GetArrayViewFromImage(scan.image).T, expected[..., place])
+        assert [code for code, _ in scan.warnings] == [Code.VOLUME_CHOSEN]
+    content = (tmp_path / "a.nii").read_bytes() if name == "a.nii" else b""
+    if content:
+        (tmp_path / "cut.nii").write_bytes(content[:-1])
+        with pytest.raises(CaseError) as caught:
+            read_scan(tmp_path / "cut.nii", volume="first")  # whole, but the file is damaged
+        assert caught.value.code is Code.DECODE_FAILED
+
+
+def test_values_along_a_fifth_axis_are_no_volumes_to_choose_from(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.nii", values(shape=(5, 6, 7, 1, 3)))
+    with pytest.raises(CaseError) as caught:
+        read_scan(path, volume="first")
+    assert caught.value.code is Code.MULTIPLE_VOLUMES
+
+
 @pytest.mark.parametrize(("unit", "factor"), [(0, 1), (1, 1000), (2, 1), (3, 0.001), (10, 1)])
 def test_lengths_are_mm_whatever_their_unit(unit: int, factor: float, tmp_path: Path) -> None:
     matrix = affine()

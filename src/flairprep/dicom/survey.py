@@ -1,5 +1,6 @@
 """Survey the headers of a case's files, choose its series and read it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,13 @@ class Survey:
     foreign: int
 
 
-def survey_case(case: RawCase, *, any_modality: bool = False) -> Survey:
+def survey_case(
+    case: RawCase, *, any_modality: bool = False, beside: Callable[[Path], None] = lambda path: None
+) -> Survey:
     """Read the headers of a case's files and group them to series.
 
-    any_modality: accept other modalities than MR.
+    any_modality: accept other modalities than MR. beside: called with each file that is not DICOM, or damaged, while
+    `archives.open_raw` opens it at once.
 
     Raises:
         CaseError: LINK_OUTSIDE; an archive cannot be read as a whole, see `archives.entries`.
@@ -47,7 +51,7 @@ def survey_case(case: RawCase, *, any_modality: bool = False) -> Survey:
     damaged: dict[Path, CaseError] = {}
     foreign, inside = 0, False
     for path in archives.walk(case.files):
-        if case.inner and _lies_inside(path, case.inner) is not inside:
+        if case.inner and lies_inside(path, case.inner) is not inside:
             if inside:
                 continue
             headers, damaged, foreign, inside = [], {}, 0, True
@@ -55,15 +59,17 @@ def survey_case(case: RawCase, *, any_modality: bool = False) -> Survey:
             header = read_header(path, any_modality=any_modality)
         except CaseError as error:
             damaged[path] = error
+            beside(path)
             continue
         if header is None:
             foreign += 1
+            beside(path)
         else:
             headers.append(header)
     return Survey(series.group(headers, case.inner if inside else case.folder), damaged, foreign)
 
 
-def _lies_inside(path: Path, sequence: str) -> bool:
+def lies_inside(path: Path, sequence: str) -> bool:
     """Return whether a member of an archive lies in a folder that is named as the sequence."""
     archive = archives.archive_of(path)
     if archive is None:

@@ -44,6 +44,8 @@ COMPLEX = {32, 1792, 2048}
 class NiftiFields:
     """A checked header. size: voxels along x, y, z. offset: the byte of the voxels, in their file; lengths in mm.
 
+    volumes: how many of that size follow each other. told: whether the fourth axis alone tells them apart.
+
     dtype: of a stored voxel, with its byte order. slope, intercept: values = stored * slope + intercept; (1, 0) where
     the header asks for no scaling. slice_axis: 0 to 2, None where it is not stated. qform: code, quaternion (b, c, d),
     offset, qfac, voxel size; sform: code and the rows of the matrix.
@@ -51,6 +53,8 @@ class NiftiFields:
 
     pair: bool
     size: tuple[int, int, int]
+    volumes: int
+    told: bool
     dtype: np.dtype[Any]
     offset: int
     slope: float
@@ -66,7 +70,7 @@ class NiftiFields:
 
     @property
     def bytes(self) -> int:
-        """Return how many bytes the voxels take."""
+        """Return how many bytes the voxels of one volume take."""
         return math.prod(self.size) * self.dtype.itemsize
 
 
@@ -76,7 +80,7 @@ def interpret(start: bytes, *, alone: bool) -> NiftiFields:
     alone: whether header and voxels share one file (.nii), or the voxels lie in an .img.
 
     Raises:
-        CaseError: DECODE_FAILED, NO_GEOMETRY (Analyze 7.5), NOT_GRAYSCALE, NOT_MAGNITUDE, MULTIPLE_VOLUMES, TOO_LARGE.
+        CaseError: DECODE_FAILED, NO_GEOMETRY (Analyze 7.5), NOT_GRAYSCALE, NOT_MAGNITUDE, TOO_LARGE.
     """
     length, order = _form(start)
     spec = FIELDS[length]
@@ -98,9 +102,12 @@ def interpret(start: bytes, *, alone: bool) -> NiftiFields:
     if unit is None:
         raise CaseError(Code.DECODE_FAILED, "the header's unit of space is none of NIfTI's")
     pixdim = fields["pixdim"].astype(np.float64)
+    size, times, others = _sizes([int(one) for one in fields["dim"]])
     return NiftiFields(
         pair=pair,
-        size=_size([int(one) for one in fields["dim"]]),
+        size=size,
+        volumes=times * others,
+        told=others == 1,
         dtype=_dtype(int(fields["datatype"]), int(fields["bitpix"]), order),
         offset=_offset(float(fields["vox_offset"]), 0 if pair else length + 4),
         slope=slope,
@@ -139,16 +146,15 @@ def _is_pair(magic: bytes, length: int, alone: bool) -> bool:
     return not alone
 
 
-def _size(dim: list[int]) -> tuple[int, int, int]:
+def _sizes(dim: list[int]) -> tuple[tuple[int, int, int], int, int]:
+    """Return the size of a volume, the length of the fourth axis, time or echo, and how many lie along all others."""
     axes, lengths = dim[0], dim[1:]
     if not 1 <= axes <= 7 or min(lengths[:axes]) < 1:
         raise CaseError(Code.DECODE_FAILED, "the header's sizes are none")
     lengths = lengths[:axes] + [1] * (7 - axes)
     if math.prod(lengths[:3]) > MAX_VOXELS or max(lengths[:3]) > MAX_LENGTH:
         raise CaseError(Code.TOO_LARGE, f"{math.prod(lengths[:3]) / 1e6:.0f} million voxels, or too long an axis")
-    if (volumes := math.prod(lengths[3:])) > 1:
-        raise CaseError(Code.MULTIPLE_VOLUMES, f"{volumes} volumes in one file")
-    return lengths[0], lengths[1], lengths[2]
+    return (lengths[0], lengths[1], lengths[2]), lengths[3], math.prod(lengths[4:])
 
 
 def _dtype(datatype: int, bitpix: int, order: str) -> np.dtype[Any]:

@@ -11,7 +11,8 @@ from zlib_ng import zlib_ng
 
 from flairprep.core.codes import Code
 from flairprep.core.outcomes import CaseError
-from flairprep.dicom.reading import MAX_FILE, undamaged
+from flairprep.dicom.archives import MAX_FILE, open_raw
+from flairprep.dicom.reading import undamaged
 from flairprep.nifti_input.header import LENGTH, NiftiFields, interpret
 
 GZIP = b"\x1f\x8b"
@@ -28,13 +29,13 @@ def parts_of(name: str) -> tuple[str, str]:
 
 
 def read_header(path: Path) -> NiftiFields:
-    """Read the header of a .nii or .hdr file.
+    """Read the header of a .nii or .hdr file, or member of an archive.
 
     Raises:
         CaseError: see `header.interpret`; TOO_LARGE, DECODE_FAILED.
         FlairprepError: see `dicom.reading.undamaged`.
     """
-    with undamaged(), path.open("rb") as file:
+    with undamaged(), open_raw(path) as file:
         start = bytearray()
         for chunk in _chunks(file):
             start += chunk
@@ -43,27 +44,29 @@ def read_header(path: Path) -> NiftiFields:
         return interpret(bytes(start[:LENGTH]), alone=parts_of(path.name)[1] == ".nii")
 
 
-def read_voxels(path: Path, fields: NiftiFields) -> memoryview:
-    """Read the bytes of the voxels, and the file to its end, so that its checksum is compared.
+def read_voxels(path: Path, fields: NiftiFields, place: int = 0) -> memoryview:
+    """Read the bytes of the voxels of one volume, and the file to its end, so that its checksum is compared.
 
-    path: of the .nii or .img.
+    path: of the .nii or .img. place: of the volume, among those in the file.
 
     Raises:
         CaseError: TOO_LARGE, DECODE_FAILED.
         FlairprepError: see `dicom.reading.undamaged`.
     """
-    end = fields.offset + fields.bytes
-    content, rest = bytearray(), 0
-    with undamaged(), path.open("rb") as file:
+    start = fields.offset + place * fields.bytes
+    end, last = start + fields.bytes, fields.offset + fields.volumes * fields.bytes
+    if last > MAX_FILE:
+        raise CaseError(Code.TOO_LARGE, f"volumes of {last >> 20} MB; {MAX_FILE >> 20} can be read")
+    content, position = bytearray(), 0
+    with undamaged(), open_raw(path) as file:
         for chunk in _chunks(file):
-            wanted = min(len(chunk), end - len(content))
-            content += chunk[:wanted]
-            rest += len(chunk) - wanted
-            if rest > MAX_REST:
+            content += chunk[max(0, start - position) : max(0, end - position)]
+            position += len(chunk)
+            if position > last + MAX_REST:
                 raise CaseError(Code.TOO_LARGE, f"over {MAX_REST >> 20} MB behind the voxels")
-    if len(content) < end:
+    if position < last:
         raise CaseError(Code.DECODE_FAILED, "a file ends too early")
-    return memoryview(content)[fields.offset :]
+    return memoryview(content)
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:

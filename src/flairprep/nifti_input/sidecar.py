@@ -4,12 +4,13 @@ BIDS gives times in seconds; here they are ms, as DICOM gives them. Names, dates
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from flairprep.core.codes import Code
 from flairprep.core.outcomes import CaseError
+from flairprep.dicom.archives import open_raw
 from flairprep.dicom.elements import plausible_number
 from flairprep.dicom.header import LONGEST_NAME, MANUFACTURERS, NO_AGENT, age_band
 from flairprep.dicom.reading import undamaged
@@ -101,21 +102,32 @@ def _inherits(scan: Path, path: Path, scan_entities: tuple[dict[str, str], str])
     return suffix == scan_entities[1] and all(scan_entities[0].get(key) == label for key, _, label in keys)
 
 
-def read_sidecars(paths: Sequence[Path]) -> Sidecar:
+def read_sidecars(paths: Sequence[Path], read: Callable[[Path], dict[str, Any]] | None = None) -> Sidecar:
     """Read sidecars, of which later ones replace the fields of earlier ones.
+
+    read: `read_fields`, or what stands for it.
+
+    Raises:
+        CaseError, FlairprepError: see `read_fields`.
+    """
+    fields: dict[str, Any] = {}
+    for path in paths:
+        fields |= (read or read_fields)(path)
+    return Sidecar(fields)
+
+
+def read_fields(path: Path) -> dict[str, Any]:
+    """Read the fields of the allow list in a sidecar, or member of an archive.
 
     Raises:
         CaseError: TOO_LARGE, DECODE_FAILED.
         FlairprepError: see `dicom.reading.undamaged`.
     """
-    fields: dict[str, Any] = {}
-    for path in paths:
-        with undamaged(), path.open("rb") as file:
-            content = file.read(MAX_SIDECAR + 1)
-            if len(content) > MAX_SIDECAR:
-                raise CaseError(Code.TOO_LARGE, f"a JSON sidecar of over {MAX_SIDECAR >> 20} MB")
-            stated = json.loads(content)
-        if not isinstance(stated, dict):
-            raise CaseError(Code.DECODE_FAILED, "a JSON sidecar holds no fields")
-        fields |= {key: stated[key] for key in (*NUMBERS, *TEXTS, *NAMES, *AGENT, "ImageType") if key in stated}
-    return Sidecar(fields)
+    with undamaged(), open_raw(path) as file:
+        content = file.read(MAX_SIDECAR + 1)
+        if len(content) > MAX_SIDECAR:
+            raise CaseError(Code.TOO_LARGE, f"a JSON sidecar of over {MAX_SIDECAR >> 20} MB")
+        stated = json.loads(content)
+    if not isinstance(stated, dict):
+        raise CaseError(Code.DECODE_FAILED, "a JSON sidecar holds no fields")
+    return {key: stated[key] for key in (*NUMBERS, *TEXTS, *NAMES, *AGENT, "ImageType") if key in stated}

@@ -4,30 +4,36 @@ NIfTI scans become candidates beside the DICOM series and are judged by the same
 it is read, since its headers tell more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flairprep.core.codes import Code
 from flairprep.core.outcomes import CaseError
-from flairprep.dicom import series
+from flairprep.dicom import archives, series
 from flairprep.dicom import survey as dicom_survey
 from flairprep.dicom.discovery import RawCase
 from flairprep.dicom.header import MODALITIES, PARTS, Header
 from flairprep.dicom.series import CandidateSeries
 from flairprep.dicom.survey import Survey
 from flairprep.dicom.volume import SeriesVolume
+from flairprep.nifti_input.members import Members
 from flairprep.nifti_input.names import ScanName, patient_of, scan_name
-from flairprep.nifti_input.reading import parts_of, read_header
+from flairprep.nifti_input.reading import parts_of
 from flairprep.nifti_input.sidecar import NUMBERS, Sidecar, read_sidecars, sidecars_of
 from flairprep.nifti_input.volume import read_scan, voxels_path
 
 
 @dataclass(frozen=True)
 class ScanHeader(Header):
-    """The header of a NIfTI scan, as that of a series of one file; columns: of cases.csv, from its sidecars."""
+    """The header of a NIfTI scan, as that of a series of one file.
+
+    columns: of cases.csv, from its sidecars. voxels: the file that holds them. volumes: how many it holds.
+    """
 
     columns: dict[str, str] = field(default_factory=dict, compare=False)
+    voxels: Path = field(default_factory=Path, compare=False)
+    volumes: int = 1
 
 
 def survey_case(case: RawCase, *, any_modality: bool = False) -> Survey:
@@ -37,21 +43,27 @@ def survey_case(case: RawCase, *, any_modality: bool = False) -> Survey:
         CaseError, FlairprepError: see `dicom.survey.survey_case`.
     """
     scans = scans_of(case.paths)
-    if not scans:
-        return dicom_survey.survey_case(case, any_modality=any_modality)
-    sidecars = [path for path in case.paths if path.suffix == ".json"]
     apart = {path for path in case.paths if parts_of(path.name)[1] and not (path in scans and _may_be_dicom(path))}
-    others = tuple(str(path) for path in case.paths if path not in apart and path not in sidecars)
-    surveyed = dicom_survey.survey_case(replace(case, files=others), any_modality=any_modality)
-    if surveyed.candidates:
-        scans = [scan for scan in scans if not _may_be_dicom(scan)]
-    candidates = [
-        _candidate(place, scan, case, sidecars_of(scan, sidecars), any_modality) for place, scan in enumerate(scans, 1)
-    ]
+    apart |= {path for path in case.paths if scans and path.suffix == ".json"}
+    others = tuple(file for file, path in zip(case.files, case.paths, strict=True) if path not in apart)
+    members = Members()
+    surveyed = dicom_survey.survey_case(replace(case, files=others), any_modality=any_modality, beside=members.note)
+    of_series = {path for one in surveyed.candidates for path in one.paths}
+    inside = members.keep_inside(case.inner, (*of_series, *surveyed.damaged))
+    paths = {*case.paths, *members.paths} - of_series
+    scans = [scan for scan in scans_of(sorted(paths)) if not (surveyed.candidates and _may_be_dicom(scan))]
+    if not scans:
+        return surveyed
+    folder = case.inner if inside else case.folder
+    candidates = _without_several(
+        [_candidate(place, scan, case, folder, paths, members, any_modality) for place, scan in enumerate(scans, 1)]
+    )
     of_dicom = {one.sequence for one in surveyed.candidates if one.sequence}
     kept = [one for one in candidates if one.sequence not in of_dicom]
-    foreign = surveyed.foreign + len(candidates) - len(kept) if surveyed.candidates else 0
-    return Survey([*surveyed.candidates, *kept], surveyed.damaged, foreign)
+    told = {*members.paths} - {scan for scan in members.paths if _may_be_dicom(scan) and scan not in scans}
+    damaged = {path: error for path, error in surveyed.damaged.items() if path not in told}
+    skipped = surveyed.foreign - len(told - {*surveyed.damaged}) + len(candidates) - len(kept)
+    return Survey([*surveyed.candidates, *kept], damaged, max(0, skipped) if surveyed.candidates else 0)
 
 
 def scans_of(paths: Sequence[Path]) -> list[Path]:
@@ -63,6 +75,24 @@ def scans_of(paths: Sequence[Path]) -> list[Path]:
         for path, stem, suffix in parts
         if suffix in (".nii", ".hdr") or (suffix == ".img" and (path.parent, stem) not in headed)
     ]
+
+
+def _without_several(candidates: list[CandidateSeries]) -> list[CandidateSeries]:
+    """Return the candidates, those of several volumes with a fault where another one of their sequence is one volume.
+
+    The others wait for `ingest.volume`, which the survey does not know.
+    """
+    one_volume = {one.sequence for one in candidates if not one.fault and _volumes(one) == 1}
+    several = CaseError(Code.MULTIPLE_VOLUMES, "several volumes in one file")
+    return [
+        replace(one, fault=several) if not one.fault and _volumes(one) > 1 and one.sequence in one_volume else one
+        for one in candidates
+    ]
+
+
+def _volumes(one: CandidateSeries) -> int:
+    header = one.headers[0]
+    return header.volumes if isinstance(header, ScanHeader) else 1
 
 
 def _may_be_dicom(path: Path) -> bool:
@@ -95,19 +125,26 @@ def read_candidate(best: CandidateSeries) -> SeriesVolume:
     header = best.headers[0]
     if best.fault or not isinstance(header, ScanHeader):
         return dicom_survey.read_candidate(best)
-    volume = read_scan(header.path)
+    with archives.loaded({header.path, header.voxels}):
+        volume = read_scan(header.path, header.voxels, best.volume)
     columns = dict.fromkeys(dicom_survey.CASE_COLUMNS, "") | header.columns | volume.header
     return replace(volume, header=columns, identity=volume.identity | {"patient": header.patient})
 
 
-def _candidate(place: int, scan: Path, case: RawCase, sidecars: Sequence[Path], any_modality: bool) -> CandidateSeries:
-    """Make the candidate of one scan, from its name, header and sidecars."""
+def _candidate(
+    place: int, scan: Path, case: RawCase, folder: str, paths: Set[Path], members: Members, any_modality: bool
+) -> CandidateSeries:
+    """Make the candidate of one scan, from its name, header and sidecars.
+
+    folder: the sequence that names its folder. paths: of the case.
+    """
     name = scan_name(scan, case.case_id)
-    slices, fault, sidecar = 0, None, Sidecar({})
+    slices, volumes, holder, fault, sidecar = 0, 1, scan, None, Sidecar({})
     try:
-        voxels_path(scan)
-        slices = read_header(scan).size[2]
-        sidecar = read_sidecars(sidecars)
+        holder = voxels_path(scan, paths.__contains__)
+        fields = members.header(scan)
+        slices, volumes = fields.size[2], fields.volumes
+        sidecar = read_sidecars(sidecars_of(scan, [path for path in paths if path.suffix == ".json"]), members.fields)
         fault = _fault(sidecar, name, any_modality)
     except CaseError as error:
         fault = error
@@ -131,11 +168,13 @@ def _candidate(place: int, scan: Path, case: RawCase, sidecars: Sequence[Path], 
         repetition_time=times["RepetitionTime"],
         inversion_times=() if inversion is None else (inversion,),
         columns=sidecar.columns | ({"contrast_agent": "yes"} if name.contrast else {}),
+        voxels=holder,
+        volumes=volumes,
     )
     if name.mask:
         title = f"series {place} (a mask)"
         return CandidateSeries(title, (header,), "", "", (), fault)
-    [candidate] = series.group([header], name.sequence or case.folder)
+    [candidate] = series.group([header], name.sequence or folder)
     return candidate
 
 

@@ -1,5 +1,6 @@
 """Read a NIfTI scan as one volume with its geometry, or say why it is none."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ from flairprep.nifti_input.reading import parts_of, read_header, read_voxels
 LARGEST = float(np.finfo(np.float32).max)
 
 
-def voxels_path(path: Path) -> Path:
+def voxels_path(path: Path, exists: Callable[[Path], bool] = Path.is_file) -> Path:
     """Return the file that holds the voxels of the scan in a .nii or .hdr: itself, or the .img of its name.
+
+    exists: of a path, whether the case has it.
 
     Raises:
         CaseError: NO_PIXEL_DATA where that .img is missing; NO_GEOMETRY where `path` is an .img without its header.
@@ -28,13 +31,18 @@ def voxels_path(path: Path) -> Path:
     if suffix == ".img":
         raise CaseError(Code.NO_GEOMETRY, "an .img without its .hdr, which would tell size and orientation")
     for end in (".img", ".img.gz", ".IMG"):
-        if (partner := path.with_name(f"{stem}{end}")).is_file():
+        if exists(partner := path.with_name(f"{stem}{end}")):
             return partner
     raise CaseError(Code.NO_PIXEL_DATA, "an .hdr without its .img, which would hold the voxels")
 
 
-def read_scan(path: Path) -> SeriesVolume:
+def read_scan(path: Path, holder: Path | None = None, volume: str | None = None) -> SeriesVolume:
     """Read the scan of a .nii or .hdr file; its columns of cases.csv are those of the grid alone.
+
+    Args:
+        path: of the header.
+        holder: of the voxels; None: see `voxels_path`.
+        volume: which of several volumes in the file, first or last; None refuses them.
 
     Returns:
         The image as stored, in LPS and mm: int16 or int32 where scaling leaves whole numbers that fit, else float32.
@@ -43,10 +51,12 @@ def read_scan(path: Path) -> SeriesVolume:
         CaseError: with the code that says why it is no volume.
         FlairprepError: see `dicom.reading.undamaged`.
     """
-    holder = voxels_path(path)
+    holder = holder or voxels_path(path)
     fields = read_header(path)
     grid, notes = grid_of(fields)
-    stored = np.frombuffer(read_voxels(holder, fields), fields.dtype).reshape(fields.size[::-1])
+    notes += _chosen(fields, volume)
+    place = fields.volumes - 1 if volume == "last" else 0
+    stored = np.frombuffer(read_voxels(holder, fields, place), fields.dtype).reshape(fields.size[::-1])
     image = sitk.GetImageFromArray(_values(stored, fields))
     image.SetSpacing(grid.spacing)
     image.SetOrigin(grid.origin)
@@ -56,6 +66,18 @@ def read_scan(path: Path) -> SeriesVolume:
     columns = {**geometry(image), "plane": plane(fields, grid), "interpolated": ""}
     identity = {"patient": "", "study": "", "frame_of_reference": "", "voxels": digest_of(voxels)}
     return SeriesVolume(image, columns, identity, tuple(notes))
+
+
+def _chosen(fields: NiftiFields, volume: str | None) -> list[tuple[Code, str]]:
+    """Return the warning that one of several volumes is read, or refuse them; see `dicom.copies`."""
+    if fields.volumes == 1:
+        return []
+    text = f"{fields.volumes} volumes in one file"
+    if not fields.told:
+        raise CaseError(Code.MULTIPLE_VOLUMES, f"{text}, along a fifth axis or more; keep one")
+    if volume is None:
+        raise CaseError(Code.MULTIPLE_VOLUMES, f"{text}; `ingest.volume: first` or `last` reads one of them")
+    return [(Code.VOLUME_CHOSEN, f"{text}; the {volume} was read")]
 
 
 def _values(stored: npt.NDArray[np.generic], fields: NiftiFields) -> npt.NDArray[np.generic]:
