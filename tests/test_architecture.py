@@ -84,7 +84,10 @@ def test_a_stage_runs_the_code_that_dvc_hashed(stage: str) -> None:
 
 
 PYDICOM = ("dicom", "demo")
-TENSORFLOW = ("dataset/tf_data.py", "dataset/tf_setup.py", "network", "sanity", "stages/sanity.py", "stages/train.py")
+TENSORFLOW = (
+    *("dataset/tf_data.py", "dataset/tf_setup.py", "network", "sanity", "stages/sanity.py", "stages/train.py"),
+    "inference/networks.py",
+)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SRC)))

@@ -27,9 +27,9 @@ def test_an_interrupted_run_is_found_by_its_hashes() -> None:
         "split": {"outs": [{"path": "data/split", "md5": "new"}]},
         "train": {"deps": [{"path": "data/split", "md5": "old"}]},
     }
-    assert runs._find_stale(stages) == "train"
+    assert runs.find_stale(stages) == "train"
     stages["train"]["deps"][0]["md5"] = "new"
-    assert runs._find_stale(stages) is None
+    assert runs.find_stale(stages) is None
 
 
 def test_a_null_of_model_and_train_is_the_setting_that_it_stands_for() -> None:
@@ -71,7 +71,7 @@ def test_params_and_locks_of_another_version_are_named() -> None:
         runs._read_run("old", {"train": {"params": {"params.yaml": flat}}}, NoFiles())
     for lock in ("<<<<<<< HEAD\nschema: '2.0'\n=======\nstages: {}\n>>>>>>> b\n", "", "schema: '2.0'\n"):
         with pytest.raises(FlairprepError, match=r"git checkout --ours dvc\.lock"):
-            runs._parse_lock(lock)
+            runs.parse_lock(lock)
 
 
 def test_before_a_commit_and_where_git_lacks_the_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,6 +117,20 @@ def parser() -> argparse.ArgumentParser:
     numbers.add_argument("--cases", type=int, required=True, metavar="N", help="validation cases")
     numbers.add_argument("--positives", type=int, required=True, metavar="N", help="those of label 1")
     numbers.add_argument("--epochs", type=int, default=1, metavar="N", help="each accuracy is the best of so many")
+
+    example = "flairprep predict new/scans --out predictions.csv"
+    predict = add(_run_of("predict"), "predict", "predict scans by the network of a run", example)
+    predict.add_argument(
+        "path", type=Path, metavar="PATH", help="a folder of cases, one case, an archive, a NIfTI file"
+    )
+    predict.add_argument("--out", type=Path, default=Path("predictions.csv"), metavar="FILE", help="the table to write")
+    networks = predict.add_mutually_exclusive_group()
+    networks.add_argument(
+        "--run", nargs="+", default=[], dest="runs", metavar="RUN", help="experiments or revisions; several: their mean"
+    )
+    networks.add_argument("--folds", metavar="RUN", help="the mean over all folds of this run's setting")
+    predict.add_argument("--on-failure", choices=("empty", "prior"), help="probability of a case that failed")
+    predict.add_argument("--kaggle", action="store_true", help="write BraTS21ID,MGMT_value, failed cases at the prior")
     return top
 
 

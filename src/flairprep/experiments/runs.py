@@ -9,7 +9,7 @@ import json
 import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dvc.api
@@ -40,7 +40,8 @@ class ExperimentRun:
 
     cohort: what runs must share to be comparable. setting: param -> value. validation, test: predictions; test is None
     without a test fold. strata: case id -> stratum by the audit's shortcuts. leaked: ids of the cases that the audit
-    found in a leak between folds. folds: of the split. cases: in all folds. split: hash of data/split.
+    found in a leak between folds. folds: of the split. cases: in all folds. split: hash of data/split. revision: what
+    git knows the run by; None: the workspace.
     """
 
     name: str
@@ -57,6 +58,7 @@ class ExperimentRun:
     folds: int = 5
     cases: int = 0
     split: str = ""
+    revision: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def read_runs(names: Sequence[str] = (), *, this_commit: bool = False) -> KnownR
     skipped: dict[str, str] = {}
     same_as: dict[str, str] = {}
     name_by_lock: dict[str, str] = {}
-    listed, earlier = _list_revisions(names, this_commit)
+    listed, earlier = list_revisions(names, this_commit)
     for name, revision, state in listed:
         if state not in (None, "Success"):
             skipped[name] = state.lower()
@@ -99,7 +101,7 @@ def read_runs(names: Sequence[str] = (), *, this_commit: bool = False) -> KnownR
                 same_as[name] = first
                 if revision is not None:
                     continue  # the workspace's files win, since git may lack some of a commit's
-            by_name[first] = _read_run(first, _parse_lock(lock), files)
+            by_name[first] = replace(_read_run(first, parse_lock(lock), files), revision=revision)
             skipped.pop(first, None)
         except (DvcException, OSError) as error:
             reason = f"missing: {' '.join(str(error).split())}; dvc pull, or run it again"
@@ -130,7 +132,7 @@ def _git(*arguments: str) -> list[str]:
     return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.split()
 
 
-def _list_revisions(
+def list_revisions(
     names: Sequence[str], this_commit: bool
 ) -> tuple[list[tuple[str, str | None, str | None]], frozenset[str]]:
     """Return (name, revision, state) of the experiments, commits and the workspace to read; and which are earlier."""
@@ -166,7 +168,7 @@ def _list_revisions(
     return [by_name.get(name, (name, name, None)) for name in names], earlier
 
 
-def _parse_lock(lock: str) -> dict[str, Any]:
+def parse_lock(lock: str) -> dict[str, Any]:
     """Return the stages of dvc.lock.
 
     Raises:
@@ -194,7 +196,7 @@ def _read_run(name: str, stages: Mapping[str, Any], files: Any) -> ExperimentRun
             in git.
     """
     try:
-        if stale := _find_stale(stages):
+        if stale := find_stale(stages):
             raise FlairprepError(f"dvc.lock: stage {stale} did not run on the current outs of its deps; dvc repro")
         return _build_run(name, stages, files)
     except KeyError as error:
@@ -296,7 +298,7 @@ def setting_name(values: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={params.value_of(value)}" for key, value in values.items()) or "the one setting"
 
 
-def _find_stale(stages: Mapping[str, Any]) -> str | None:
+def find_stale(stages: Mapping[str, Any]) -> str | None:
     """Find a stage that read an out whose hash in dvc.lock has changed since, as after an interrupted run."""
     outs = {entry["path"]: entry["md5"] for stage in stages.values() for entry in stage.get("outs", ())}
     for name, stage in stages.items():

@@ -1,0 +1,35 @@
+"""Compare the code that is installed with the code that a run was made with, by the hashes in dvc.lock."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+STAGES = ("ingest", "normalize", "select_slices")
+TENSOR = "src/flairprep/stages/export.py"  # of stage export, its other deps make shards
+PACKAGE = "src/flairprep"
+
+
+def dvc_hash(path: Path) -> str:
+    """Return the hash that DVC 3 gives a file, or a folder of source files, in dvc.lock; "" where nothing is there."""
+    if path.is_file():
+        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    files = [file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    if not files:
+        return ""
+    entries = [{"md5": dvc_hash(file), "relpath": file.relative_to(path).as_posix()} for file in files]
+    entries.sort(key=lambda entry: entry["relpath"])
+    return hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def preprocessing_code(stages: Mapping[str, Any]) -> dict[str, str]:
+    """Return path -> hash of the source files and folders that made the tensors of a run; stages: of dvc.lock."""
+    deps = [dep for name in STAGES for dep in stages[name]["deps"] if dep["path"].startswith(f"{PACKAGE}/")]
+    deps += [dep for dep in stages["export"]["deps"] if dep["path"] == TENSOR]
+    return {dep["path"]: dep["md5"] for dep in deps}
+
+
+def differing(code: Mapping[str, str], package: Path) -> list[str]:
+    """Return which paths of `code` hold something else in the folder `package`, which stands for src/flairprep."""
+    return [path for path, md5 in sorted(code.items()) if dvc_hash(package / Path(path).relative_to(PACKAGE)) != md5]
