@@ -97,6 +97,11 @@ def parser() -> argparse.ArgumentParser:
 
     add(_run_of("plan"), "plan", "print a screening design of 16 runs for the usual advice", "flairprep plan")
 
+    card = add(_run_of("card"), "card", "write the model card and the data set card of the last run", "flairprep card")
+    card.add_argument(
+        "--out", type=Path, default=Path("reports/card"), metavar="DIR", help="gets MODEL_CARD.md and croissant.jsonld"
+    )
+
     cache = add(
         _cache, "cache", "show, prune or clear the result cache", "flairprep cache prune --max-size 20GB"
     ).add_subparsers(dest="action", required=True, metavar="ACTION")
