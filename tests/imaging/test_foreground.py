@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_fill_holes, gaussian_filter
 from workspace import points, volume
 
 from flairprep.imaging.foreground import BINS, bounding_box, foreground, otsu_threshold
@@ -91,8 +91,17 @@ def test_bounds_are_the_first_and_last_filled_index_of_each_axis() -> None:
     assert bounding_box(mask) == ((1, 3), (2, 2), (3, 6))
 
 
+def with_filled_faces(mask: np.ndarray) -> np.ndarray:
+    """Fill the holes of each face of the volume, by scipy."""
+    filled = mask.copy()
+    for axis in range(3):
+        for face in (0, -1):
+            np.moveaxis(filled, axis, 0)[face] |= binary_fill_holes(np.moveaxis(mask, axis, 0)[face])
+    return filled
+
+
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])
-def test_holes_are_those_that_simpleitk_fills(dtype: type) -> None:
+def test_holes_are_those_that_simpleitk_fills_once_the_faces_have_none(dtype: type) -> None:
     rng = np.random.default_rng(0)
     for number in range(60):
         values = gaussian_filter(rng.standard_normal(rng.integers(1, 24, 3)), rng.uniform(0.5, 2))
@@ -100,7 +109,9 @@ def test_holes_are_those_that_simpleitk_fills(dtype: type) -> None:
         if number % 2:
             values[: rng.integers(0, len(values))] = 0
         image = volume(values, (1, 2, 3), origin=(4, 5, 6))
-        expected = sitk.GetArrayFromImage(sitk.BinaryFillhole(image != 0)) > 0
+        faces = sitk.GetImageFromArray(with_filled_faces(values != 0).astype(np.uint8))
+        around = sitk.ConstantPad(faces, [1] * 3, [1] * 3)  # else what the faces enclose were no hole
+        expected = sitk.GetArrayFromImage(sitk.Crop(sitk.BinaryFillhole(around), [1] * 3, [1] * 3)) > 0
         np.testing.assert_array_equal(mask_of(image, skull_stripped=True), expected)
 
 
@@ -150,8 +161,33 @@ def test_tissue_that_reaches_the_faces_of_the_volume_is_closed_as_that_within() 
     mask = sitk.GetImageFromArray((smooth > 0.01).astype(np.uint8))
     padded = sitk.BinaryMorphologicalClosing(sitk.ConstantPad(mask, [9] * 3, [9] * 3), [3, 2, 1], sitk.sitkBall)
     largest = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.Crop(padded, [9] * 3, [9] * 3))) == 1
-    around = sitk.ConstantPad(largest, [1] * 3, [1] * 3)  # else what the faces enclose were no hole
+    faces = sitk.GetImageFromArray(with_filled_faces(sitk.GetArrayFromImage(largest) > 0).astype(np.uint8))
+    around = sitk.ConstantPad(faces, [1] * 3, [1] * 3)
     expected = sitk.GetArrayFromImage(sitk.Crop(sitk.BinaryFillhole(around), [1] * 3, [1] * 3)) > 0
     np.testing.assert_array_equal(mask_of(image, skull_stripped=False), expected)
     assert expected[0].any()
     assert expected[:, :, -1].any()
+
+
+@pytest.mark.parametrize("skull_stripped", [False, True])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("end", [0, -1])
+def test_a_head_that_the_field_of_view_cuts_has_no_holes(axis: int, end: int, skull_stripped: bool) -> None:
+    """A ball cut by one face, with a dark ball within it and a dark shell between skin and brain; both reach it."""
+    size = 48
+    distance = np.linalg.norm(np.indices((size,) * 3).T[..., ::-1].T - 23.5, axis=0)
+    values = np.where(distance < 21, 500.0, 0.0)
+    values[(distance < 18) & (distance > 13)] = 0
+    values[distance < 5] = 0
+    inside = distance < 21
+    half = [slice(None)] * 3
+    half[axis] = slice(24, None) if end == 0 else slice(None, 24)
+    mask = mask_of(volume(values[tuple(half)].astype(np.float32), (4, 4, 4)), skull_stripped=skull_stripped)
+    np.testing.assert_array_equal(mask, inside[tuple(half)])
+
+
+def test_air_that_only_two_faces_enclose_stays_air() -> None:
+    values = np.zeros((10, 12, 14), np.float32)
+    values[:, 3:9, 3:11] = 100
+    values[:, 5:7, :] = 0  # open to both sides in x
+    np.testing.assert_array_equal(mask_of(volume(values, (1, 1, 1)), skull_stripped=True), values > 0)

@@ -15,6 +15,8 @@ from flairprep.core.outcomes import CaseError
 from flairprep.core.params import load, validate
 from flairprep.core.tables import read_csv
 from flairprep.imaging import intensity, nifti
+from flairprep.imaging.foreground import foreground
+from flairprep.imaging.orientation import reorient
 from flairprep.stages import normalize
 
 DEFAULTS = {"orientation": "LPS", "bias_field": "none", "intensity": "zscore", "clip": 6.0, "background": -4.0}
@@ -71,8 +73,10 @@ def test_statistics_of_the_foreground_map_every_voxel_of_it_and_are_cut_alike_on
     inside = values != 0
     offset, scale = intensity.fit(values[inside], method)
     mapped = normalized(values, intensity=method, clip=clip, background=-4.1)
-    np.testing.assert_allclose(mapped[inside], np.clip((values[inside] - offset) / scale, -clip, clip), atol=1e-5)
-    assert (mapped[inside].min(), mapped[inside].max()) == pytest.approx((-clip, clip))
+    expected = np.clip((values[inside] - offset) / scale, max(-clip, -4.1), clip)  # no tissue below the background
+    np.testing.assert_allclose(mapped[inside], expected, rtol=0, atol=2.5e-4)
+    assert (mapped[inside].min(), mapped[inside].max()) == pytest.approx((max(-clip, -4.1), clip), abs=2.5e-4)
+    assert (mapped[inside] > -4.1).all()
     assert set(mapped[~inside]) == {np.float32(-4.1)}
 
 
@@ -179,3 +183,21 @@ def test_main_passes_failures_on_adds_its_own_and_writes_equal_bytes_with_more_w
         sitk.GetArrayFromImage(nifti.read_volume(Path("data/normalize/00011.nii.gz"))), normalized(stripped(2))
     )
     assert "4 cases in, 2 out, 0 warned, 2 failed (1 failed earlier)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["patient07", "patient19", "patient26"])
+def test_on_real_scans_the_background_is_everything_but_tissue(scans: Path, name: str) -> None:
+    (path,) = (scans / "flair-nifti/open-ms/cross_sectional/MNI" / name).glob("FLAIR*.nii.gz")
+    image = sitk.ReadImage(str(path))
+    mask = sitk.GetArrayFromImage(foreground(reorient(image, "LPS"), skull_stripped=True)) > 0
+    done = sitk.GetArrayFromImage(normalize.normalize(image, params(), skull_stripped=True))
+    np.testing.assert_array_equal(done != -4, mask)
+    assert done[mask].min() > -4
+
+
+def test_in_a_brain_with_outliers_the_background_is_everything_but_tissue() -> None:
+    """The dark outliers that lie beyond the background's value are cut just short of it."""
+    values = stripped()
+    done = normalized(values)
+    np.testing.assert_array_equal(done != -4, values != 0)
+    assert -4 < done[values < 0].max() < -3.999

@@ -17,8 +17,8 @@ def foreground(image: sitk.Image, *, skull_stripped: bool) -> sitk.Image:
     """Return the mask of the tissue (sitkUInt8, 0 or 1) on the grid of `image`.
 
     Skull-stripped: everything but exact zeros. Otherwise the largest component above half of Otsu's threshold, closed
-    by 3 mm; empty where nothing is above it. Holes are filled either way. On four real FLAIR volumes with noise added,
-    it loses 1 to 2 % of the brain and adds at most 0.3 %.
+    by 3 mm; empty where nothing is above it. Holes are filled either way, in the faces that cut the head too. On four
+    real FLAIR volumes with noise added, it loses 1 to 2 % of the brain and adds at most 0.3 %.
     """
     if skull_stripped:
         return _filled(sitk.GetArrayViewFromImage(image) != 0, image)
@@ -57,16 +57,28 @@ def otsu_threshold(values: np.ndarray) -> float:
 def _filled(mask: np.ndarray, grid: sitk.Image) -> sitk.Image:
     """Fill the holes of `mask` (z, y, x), as an image on `grid`: all that is not connected to a margin around it.
 
-    The result of sitk.BinaryFillhole in a quarter of the time.
+    Where the field of view cuts the head, dark fluid within it reaches the volume's face and is no hole in 3D; it is
+    one in that face, so each face is filled first. Apart from that, the result of sitk.BinaryFillhole in a quarter of
+    the time.
     """
     region = bounding_region(mask)[::-1]
-    outside = sitk.GetImageFromArray(np.pad(~mask[region], 1, constant_values=True).view(np.uint8))
-    components = sitk.GetArrayFromImage(sitk.ConnectedComponent(outside))
+    inner = mask[region].copy()
+    for axis, part in enumerate(region):
+        for face, cut in ((0, part.start == 0), (-1, part.stop >= mask.shape[axis])):
+            if cut:
+                np.moveaxis(inner, axis, 0)[face] |= _without_holes(np.moveaxis(mask[region], axis, 0)[face])
     filled = np.zeros(mask.shape, np.uint8)
-    filled[region] = (components != components[0, 0, 0])[1:-1, 1:-1, 1:-1]
+    filled[region] = _without_holes(inner)
     image = sitk.GetImageFromArray(filled)
     image.CopyInformation(grid)
     return image
+
+
+def _without_holes(mask: np.ndarray) -> np.ndarray:
+    """Return `mask` (2D or 3D) with all that is not connected to a margin around it."""
+    outside = sitk.GetImageFromArray(np.pad(~mask, 1, constant_values=True).view(np.uint8))
+    components = sitk.GetArrayFromImage(sitk.ConnectedComponent(outside))
+    return np.asarray((components != components.flat[0])[(slice(1, -1),) * mask.ndim])
 
 
 def bounding_box(mask: np.ndarray) -> tuple[tuple[int, int], ...]:

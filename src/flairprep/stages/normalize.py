@@ -11,7 +11,7 @@ from pydantic import Field
 from flairprep.core import console, files, params
 from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, Outcome, Status, failure, separate_failures
 from flairprep.core.tables import read_rows
-from flairprep.imaging import intensity, nifti
+from flairprep.imaging import intensity, lattice, nifti
 from flairprep.imaging.foreground import foreground
 from flairprep.imaging.orientation import reorient
 from flairprep.runner.case_stage import transform_volumes
@@ -34,16 +34,34 @@ class NormalizeParams(params.Section):
     clip: float = Field(gt=0)
     """Values are cut to [-clip, clip], in units of the map, unless it is none."""
     background: float
-    """Value of everything but tissue, padding included; outside the range of the tissue."""
+    """Value of everything but tissue, padding included. Tissue is cut just short of it, so that no tissue has it."""
 
 
 def normalize(image: sitk.Image, params: NormalizeParams, *, skull_stripped: bool) -> sitk.Image:
     """Normalise `image`: nearest axes of params.orientation, float32, clipped, one background value.
 
-    The intensity `none` leaves the foreground's values as they are, unclipped.
+    Where the background lies between -clip and clip, tissue is cut on its side of zero too, so that no tissue has it.
+    Values are rounded to a lattice, see `lattice.lattice_of`. The intensity `none` leaves the foreground's values as
+    they are, neither clipped nor rounded.
 
     Raises:
         CaseError: EMPTY_FOREGROUND or CONSTANT_FOREGROUND.
+    """
+    stored, scaling = normalized(image, params, skull_stripped=skull_stripped)
+    if scaling is None:
+        return stored
+    decoded = sitk.GetImageFromArray(scaling.decode(sitk.GetArrayViewFromImage(stored)))
+    decoded.CopyInformation(stored)
+    return decoded
+
+
+def normalized(
+    image: sitk.Image, params: NormalizeParams, *, skull_stripped: bool
+) -> tuple[sitk.Image, lattice.Lattice | None]:
+    """Return `normalize` as it is stored: int16 codes and their lattice, or float32 and None.
+
+    Raises:
+        CaseError: see `normalize`.
     """
     image = reorient(image, params.orientation)
     mask = foreground(image, skull_stripped=skull_stripped)
@@ -51,14 +69,18 @@ def normalize(image: sitk.Image, params: NormalizeParams, *, skull_stripped: boo
         image = intensity.remove_bias_field(sitk.Cast(image, sitk.sitkFloat32), mask)
     inside = sitk.GetArrayViewFromImage(mask) > 0
     values = sitk.GetArrayViewFromImage(image)[inside]
-    if params.intensity != "none":
+    scaling = None
+    if params.intensity == "none":
+        voxels = np.full(inside.shape, params.background, np.float32)
+        voxels[inside] = values
+    else:
         offset, scale = intensity.fit(values, params.intensity)
-        values = np.clip((values.astype(np.float64) - offset) / scale, -params.clip, params.clip)
-    voxels = np.full(inside.shape, params.background, np.float32)
-    voxels[inside] = values
-    normalized = sitk.GetImageFromArray(voxels)
-    normalized.CopyInformation(image)
-    return normalized
+        whole = np.issubdtype(values.dtype, np.integer)
+        mapped = (values.astype(np.float64) - offset) / scale
+        voxels, scaling = lattice.stored(mapped, inside, params.background, params.clip, 1 / scale if whole else 1.0)
+    stored = sitk.GetImageFromArray(voxels)
+    stored.CopyInformation(image)
+    return stored, scaling
 
 
 def normalize_case(case: tuple[str, bool], *, params: NormalizeParams, out: Path) -> Outcome:
@@ -66,10 +88,10 @@ def normalize_case(case: tuple[str, bool], *, params: NormalizeParams, out: Path
     case_id, skull_stripped = case
     acquired = nifti.read_volume(INGEST / f"volumes/{case_id}.nii.gz")
     try:
-        image = normalize(acquired, params, skull_stripped=skull_stripped)
+        image, scaling = normalized(acquired, params, skull_stripped=skull_stripped)
     except CaseError as error:
         return failure(case_id, error)
-    nifti.write_volume(image, out / f"{case_id}.nii.gz")
+    nifti.write_volume(image, out / f"{case_id}.nii.gz", scaling)
     return Outcome(case_id, Status.OK)
 
 
