@@ -1,5 +1,7 @@
 """Damaged files in ingest's workers, and kills during `dvc repro`: no damage may cost more than its own case.
 
+Half of the cases are DICOM files and series, a quarter NIfTI scans with sidecars, a quarter archives of either.
+
 python bench/fuzz.py --files 5000 --seed 0 --kills 50
 python bench/fuzz.py --seed 0 --only 1234 --keep FOLDER
 """
@@ -25,11 +27,14 @@ import SimpleITK as sitk
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
+import archive_mutations  # noqa: E402
 import machine  # noqa: E402
 import mutations  # noqa: E402
+import nifti_mutations  # noqa: E402
 
+from flairprep.core import params  # noqa: E402
 from flairprep.core.codes import Code  # noqa: E402
-from flairprep.dicom import discovery  # noqa: E402
+from flairprep.dicom import archives, discovery, subjects  # noqa: E402
 from flairprep.runner.map_cases import map_cases  # noqa: E402
 from flairprep.runner.pool import workers  # noqa: E402
 from flairprep.stages import ingest  # noqa: E402
@@ -39,20 +44,37 @@ PACKAGES = ("numpy", "pydicom", "python-gdcm", "pylibjpeg-openjpeg", "pyjpegls",
 SECONDS, MEGABYTES = 20, 2048  # limits of a case
 CODE_MEGABYTES = 600  # of a worker without its data: its code, and pages shared with other workers
 MAX_BYTES = 1 << 20  # of an original file; four times as many of a multi-frame one
-SERIES_PERIOD, SLICES = 5, 4  # each fifth case is a series of 4 slices
+KINDS = 4  # the third and fourth case of each four are NIfTI and an archive, the others DICOM
+SERIES_PERIOD, SLICES = 5, 4  # each fifth case of DICOM is a series of 4 slices
 BATCH = 200  # cases on the disk at a time
 
 
 @dataclass(frozen=True)
 class Source:
-    """Undamaged files of one series."""
+    """Undamaged files of one series; names: of files that need their own, as NIfTI's."""
 
     name: str
     contents: tuple[bytes, ...]
+    names: tuple[str, ...] = ()
+
+    @property
+    def members(self) -> list[tuple[str, bytes]]:
+        """Return the files as members of an archive."""
+        names = self.names or [f"FLAIR/{index}.dcm" for index in range(len(self.contents))]
+        return list(zip(names, self.contents, strict=True))
 
 
-def sources() -> tuple[list[Source], list[Source]]:
-    """Return single files, some of each folder and transfer syntax, and series."""
+@dataclass(frozen=True)
+class Sources:
+    """What damage begins with: single DICOM files, DICOM series, NIfTI scans."""
+
+    single: list[Source]
+    series: list[Source]
+    nifti: list[Source]
+
+
+def sources() -> Sources:
+    """Return single files, some of each folder and transfer syntax, series, and NIfTI scans of many types."""
     single = [Source(f"pydicom/{name}", (content,)) for name, content in mutations.pydicom_files().items()]
     series = []
     for folder in sorted({path.parent for path in SCANS.rglob("*") if path.is_file()}):
@@ -63,7 +85,10 @@ def sources() -> tuple[list[Source], list[Source]]:
         single += [Source(f"{name}/{n}", (content,)) for n, content in enumerate(contents[: 9 if together else 2])]
         if len(contents) == SLICES and len(contents[0]) < MAX_BYTES:
             series.append(Source(name, tuple(contents)))
-    return single, series
+    with tempfile.TemporaryDirectory() as temporary:
+        scans = nifti_mutations.originals(Path(temporary))
+    nifti = [Source(f"nifti/{name}", tuple(files.values()), tuple(files)) for name, files in scans.items()]
+    return Sources(single, series, nifti)
 
 
 def _readable(path: Path) -> bytes | None:
@@ -73,27 +98,60 @@ def _readable(path: Path) -> bytes | None:
         return None
 
 
-def make(number: int, seed: int, single: list[Source], series: list[Source]) -> tuple[Source, str, list[bytes]]:
-    """Return the files of case `number`: their source, the mutations of one of them, and their contents."""
+@dataclass(frozen=True)
+class Damaged:
+    """A damaged case: its source, the mutations, and its files by name, below its folder or, an archive, beside it."""
+
+    source: Source
+    mutations: str
+    files: dict[str, bytes]
+    archived: bool = False
+
+
+def make(number: int, seed: int, whole: Sources) -> Damaged:
+    """Return case `number`."""
     rng = np.random.default_rng([seed, number])
-    kind = series if series and number % SERIES_PERIOD == SERIES_PERIOD - 1 else single
-    source = kind[rng.integers(len(kind))]
-    other = single[rng.integers(len(single))].contents
+    round_, kind = divmod(number, KINDS)
+    if kind == KINDS - 1:
+        return _archive(whole, rng)
+    if kind == KINDS - 2:
+        source = whole.nifti[rng.integers(len(whole.nifti))]
+        files = dict(source.members)
+        sidecar = next(name for name in files if name.endswith(".json"))
+        scan = list(files)[rng.integers(len(files))]
+        names: tuple[str, ...] = ()
+        if scan != sidecar:
+            files[scan], names = nifti_mutations.mutate(files[scan], rng, source.contents)
+        if scan == sidecar or rng.random() < 0.2:
+            files[sidecar], names = nifti_mutations.mutate_sidecar(files[sidecar], rng), (*names, "mutate_sidecar")
+        return Damaged(source, " + ".join(names), files)
+    originals = whole.series if whole.series and round_ % SERIES_PERIOD == SERIES_PERIOD - 1 else whole.single
+    source = originals[rng.integers(len(originals))]
+    other = whole.single[rng.integers(len(whole.single))].contents
     contents = list(source.contents)
     place = int(rng.integers(len(contents)))
     contents[place], names = mutations.mutate(contents[place], rng, other)
-    return source, " + ".join(names), contents
+    return Damaged(source, " + ".join(names), {f"FLAIR/{n}.dcm": content for n, content in enumerate(contents)})
 
 
-def write(case: Path, contents: Sequence[bytes]) -> discovery.RawCase:
-    """Write the files as a case of the raw folder."""
-    folder = case / "FLAIR"
-    folder.mkdir(parents=True)
+def _archive(whole: Sources, rng: np.random.Generator) -> Damaged:
+    originals = (whole.series or whole.single, whole.single, whole.nifti)[rng.integers(3)]
+    source = originals[rng.integers(len(originals))]
+    kind = archive_mutations.KINDS[rng.integers(len(archive_mutations.KINDS))]
+    content, names = archive_mutations.mutate(source.members, kind, rng)
+    return Damaged(source, " + ".join((kind, *names)), {kind: content}, archived=True)
+
+
+def write(case: Path, damaged: Damaged) -> discovery.RawCase:
+    """Write a case into the raw folder."""
     paths = []
-    for index, content in enumerate(contents):
-        paths.append(folder / f"{index}.dcm")
+    for name, content in damaged.files.items():
+        paths.append(case.with_name(case.name + name) if damaged.archived else case / name)
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
         paths[-1].write_bytes(content)
-    return discovery.RawCase(case.name, tuple(paths), "FLAIR")
+    of_folder = all(name.startswith("FLAIR/") for name in damaged.files)
+    inner = "FLAIR" if damaged.archived else ""
+    return discovery.RawCase(case.name, tuple(map(str, paths)), "FLAIR" if of_folder else "", 0, inner)
 
 
 class Peak:
@@ -127,13 +185,15 @@ def fuzz(numbers: Sequence[int], seed: int, keep: Path | None) -> bool:
     """Return whether each damaged case affected itself alone, within the limits."""
     os.environ.setdefault("FLAIRPREP_SECONDS", str(SECONDS))
     os.environ.setdefault("FLAIRPREP_MEGABYTES", str(MEGABYTES))
-    single, series = sources()
-    print(f"{len(single)} single files and {len(series)} series of {SLICES} slices as originals, {workers()} workers")
-    peak, counts, slowest = Peak(), Counter[tuple[str, str]](), (0.0, 0)
-    ended, raised = [], list[int]()
-    section = ingest.IngestParams(
-        dicom_dir="raw", sequence="FLAIR", exclude={}, max_failed=1.0, min_slices=1, volume=None
+    whole = sources()
+    print(
+        f"{len(whole.single)} single files, {len(whole.series)} series of {SLICES} slices and {len(whole.nifti)} NIfTI "
+        f"scans as originals, {workers()} workers"
     )
+    peak, counts, slowest = Peak(), Counter[tuple[str, str]](), (0.0, 0)
+    ended, raised, listed = [], list[int](), 0
+    section = params.load(ingest.IngestParams, "ingest", ROOT / "params.yaml")
+    section = section.model_copy(update={"max_failed": 1.0, "min_slices": 1})
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         for begin in range(0, len(numbers), BATCH):
@@ -141,8 +201,9 @@ def fuzz(numbers: Sequence[int], seed: int, keep: Path | None) -> bool:
             folder, out = Path(temporary) / "raw", Path(temporary) / "volumes"
             folder.mkdir()
             out.mkdir()
-            made = {number: make(number, seed, single, series) for number in batch}
-            cases = [write(folder / f"{number:06d}", contents) for number, (_, _, contents) in made.items()]
+            made = {number: make(number, seed, whole) for number in batch}
+            cases = [write(folder / f"{number:06d}", damaged) for number, damaged in made.items()]
+            packed = [path for case in cases for path in case.paths if archives.is_archive(path.name)]
             if keep:
                 shutil.copytree(folder, keep, dirs_exist_ok=True)
             work = partial(ingest.ingest, params=section, volumes_dir=out)
@@ -157,15 +218,23 @@ def fuzz(numbers: Sequence[int], seed: int, keep: Path | None) -> bool:
                             counts[outcome.status.value, outcome.code] += 1
                             slowest, last = max(slowest, (time.monotonic() - last, number)), time.monotonic()
                             if outcome.code in (Code.CRASHED, Code.TIMED_OUT):
-                                source, names, _ = made[number]
-                                ended.append((number, outcome.code, outcome.message, source.name, names))
+                                damaged = made[number]
+                                told = (damaged.source.name, damaged.mutations)
+                                ended.append((number, outcome.code, outcome.message, *told))
                                 print(*ended[-1], sep=" | ", flush=True)
                 except Exception as error:  # of the next case; the others can go on
-                    source, names, _ = made[int(cases[read].case_id)]
+                    damaged = made[int(cases[read].case_id)]
                     raised.append(int(cases[read].case_id))
-                    print(raised[-1], "IN THE PARENT", repr(error), source.name, names, sep=" | ", flush=True)
+                    told = (damaged.source.name, damaged.mutations)
+                    print(raised[-1], "IN THE PARENT", repr(error), *told, sep=" | ", flush=True)
                     read += 1
                 cases = cases[read:]
+            try:
+                with contextlib.redirect_stderr(io.StringIO()):
+                    listed += len(subjects.owners_of(packed))  # as an export, of which an archive holds several
+            except Exception as error:
+                raised.append(batch[0])
+                print(batch[0], "IN THE PARENT, as an export", repr(error), sep=" | ", flush=True)
             shutil.rmtree(folder)
             shutil.rmtree(out)
             done = begin + len(batch)
@@ -178,6 +247,7 @@ def fuzz(numbers: Sequence[int], seed: int, keep: Path | None) -> bool:
     limit = int(os.environ["FLAIRPREP_MEGABYTES"]) + CODE_MEGABYTES
     escaped = [number for number, code, message, _, _ in ended if code == Code.CRASHED and "FLAIRPREP_DEBUG" in message]
     print(f"cases                         {sum(counts.values())} of {len(numbers)}")
+    print(f"members of archives listed    {listed}")
     print(f"seconds                       {time.monotonic() - start:.0f}")
     print(f"longest wait for a case       {slowest[0]:.1f} s, case {slowest[1]}")
     print(f"largest worker                {peak.megabytes} MB, allowed {limit}")

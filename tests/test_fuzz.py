@@ -5,13 +5,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import archive_mutations
 import mutations
+import nifti_mutations
 import numpy as np
 import phantoms
 import pytest
+from workspace import PARAMS
 
 from flairprep.core.codes import Code
 from flairprep.core.outcomes import Status
+from flairprep.core.params import load
 from flairprep.dicom import discovery
 from flairprep.imaging import nifti
 from flairprep.runner.map_cases import map_cases
@@ -20,7 +24,8 @@ from flairprep.stages import ingest
 pytestmark = pytest.mark.slow
 
 FILES, SEED = 200, 0
-SLICES = 4  # of every fifth case, one of them damaged
+SLICES = 4  # of every fifth case of DICOM, one of them damaged
+KINDS = 4  # the third and fourth case of each four are NIfTI and an archive
 PARENT = 300  # MB that the parent may grow by
 
 
@@ -33,6 +38,12 @@ def _is_error(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, Exception)
 
 
+def section_of_params() -> ingest.IngestParams:
+    """What ingest reads, with one slice enough and no failure too many."""
+    section = load(ingest.IngestParams, "ingest", PARAMS)
+    return section.model_copy(update={"max_failed": 1.0, "min_slices": 1})
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[bytes], list[bytes]]:
     """Single files of many kinds, and the files of one series."""
@@ -43,16 +54,45 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[bytes], list[b
 
 
 @pytest.fixture(scope="module")
-def cohort(whole: tuple[list[bytes], list[bytes]], tmp_path_factory: pytest.TempPathFactory) -> list[discovery.RawCase]:
+def scans(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, bytes]]:
+    """NIfTI scans with their sidecars, of many types."""
+    return list(nifti_mutations.originals(tmp_path_factory.mktemp("nifti")).values())
+
+
+@pytest.fixture(scope="module")
+def cohort(
+    whole: tuple[list[bytes], list[bytes]], scans: list[dict[str, bytes]], tmp_path_factory: pytest.TempPathFactory
+) -> list[discovery.RawCase]:
     """FILES cases as the raw folder holds them."""
     single, series = whole
     cases = []
     for number in range(FILES):
         rng = np.random.default_rng([SEED, number])
+        place = tmp_path_factory.getbasetemp() / "fuzz"
+        if number % KINDS == KINDS - 2:
+            files = dict(scans[rng.integers(len(scans))])
+            name = list(files)[rng.integers(len(files))]
+            if name.endswith(".json"):
+                files[name] = nifti_mutations.mutate_sidecar(files[name], rng)
+            else:
+                files[name], _ = nifti_mutations.mutate(files[name], rng, list(files.values()))
+            (place / f"{number:03d}").mkdir(parents=True)
+            for name, content in files.items():
+                (place / f"{number:03d}" / name).write_bytes(content)
+            cases.append(discovery.RawCase(f"{number:03d}", tuple(sorted((place / f"{number:03d}").iterdir()))))
+            continue
+        if number % KINDS == KINDS - 1:
+            kind = archive_mutations.KINDS[number // KINDS % len(archive_mutations.KINDS)]
+            of_dicom = [(f"FLAIR/{index}", content) for index, content in enumerate(series)]
+            members = of_dicom if number % 3 else list(scans[rng.integers(len(scans))].items())
+            (place / f"{number:03d}{kind}").write_bytes(archive_mutations.mutate(members, kind, rng)[0])
+            archive = place / f"{number:03d}{kind}"
+            cases.append(discovery.RawCase(f"{number:03d}", (archive,), inner="FLAIR"))
+            continue
         contents = list(series) if number % 5 == 4 else [single[rng.integers(len(single))]]
         place = int(rng.integers(len(contents)))
         contents[place], _ = mutations.mutate(contents[place], rng, single)
-        folder = tmp_path_factory.getbasetemp() / f"fuzz/{number:03d}/FLAIR"
+        folder = place / f"{number:03d}/FLAIR"
         folder.mkdir(parents=True)
         for index, content in enumerate(contents):
             (folder / f"{index}.dcm").write_bytes(content)
@@ -63,9 +103,7 @@ def cohort(whole: tuple[list[bytes], list[bytes]], tmp_path_factory: pytest.Temp
 @pytest.fixture(scope="module")
 def results(cohort: list[discovery.RawCase], tmp_path_factory: pytest.TempPathFactory) -> list[ingest.Ingested]:
     """What ingest's workers make of them; that this ends without an exception is the first of the tests."""
-    section = ingest.IngestParams(
-        dicom_dir="raw", sequence="FLAIR", exclude={}, max_failed=1.0, min_slices=1, volume=None
-    )
+    section = section_of_params()
     work = partial(ingest.ingest, params=section, volumes_dir=tmp_path_factory.mktemp("volumes"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLAIRPREP_WORKERS", "2")
@@ -97,6 +135,7 @@ def test_damage_is_seen_at_many_places_and_many_a_file_is_read_nevertheless(resu
     """Else the mutations would all stop at the same door."""
     codes = {result.outcome.code for result in results}
     assert codes >= {Code.DECODE_FAILED, Code.NO_GEOMETRY, Code.NO_PIXEL_DATA, Code.NOT_DICOM, Code.TOO_LARGE}
+    assert codes >= {Code.DAMAGED_ARCHIVE, Code.LINK_OUTSIDE, Code.MULTIPLE_VOLUMES}
     assert sum(result.outcome.status is not Status.FAILED for result in results) > FILES // 10
 
 
@@ -123,6 +162,33 @@ def test_a_mutation_takes_what_is_no_dicom(mutation: mutations.Mutation, content
         assert isinstance(mutation(content, np.random.default_rng(seed), []), bytes)
 
 
+@pytest.mark.parametrize("kind", archive_mutations.KINDS)
+@pytest.mark.parametrize("mutation", archive_mutations.MUTATIONS, ids=lambda mutation: mutation.__name__)
+def test_a_mutation_of_archives_gives_the_same_bytes_for_the_same_seed(
+    mutation: archive_mutations.Mutation, kind: str
+) -> None:
+    members = [("FLAIR/a", b"DICM" * 300), ("FLAIR/b", bytes(range(256)))]
+    content = archive_mutations.pack(members, kind)
+    made = [[mutation(content, kind, members, np.random.default_rng(seed)) for seed in range(8)] for _ in "ab"]
+    assert made[0] == made[1]
+    assert len({one for one in made[0] if one != content}) > 1
+
+
+@pytest.mark.parametrize("mutation", nifti_mutations.MUTATIONS, ids=lambda mutation: mutation.__name__)
+def test_a_mutation_of_nifti_gives_the_same_bytes_for_the_same_seed(
+    mutation: nifti_mutations.Mutation, scans: list[dict[str, bytes]]
+) -> None:
+    contents = [content for files in scans for name, content in files.items() if not name.endswith(".json")]
+    made = [
+        [mutation(content, np.random.default_rng([seed, index]), contents) for index, content in enumerate(contents)]
+        for seed in (0, 0, 1)
+    ]
+    assert made[0] == made[1]
+    assert len({*made[0], *made[2]} - set(contents)) > len(contents) // 2
+    for content in (b"", b"\0", b"\x1f\x8b", bytes(range(256)) * 9):
+        assert isinstance(mutation(content, np.random.default_rng(0), []), bytes)
+
+
 def test_elements_are_those_that_pydicom_finds(whole: tuple[list[bytes], list[bytes]]) -> None:
     for content in whole[1]:
         elements = mutations.elements(content)
@@ -137,9 +203,7 @@ def test_elements_are_those_that_pydicom_finds(whole: tuple[list[bytes], list[by
 def read_back(folder: Path, stored: np.ndarray, **elements: Any) -> ingest.Ingested:
     """What ingest makes of one slice, in this process, so that nothing hides an exception."""
     [path] = phantoms.save(phantoms.slices(stored, **elements), folder / "FLAIR")
-    section = ingest.IngestParams(
-        dicom_dir="raw", sequence="FLAIR", exclude={}, max_failed=1.0, min_slices=1, volume=None
-    )
+    section = section_of_params()
     ingested = ingest.ingest(discovery.RawCase("case", (path,), "FLAIR"), params=section, volumes_dir=folder)
     if ingested.outcome.status is not Status.FAILED:
         nifti.read_volume(folder / "case.nii.gz")

@@ -302,6 +302,25 @@ def test_case_of_an_archive_that_cannot_be_read_has_its_code(name: str, monkeypa
     assert ingested() == {"a": code.value}
 
 
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_header_over_which_a_search_would_take_hours_is_refused(kind: bytes, tmp_path: Path) -> None:
+    head = tarfile.TarInfo("pax")
+    head.type, head.size = kind, 2**22
+    (tmp_path / "a.tar").write_bytes(head.tobuf() + b"9" * 2**22 + tar([("a", b"a")]))
+    with pytest.raises(CaseError) as caught:
+        list(entries(tmp_path / "a.tar"))
+    assert caught.value.code is Code.TOO_LARGE
+
+
+def test_directory_that_lies_before_the_beginning_of_a_zip_is_damage_not_a_fault_of_the_machine(tmp_path: Path) -> None:
+    content = bytearray(zipped(("a", b"a")))
+    struct.pack_into("<I", content, content.rindex(b"PK\5\6") + 16, 2**31)  # where the directory should begin
+    (tmp_path / "a.zip").write_bytes(content)
+    (entry,) = entries(tmp_path / "a.zip")
+    assert isinstance(entry.content, CaseError)
+    assert entry.content.code is Code.DAMAGED_ARCHIVE
+
+
 def test_hidden_members_and_those_of_systems_are_skipped() -> None:
     put(RAW / "a/FLAIR", "p1", 1)
     members = of_folder(RAW / "a")

@@ -34,6 +34,7 @@ def test_every_field_in_the_unit_of_its_column() -> None:
     [
         {},
         {"EchoTime": 90},  # in ms, or damaged: it is not known which
+        {"EchoTime": 10**400, "MagneticFieldStrength": -(10**400)},
         {"EchoTime": -0.09, "InversionTime": 0, "RepetitionTime": float("nan")},
         {"EchoTime": "0.09", "RepetitionTime": [9, 9], "InversionTime": True, "MagneticFieldStrength": None},
         {"MagneticFieldStrength": 15000, "MRAcquisitionType": "Jane Doe", "PatientSex": "Jane", "PatientAge": 63},

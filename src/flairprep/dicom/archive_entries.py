@@ -3,6 +3,7 @@
 Formats: APPNOTE.TXT 6.3 (zip), POSIX.1-2001 pax (tar), RFC 1952 (gzip), RFC 8878 (zstd).
 """
 
+import errno
 import io
 import stat
 import tarfile
@@ -22,6 +23,7 @@ from flairprep.core.outcomes import CaseError
 MAX_FILE = 2**31  # bytes of one file or member, and of the members of one series; a large enhanced FLAIR has a tenth
 MAX_RATIO = 100  # of all that an archive holds to its own bytes, beyond MAX_FILE; DICOM shrinks to a half or a third
 MAX_MEMBERS = 2**20
+MAX_HEADER = 2**16  # bytes of a tar's extended header: tarfile's search takes time with the square of it
 CHUNK = 2**20
 
 
@@ -91,7 +93,7 @@ def _undamaged() -> Iterator[None]:
     except (CaseError, FlairprepError, MemoryError):
         raise
     except OSError as error:
-        if error.errno is None:  # gzip's way to say that the content is damaged
+        if error.errno in (None, errno.EINVAL):  # gzip's way to say it; a place before the file's beginning
             raise CaseError(Code.DAMAGED_ARCHIVE, "an archive is damaged or cut off") from None
         raise FlairprepError(f"a raw file cannot be read ({error.strerror}); fix that and run again") from error
     except Exception as error:  # of zipfile, tarfile, gzip, zstd: their number grows with every Python
@@ -154,7 +156,7 @@ def _zip_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes | Cas
 def _tar_entries(file: "_Forward", names: _Names, wanted: Callable[[int, str], bool]) -> Iterator[Entry]:
     with tarfile.TarFile(fileobj=file, errorlevel=2) as archive:  # type: ignore[arg-type]
         place = 0
-        while info := archive.next():
+        while info := file.header(archive):
             archive.members = []  # type: ignore[attr-defined]  # it would keep all
             name = names.safe(info.name)
             if not (info.isreg() or info.isdir()) or info.issparse():
@@ -183,7 +185,19 @@ class _Forward:
 
     def __init__(self, file: Stream, limit: int) -> None:
         self.last = b""
-        self._file, self._limit, self._position = file, limit, 0
+        self._file, self._limit, self._position, self._most = file, limit, 0, MAX_HEADER  # TarFile reads the first one
+
+    def header(self, archive: tarfile.TarFile) -> tarfile.TarInfo | None:
+        """Return the next member of the tar that is read from here.
+
+        Raises:
+            CaseError: TOO_LARGE where its headers are.
+        """
+        self._most = MAX_HEADER
+        try:
+            return archive.next()
+        finally:
+            self._most = MAX_FILE
 
     def tell(self) -> int:
         """Return how many bytes came."""
@@ -195,8 +209,11 @@ class _Forward:
         Raises:
             CaseError: TOO_LARGE.
         """
-        if size > MAX_FILE:  # of a name, which tarfile would put into memory
-            raise _too_large(size)
+        if size > self._most:  # tarfile would put it into memory
+            raise CaseError(Code.TOO_LARGE, f"a tar asks for {size} bytes at once; {self._most} can be read")
+        return self._take(size)
+
+    def _take(self, size: int) -> bytes:
         self.last = self._file.read(size)
         self._position += len(self.last)
         if self._position > self._limit:
@@ -207,7 +224,7 @@ class _Forward:
         """Skip to a position further on."""
         if position < self._position:
             raise tarfile.ReadError("backwards")
-        while self._position < position and self.read(min(CHUNK, position - self._position)):
+        while self._position < position and self._take(min(CHUNK, position - self._position)):
             pass
         return self._position
 

@@ -42,7 +42,8 @@ class Sidecar:
         """Return one of NUMBERS in the unit of its column. A time beyond the largest plausible one may be in ms."""
         _, factor, largest = NUMBERS[field]
         stated = self._fields.get(field)
-        number = None if isinstance(stated, bool | str) else plausible_number(stated)
+        huge = isinstance(stated, int) and abs(stated) > largest  # beyond a float, too
+        number = None if isinstance(stated, bool | str) or huge else plausible_number(stated)
         return number * factor if number is not None and 0 < number <= largest else None
 
     def text(self, field: str) -> str:
