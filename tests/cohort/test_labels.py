@@ -6,6 +6,7 @@ import hmac
 import os
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -296,3 +297,43 @@ def test_group_is_the_column_that_has_the_name_in_the_table() -> None:
     assert group("BraTS21ID", KEY) == sorted(map(pseudonym, "12"))
     with pytest.raises(FlairprepError, match=r"no column 'site', .* split\.group_column; it has: case_id, BraTS21ID"):
         group("site")
+
+
+# BIDS
+
+
+def of_bids(*lines: str, known: Collection[str], table: str = "participants.tsv", **changed: str | None) -> list[Any]:
+    """(case_id, label) of a BIDS table of participants."""
+    Path(table).write_text("\n".join(["participant_id\tage\tmgmt\tsite", *lines]) + "\n")
+    own = section(table=table, case_column="participant_id", label_column="mgmt", **changed)
+    return list(read_labels(own, known)[["case_id", "label"]].itertuples(index=False, name=None))
+
+
+def test_table_of_participants_is_read_as_it_is_with_n_a_for_empty() -> None:
+    lines = ("sub-02\tn/a\tn/a\tx", "sub-01\t63\t1\tx", "sub-03\t61\t0\tn/a")
+    assert of_bids(*lines, known=["sub-01", "sub-02", "sub-03"]) == [("sub-01", 1), ("sub-03", 0)]
+    own = section(table="participants.tsv", case_column="participant_id", label_column="mgmt")
+    assert list(read_labels(own, group_column="site")[GROUP]) == ["x", ""]
+    with pytest.raises(FlairprepError, match="'n/a'"):  # no empty cell in a table that is none of BIDS
+        of_bids(*lines, known=[], table="participants.csv")
+
+
+def test_texts_of_participants_may_be_labels() -> None:
+    lines = ("sub-1\t\tMethylated\t", "sub-2\t\tunmethylated\t", "sub-3\t\tn/a\t")
+    assert of_bids(*lines, known=["sub-1"], positive="methylated") == [("sub-1", 1), ("sub-2", 0)]
+
+
+@pytest.mark.parametrize(("ids", "known"), [(("01", "sub-02"), ("sub-01", "sub-02")), (("sub-01", "02"), ("01", "02"))])
+def test_ids_with_and_without_sub_meet(ids: tuple[str, str], known: tuple[str, str]) -> None:
+    found = of_bids(f"{ids[0]}\t\t1\t", f"{ids[1]}\t\t0\t", known=known)
+    assert found == [(known[0], 1), (known[1], 0)]
+
+
+def test_subject_listed_with_and_without_sub_is_listed_twice() -> None:
+    with pytest.raises(FlairprepError, match="twice"):
+        of_bids("01\t\t1\t", "sub-01\t\t1\t", known=["sub-01"])
+
+
+def test_subject_that_lost_its_zeros_is_named_with_its_scan() -> None:
+    with pytest.raises(FlairprepError, match=r"line 2.*sub-0001.*TEXT\(A2,\"0000\"\)"):
+        of_bids("1\t\t1\t", known=["sub-0001"])

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ GROUP = "split.group_column"  # as a column of the labels, it clashes with none 
 DECIMAL_COMMA = re.compile(r"([+-]?\d+),(\d+)")
 SHORTENED = re.compile(r"\d+[.,]0+|\d([.,]\d+)?E[+-]\d+")  # 12 as 12.0, 5000 as 5.00E+03
 LONGEST_NUMBER = 20  # digits of a patient id that zeros may have been taken from
+SUBJECT = "sub-"  # before an id, as the name of a BIDS subject's folder
 LISTED = 3  # lines that an error lists
 
 
@@ -24,7 +26,7 @@ class LabelsParams(params.Section):
     table: params.InsidePath
     """CSV as any spreadsheet saves it, one row per case; a change of the file reruns the same stages."""
     case_column: str
-    """Its column of case ids: the folders' names, or patient ids."""
+    """Its column of case ids: the folders' names, for BIDS with or without `sub-`, or patient ids."""
     label_column: str
     """Its column of labels: 0, 1 or empty; with `positive`, two texts or empty."""
     positive: str | None
@@ -67,6 +69,7 @@ def read_labels(
             f"{path}: {_lines(frame[empty])}: no {section.case_column}; name the case or delete the line"
         )
     if key is None:
+        ids = ids.map(partial(_subject, known=known))
         for line, case in ids.items():
             if fault := case_ids.fault(case):
                 raise FlairprepError(f"{path}: line {line}: the case id {ascii(case)[:120]} {fault}; rename the case")
@@ -86,6 +89,12 @@ def read_labels(
         _need(frame, path, group_column.strip(), GROUP)
         labelled[GROUP] = ids if group_column.strip() == own["case_column"] else frame[group_column.strip()]
     return labelled[texts != ""].astype({"label": int}).sort_values("case_id", ignore_index=True)
+
+
+def _subject(case: str, known: Collection[str]) -> str:
+    """Return an id as the scans have it where they differ by BIDS's prefix of subjects alone, as 01 and sub-01 do."""
+    other = case.removeprefix(SUBJECT) if case.startswith(SUBJECT) else f"{SUBJECT}{case}"
+    return other if case not in known and other in known else case
 
 
 def _need(frame: pd.DataFrame, path: Path, column: str, key: str) -> None:
@@ -150,7 +159,8 @@ def _check_numbers(path: Path, column: str, ids: pd.Series, known: Collection[st
     has = ""
     if scan:
         has = f"; the scans have {scan if key is None else 'it with other zeros'}"
-    formula = f" by a formula such as =TEXT(A2,{chr(34)}{'0' * len(scan)}{chr(34)})" if scan else ""
+    zeros = "0" * len(scan.removeprefix(SUBJECT))
+    formula = f' by a formula such as =TEXT(A2,"{zeros}")' if scan else ""
     raise FlairprepError(
         f"{path}: {_lines(at_fault)}: {column}: {words} is what a spreadsheet makes of a number{has}. It drops leading "
         f"zeros and shortens long numbers: make that column text and enter the ids again{formula}"
@@ -160,7 +170,7 @@ def _check_numbers(path: Path, column: str, ids: pd.Series, known: Collection[st
 def _scanned(known: Collection[str], key: bytes | None) -> Callable[[str], str]:
     """Return what finds the id of a scan whose number, without leading zeros, is given; it finds "" without one."""
     if key is None:
-        by_number = {_digits(case): case for case in known if _digits(case)}
+        by_number = {digits: case for case in known if (digits := _digits(case.removeprefix(SUBJECT)))}
         return lambda digits: by_number.get(digits, "") if digits else ""
 
     def find(digits: str) -> str:

@@ -22,6 +22,7 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # zip: xlsx, ods; OLE: xls
+MISSING = "n/a"  # of BIDS's tables
 REMEDY = "save it as 'CSV UTF-8'"
 LISTED = 20  # names of columns that an error lists
 
@@ -31,7 +32,7 @@ def read_spreadsheet(path: Path, columns: Collection[str]) -> pd.DataFrame:
 
     Encodings are UTF-8, UTF-16 and UTF-32 with their mark, and Windows-1252, which Latin-1's text is part of. The
     separator is the comma, semicolon, tab or bar that a first line "sep=;" names, else the one that gives `columns`.
-    Blanks around the names of columns are no part of them.
+    Blanks around the names of columns are no part of them. In a .tsv, BIDS's "n/a" is an empty cell.
 
     Raises:
         FlairprepError: the file cannot be read or is a workbook; a row has more cells than the first; or one of
@@ -54,7 +55,8 @@ def read_spreadsheet(path: Path, columns: Collection[str]) -> pd.DataFrame:
         if names.count(column) > 1:
             raise FlairprepError(f"{path}: two columns {column!r}; rename one of them")
     kept = kept_columns(names, lines.values())
-    cells = [[line[index].strip() for index in kept] for line in lines.values()]
+    empty = MISSING if path.suffix.lower() == ".tsv" else ""
+    cells = [[cell if (cell := line[index].strip()) != empty else "" for index in kept] for line in lines.values()]
     return pd.DataFrame(cells, [first + line for line in lines], list(kept.values()), dtype=str)
 
 
