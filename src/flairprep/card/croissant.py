@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flairprep.card import wording
 from flairprep.card.facts import RunFacts
 from flairprep.dataset import shards
 
@@ -179,7 +180,7 @@ def _file(file: File, name: str, kind: str, text: str, folder: Path, where: str 
 
 def _of_shard(part: File, info: shards.Info) -> str:
     fold = next(fold for fold, paths in info.shards.items() if part.path in paths)
-    return f"Cases of fold {fold}, which has {info.cases[fold]} in {len(info.shards[fold])} shards."
+    return f"Part of fold {fold}: {info.cases[fold]} cases in {wording.plural(len(info.shards[fold]), 'file')}."
 
 
 def _record_sets(facts: RunFacts) -> list[dict[str, Any]]:

@@ -206,7 +206,13 @@ def _disjoint(facts: RunFacts) -> str:
     names = wording.joined(item["name"].replace("_", " ") for item in leaks)
     level = facts.values["split"]["group_column"] or "patient"
     told = f"found, with the number of cases concerned: {wording.listed(found)}" if found else "none was found"
+    m = facts.metrics
+    without = (
+        f" Without them the AUC is {wording.number(m['auc_without_leaks'])}, {wording.p_value(m['p_without_leaks'])}."
+        if m["leaked"]
+        else ""
+    )
     return (
         f"Partitions are disjoint by {level}. An audit looked for what two folds share ({names}): "
-        f"{told}. Validation cases concerned: {facts.metrics['leaked']} of {facts.metrics['n']}."
+        f"{told}. Validation cases concerned: {m['leaked']} of {m['n']}.{without}"
     )

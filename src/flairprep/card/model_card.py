@@ -64,6 +64,16 @@ MEASURES = {
     "calibration_intercept": "Calibration intercept",
     "calibration_slope": "Calibration slope",
 }
+HEADS = {  # answers that the card shows at its end
+    "authors": "Authors",
+    "contact": "Contact",
+    "citation": "Citation",
+    "model_url": "Address of the network",
+    "model_licence": "Licence of the network",
+    "data_url": "Address of the data",
+    "data_licence": "Licence of the data",
+    "data_published": "Publication of the data",
+}
 HUB = {"auc": "roc_auc", "accuracy": "accuracy", "brier": "brier_score", "mcc": "matthews_correlation"}  # metric ids
 
 
@@ -110,13 +120,14 @@ def write(facts: RunFacts, answers: Mapping[str, str], hashes: list[tuple[str, s
         checklists=lists,
         needed_by={key: _needed_by(key, lists) for key in asked},
         asked=asked,
+        heads=HEADS,
         shape=facts.network.input_shape,
         values=_settings(facts.values),
         hashes=hashes,
     )
     numbered, works = references.number(text)
     listed = "\n".join(f"{number}. {work}" for number, work in enumerate(works, start=1))
-    return Card(f"{numbered}\n## References\n\n{listed}\n", passages, asked)
+    return Card(f"{numbered}## References\n\n{listed}\n", passages, asked)
 
 
 def front_matter(facts: RunFacts, answers: Mapping[str, str]) -> dict[str, Any]:

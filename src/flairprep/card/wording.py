@@ -1,9 +1,9 @@
 """Put counts, ranges, intervals and lists into words: the same form in every part of the cards."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from statistics import median
 from typing import Any
-
-import pandas as pd
 
 UNKNOWN = "not recorded"
 
@@ -15,8 +15,8 @@ def share(part: int, whole: int) -> str:
 
 def counted(values: Iterable[str]) -> dict[str, int]:
     """Count the values, empty ones as not recorded: the most frequent first, equal ones by name."""
-    counts = pd.Series([value or UNKNOWN for value in values], dtype=str).value_counts()
-    return {str(k): int(n) for k, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))}
+    counts = Counter(value or UNKNOWN for value in values)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def listed(counts: Mapping[str, int], nothing: str = "none") -> str:
@@ -27,12 +27,12 @@ def listed(counts: Mapping[str, int], nothing: str = "none") -> str:
 def spread(values: Iterable[Any], unit: str = "") -> str:
     """Format numbers as "5 (4 to 6) mm", median and range, or as one number where all are equal.
 
-    Text cells that hold no number are left out.
+    Empty cells are left out.
     """
-    numbers = pd.to_numeric(pd.Series(list(values), dtype=object), errors="coerce").dropna()
-    if numbers.empty:
+    numbers = [float(value) for value in values if value != ""]
+    if not numbers:
         return UNKNOWN
-    low, middle, high = (_short(float(value)) for value in (numbers.min(), numbers.median(), numbers.max()))
+    low, middle, high = (_short(value) for value in (min(numbers), median(numbers), max(numbers)))
     return f"{middle}{unit and ' '}{unit}" if low == high else f"{middle} ({low} to {high}){unit and ' '}{unit}"
 
 

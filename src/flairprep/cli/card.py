@@ -1,14 +1,14 @@
 """flairprep card: the model card and the data set card of the last run."""
 
 import argparse
-import json
-from pathlib import Path
 
 from flairprep.card import croissant, facts, model_card, questions, references
 from flairprep.cli import sections
 from flairprep.core import console, files, params
 from flairprep.core.errors import FlairprepError
 from flairprep.report import provenance
+
+MARKDOWN, JSONLD = "MODEL_CARD.md", "croissant.jsonld"
 
 
 def run(options: argparse.Namespace) -> None:
@@ -23,26 +23,18 @@ def run(options: argparse.Namespace) -> None:
         raise FlairprepError("\n       ".join(faults))
     finished = facts.read()
     answers = questions.read()
-    written = write(finished, answers, options.out)
-    if not questions.FILE.exists():
-        files.write_text(questions.FILE, questions.blank())
-    console.say(f"card: {', '.join(map(str, written))}")
-    if still := len(questions.QUESTIONS) - len(answers):
-        console.say(
-            f"  {still} of {len(questions.QUESTIONS)} questions to the author are open: answer them in {questions.FILE}"
-        )
-    if lacking := croissant.missing(json.loads(written[1].read_text(encoding="utf-8"))):
-        wanted = ", ".join(f"{name} ({key})" if key else name for name, key in lacking.items())
-        console.say(f"  {written[1].name} lacks what Croissant requires, until {questions.FILE} gives it: {wanted}")
-
-
-def write(finished: facts.RunFacts, answers: dict[str, str], out: Path) -> tuple[Path, Path]:
-    """Write both cards of a run; return their paths."""
     card = model_card.write(finished, answers, provenance.hashes(facts.read_lock(facts.LOCK)))
     plain = {key: references.plain(text) for key, text in card.passages.items()}
-    described = croissant.card(finished, plain, answers, croissant.files(finished.info), out)
-    out.mkdir(parents=True, exist_ok=True)
-    markdown, jsonld = out / "MODEL_CARD.md", out / "croissant.jsonld"
-    files.write_text(markdown, card.text)
-    files.write_json(jsonld, described)
-    return markdown, jsonld
+    described = croissant.card(finished, plain, answers, croissant.files(finished.info), options.out)
+    options.out.mkdir(parents=True, exist_ok=True)
+    files.write_text(options.out / MARKDOWN, card.text)
+    files.write_json(options.out / JSONLD, described)
+    if not questions.FILE.exists():
+        files.write_text(questions.FILE, questions.blank())
+    console.say(f"card: {MARKDOWN} and {JSONLD} are in {options.out}")
+    if card.asked:
+        still = f"{len(card.asked)} of {len(questions.QUESTIONS)}"
+        console.say(f"  {still} questions to the author are open: answer them in {questions.FILE}")
+    if lacking := croissant.missing(described):
+        wanted = ", ".join(f"{name} ({key})" if key else name for name, key in lacking.items())
+        console.say(f"  {JSONLD} lacks what Croissant requires, until {questions.FILE} gives it: {wanted}")
