@@ -135,6 +135,7 @@ def parser() -> argparse.ArgumentParser:
     )
     networks.add_argument("--folds", metavar="RUN", help="the mean over all folds of this run's setting")
     predict.add_argument("--on-failure", choices=("empty", "prior"), help="probability of a case that failed")
+    predict.add_argument("--calibrate", action="store_true", help="by the validation cases of all folds there are")
     predict.add_argument("--kaggle", action="store_true", help="write BraTS21ID,MGMT_value, failed cases at the prior")
     return top
 

@@ -31,5 +31,11 @@ def preprocessing_code(stages: Mapping[str, Any]) -> dict[str, str]:
 
 
 def differing(code: Mapping[str, str], package: Path) -> list[str]:
-    """Return which paths of `code` hold something else in the folder `package`, which stands for src/flairprep."""
-    return [path for path, md5 in sorted(code.items()) if dvc_hash(package / Path(path).relative_to(PACKAGE)) != md5]
+    """Name the paths of `code` that hold something else in the folder `package`, which stands for src/flairprep.
+
+    Each with its hash in `code` and in the folder, 7 digits.
+    """
+    here = {path: dvc_hash(package / Path(path).relative_to(PACKAGE)) for path in sorted(code)}
+    return [
+        f"{path} ({code[path][:7]}, here {md5[:7] or 'missing'})" for path, md5 in here.items() if md5 != code[path]
+    ]

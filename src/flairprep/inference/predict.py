@@ -14,6 +14,7 @@ BATCH = 4  # cases that a network sees together
 THRESHOLD = 0.5  # a probability above it is label 1, as in every other place of the project
 COLUMNS = ("case_id", "probability", "predicted", "status", "code", "message")
 SPREAD = "spread"  # column of ensembles
+UNCALIBRATED = "uncalibrated"  # column beside a calibrated probability
 
 OnFailure = Literal["empty", "prior"]
 Predict = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float64]]  # (cases, z, y, x, 1) to (networks, cases)
@@ -31,7 +32,12 @@ class Prediction:
     spread: float | None = None
 
     def row(self, calibrate: Callable[[float], float] | None, fill: float | None) -> dict[str, str]:
-        """Return the cells of COLUMNS and SPREAD; fill: the probability of a case that failed, None: no value."""
+        """Return the cells of COLUMNS, SPREAD and UNCALIBRATED.
+
+        Args:
+            calibrate: applied to the probability, None: it stays.
+            fill: the probability of a case that failed, None: no value.
+        """
         value = self.probability
         if value is not None and calibrate:
             value = calibrate(value)
@@ -39,10 +45,16 @@ class Prediction:
         cells = self.outcome.as_row()
         return {
             **{name: str(cells[name]) for name in ("case_id", "status", "code", "message")},
-            "probability": "" if value is None else f"{value:.7f}",
+            "probability": _text(value),
             "predicted": "" if value is None else str(int(value > THRESHOLD)),
-            SPREAD: "" if self.spread is None else f"{self.spread:.7f}",
+            SPREAD: _text(self.spread),
+            UNCALIBRATED: _text(self.probability),
         }
+
+
+def _text(value: float | None) -> str:
+    """Format with a digit more than the tables of a run have, so that rounding twice stays below 1e-6."""
+    return "" if value is None else f"{value:.7f}"
 
 
 def predict_cases(cases: Iterable[Preprocessed], predict: Predict) -> Iterator[Prediction]:

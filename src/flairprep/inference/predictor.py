@@ -21,7 +21,7 @@ from flairprep.inference.scans import cases_at
 
 
 class OtherCodeError(FlairprepError):
-    """The installed code is not the one that made the networks; `runs` has the right one."""
+    """The code that runs is not the one that made the networks; `run` is one of theirs."""
 
     def __init__(self, text: str, run: TrainedRun) -> None:
         super().__init__(text)
@@ -89,10 +89,9 @@ def fitting(runs: Sequence[TrainedRun]) -> Predictor:
                 f"{first.name} and {run.name} were made with other code: {', '.join(paths)}; name equal runs"
             )
     if paths := code.differing(first.code, Path(flairprep.__file__).parent):
-        where = first.revision or "HEAD"
         raise OtherCodeError(
-            f"{first.name}: its network was made with other preprocessing code than this one: {', '.join(paths)}; "
-            f"make a new one: dvc repro, or take its own code: git worktree add ../{where[:7]} {where}",
+            f"{first.name}: its network was made with other preprocessing code: {', '.join(paths)}; make a new one: "
+            "dvc repro, or take network and code of a revision: --run HEAD",
             first,
         )
     return Predictor(tuple(runs))

@@ -81,9 +81,8 @@ def preprocess_case(case: RawCase, *, steps: Steps, out: Path) -> Outcome:
         file = folder / ingest.file_name(case)
         try:
             stripped = outcome.row["skull_stripped"] == "yes"
-            nifti.write_volume(
-                normalize.normalize(nifti.read_volume(file), steps.normalize, skull_stripped=stripped), file
-            )
+            stored, scaling = normalize.normalized(nifti.read_volume(file), steps.normalize, skull_stripped=stripped)
+            nifti.write_volume(stored, file, scaling)
             background = steps.normalize.background
             image = select_slices.select_slices(nifti.read_volume(file), steps.select_slices, background=background)
             export.tensor(image)
