@@ -1,4 +1,4 @@
-"""The paragraph of methods: its numbers follow the params and the tables."""
+"""The methods to paste: their numbers follow the params and the tables."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +20,7 @@ def paragraph(finished: RunFacts) -> Paragraph:
         values = {key: {**run.values[key], **v} if isinstance(v, dict) else v for key, v in changed.items()}
         run = replace(run, values={**run.values, **values})
         described = cohort.describe(run)
-        return methods.paragraph(data_passages.passages(run, described) | model_passages.passages(run, described))
+        return methods.text(data_passages.passages(run, described) | model_passages.passages(run, described))
 
     return write
 

@@ -63,9 +63,19 @@ def test_the_cohort_is_that_of_the_tables(card: model_card.Card) -> None:
         assert rows[f"Plane: {plane}"] == counted
     flow = section(card.text, "Flow of cases")
     assert f"{len(cases)} cases" in flow
-    assert "BLANK_VOLUME 1" in flow
-    assert "WHOLE_HEAD 1" in flow
-    assert "OUT_OF_RANGE 1" in flow
+    assert f"{len(used)} cases" in flow
+    assert all(f"1 ({code} 1)" in flow for code in ("BLANK_VOLUME", "WHOLE_HEAD", "OUT_OF_RANGE"))
+
+
+def test_the_flow_adds_up(finished: RunFacts) -> None:
+    unlabelled = finished.split["case_id"].iloc[-2:]
+    split = finished.split[~finished.split["case_id"].isin(unlabelled)]
+    exported = finished.exported[~finished.exported["case_id"].isin(unlabelled)]
+    balance = {**finished.balance, "unlabelled": unlabelled.tolist()}
+    found = cohort.describe(replace(finished, split=split, exported=exported, balance=balance))
+    lost = sum(found.failed.values()) + sum(found.dropped.values()) + found.unlabelled
+    assert (lost, found.unlabelled) == (4, 2)
+    assert found.found - lost == len(found.used) == sum(len(p) for name, p in found.parts.items() if name != "all")
 
 
 def test_a_test_fold_is_a_partition_and_has_its_numbers(finished: RunFacts) -> None:
@@ -137,7 +147,7 @@ def test_the_network_is_that_of_the_archive(card: model_card.Card) -> None:
     told = section(card.text, "Architecture")
     assert "118 numbers" in told
     assert "8 x 16 x 16 voxels" in told
-    assert "Conv3D 2" in told
+    assert "Conv3D 2" in section(card.text, "Layers")
     assert "354" in section(card.text, "Ensemble")
 
 

@@ -9,7 +9,7 @@ from flairprep.card.facts import RunFacts
 
 MAPS = {
     "zscore": "mapped to mean 0 and standard deviation 1 (z-score)",
-    "percentile": "mapped linearly so that its 1st and 99th percentiles became -1 and 1",
+    "percentile": "mapped linearly so that their 1st and 99th percentiles became -1 and 1",
     "white_stripe": "standardised by mean and standard deviation of normal-appearing white matter (WhiteStripe) "
     "[@stripe]",
     "none": "left as acquired",
@@ -58,19 +58,19 @@ def _criteria(section: dict[str, Any]) -> str:
 
 
 def _flow(cohort: Cohort) -> str:
-    parts = [f"{wording.plural(cohort.found, 'case')} with scans were found."]
-    parts.append(f"Failed when read: {sum(cohort.failed.values())} ({wording.listed(cohort.failed)}).")
-    if cohort.warned:
-        told = wording.listed(cohort.warned)
-        parts.append(f"Read with a warning: {sum(cohort.warned.values())} ({told}).")
-    if cohort.dropped:
-        parts.append(f"Failed in preprocessing: {sum(cohort.dropped.values())} ({wording.listed(cohort.dropped)}).")
     groups = wording.plural(cohort.used["group"].nunique(), "patient or group", "patients or groups")
-    parts.append(
-        f"Left out for want of a label: {cohort.unlabelled}; labels without a scan: {cohort.without_scan}. "
-        f"{wording.plural(len(cohort.used), 'case')} of {groups} were used."
+    later = f", {_with_codes(cohort.dropped)} failed in preprocessing" if cohort.dropped else ""
+    warned = f" {_with_codes(cohort.warned)} were read with a warning." if cohort.warned else ""
+    return (
+        f"Of {wording.plural(cohort.found, 'case')} with scans, {_with_codes(cohort.failed)} could not be "
+        f"read{later} and {cohort.unlabelled} had no label, which left {wording.plural(len(cohort.used), 'case')} of "
+        f"{groups}. Labels without a scan: {cohort.without_scan}.{warned}"
     )
-    return " ".join(parts)
+
+
+def _with_codes(counts: dict[str, int]) -> str:
+    """Format "2 (BLANK_VOLUME 1, MISSING_SLICES 1)"."""
+    return f"{sum(counts.values())} ({wording.listed(counts)})" if counts else "none"
 
 
 def _acquisition(cohort: Cohort) -> str:
@@ -114,7 +114,7 @@ def _labels(values: dict[str, Any], cohort: Cohort) -> str:
     meaning = f' (1: "{positive}")' if positive else ""
     return (
         f"The label was the column {values['labels']['label_column']} of the labels table{meaning}; "
-        f"{wording.share(cohorts.ones(cohort.used), len(cohort.used))} cases were of label 1."
+        f"{wording.share(cohorts.ones(cohort.used), len(cohort.used))} cases used were of label 1."
     )
 
 

@@ -1,13 +1,18 @@
-"""Write the methods of a run as a paragraph to paste, its numbers taken from the run."""
+"""Write the methods of a run to paste into a manuscript, their numbers taken from the run."""
 
 from collections.abc import Mapping
 
-SUBJECTS = (
-    *("criteria", "flow", "labels", "preprocessing", "partition"),
-    *("model", "init", "training", "selection", "output", "tests", "robustness", "software"),
+PARAGRAPHS = (
+    ("criteria", "flow", "labels", "partition"),
+    ("preprocessing",),
+    ("model", "init", "training", "selection", "output"),
+    ("measures", "tests", "robustness", "software"),
 )
 
 
-def paragraph(passages: Mapping[str, str]) -> str:
-    """Return the paragraph, citing references.WORKS by marks; passages: subject -> sentences of the run."""
-    return " ".join(passages[subject] for subject in SUBJECTS)
+def text(passages: Mapping[str, str]) -> str:
+    """Return four paragraphs: cases, preprocessing, network, evaluation; marks cite references.WORKS.
+
+    passages: subject -> sentences of the run.
+    """
+    return "\n\n".join(" ".join(passages[subject] for subject in subjects) for subjects in PARAGRAPHS)

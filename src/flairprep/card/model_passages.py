@@ -40,6 +40,7 @@ def passages(facts: RunFacts, cohort: Cohort) -> dict[str, str]:
     training = train_config.resolve(choose(train_config.TrainParams, facts.values, "train"), _name(facts))
     return {
         "model": _model(facts, network),
+        "layers": _layers(facts),
         "software": _software(facts),
         "init": _init(facts, network),
         "training": _training(facts, training),
@@ -88,19 +89,23 @@ def _model(facts: RunFacts, network: model_config.NetworkConfig) -> str:
         head.append(f"a dense layer of {network.dense} units")
     if network.dropout:
         head.append(f"dropout at rate {network.dropout:g} [@dropout]")
-    halved = "The input is first averaged over 2 x 2 x 2 voxels. " if network.halve_input else ""
+    halved = "The input was first averaged over 2 x 2 x 2 voxels. " if network.halve_input else ""
     return (
-        f"The network ({_name(facts)}) is {named} from {z} x {y} x {x} voxels to the probability of label 1. "
-        f"{halved}It has {blocks}, each halving its map by {halves}, with ReLU, {shortcut} and "
+        f"The network ({_name(facts)}) was {named} from {z} x {y} x {x} voxels to the probability of label 1. "
+        f"{halved}It had {blocks}, each halving its map by {halves}, with ReLU, {shortcut} and "
         f"{NORMS[network.norm].format(momentum=network.norm_momentum)}; then {wording.joined(head)} and a sigmoid. "
-        f"It holds {archive.parameters:,} numbers (weights, and averages of batch normalisation) in "
-        f"{sum(archive.layers.values())} layers ({wording.listed(archive.layers)})."
+        f"It held {archive.parameters:,} numbers (weights, and averages of batch normalisation)."
     )
+
+
+def _layers(facts: RunFacts) -> str:
+    layers = facts.network.layers
+    return f"The network has {sum(layers.values())} layers: {wording.listed(layers)}."
 
 
 def _software(facts: RunFacts) -> str:
     packages = wording.joined(f"{name} {version}" for name, version in facts.packages.items())
-    return f"Keras {facts.network.keras} trained and saved the network. Installed when this was written: {packages}."
+    return f"Keras {facts.network.keras} trained the network. Versions installed when this was written: {packages}."
 
 
 def _init(facts: RunFacts, network: model_config.NetworkConfig) -> str:
@@ -130,9 +135,9 @@ def _training(facts: RunFacts, config: train_config.TrainConfig) -> str:
 def _selection(facts: RunFacts, config: train_config.TrainConfig) -> str:
     epochs = facts.metrics["declared_epochs"]
     return (
-        "No epoch was chosen by its result: the declared prediction of a case is the mean probability of the "
+        "No epoch was chosen by its result: the declared prediction of a case was the mean probability of the "
         f"networks after the last {wording.plural(epochs, 'epoch')}, a rule fixed before the run. The epoch with the "
-        f"best {MONITORS[config.monitor]} is told beside it, with a p-value that replays its choice."
+        f"best {MONITORS[config.monitor]} is reported beside it, with a p-value that replays its choice."
     )
 
 
@@ -144,7 +149,9 @@ def _ensemble(facts: RunFacts) -> str:
 
 
 def _output(facts: RunFacts) -> str:
-    return "The output is the probability of label 1; above 0.5, a threshold fixed before the run, a case is called 1."
+    return (
+        "The output was the probability of label 1; above 0.5, a threshold fixed before the run, a case was called 1."
+    )
 
 
 def _imbalance(cohort: Cohort, config: train_config.TrainConfig) -> str:
@@ -159,7 +166,7 @@ def _imbalance(cohort: Cohort, config: train_config.TrainConfig) -> str:
 
 def _measures() -> str:
     return (
-        "Measures: area under the ROC curve (AUC), accuracy, sensitivity, specificity, balanced accuracy, "
+        "Measures were the area under the ROC curve (AUC), accuracy, sensitivity, specificity, balanced accuracy, "
         "predictive values, Matthews' correlation, average precision, Brier score [@brier], log loss, calibration "
         "intercept and slope [@cox], reliability and decision curves [@vickers]."
     )
