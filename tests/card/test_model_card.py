@@ -129,7 +129,7 @@ def test_leaks_and_shortcuts_are_told(finished: RunFacts) -> None:
     text = model_card.write(run, {}, []).text
     assert "voxels 2" in section(text, "Leaks between partitions")
     assert "0.125, p = 0.875" in section(text, "Leaks between partitions")
-    shortcuts = section(text, "Shortcuts and baselines")
+    shortcuts = section(text, "Shortcuts")
     assert "echo time" in shortcuts
     assert "plane" not in shortcuts
     assert "p = 0.375" in shortcuts
@@ -172,3 +172,12 @@ def test_counts_of_missing_cells_are_told(finished: RunFacts) -> None:
     described = cohort.describe(replace(finished, cases=cases))
     _, rows = cohort.table(described)
     assert {row[0]: row[1] for row in rows}["Sex: not recorded"] == "2"
+
+
+def test_baselines_are_those_of_their_table(finished: RunFacts) -> None:
+    columns = ["baseline", "auc", "difference", "difference_low", "difference_high", "p", "p_holm"]
+    rows = [["geometry", "0.625", "-0.125", "-0.5", "0.25", "0.5", "1.0"], ["age and sex", *[""] * 6]]
+    run = replace(finished, baselines=pd.DataFrame(rows, columns=columns))
+    text = model_card.write(run, {}, []).text
+    assert "| geometry | 0.625 | -0.125 (95 % CI -0.500 to 0.250) |" in section(text, "Results")
+    assert "age and sex" not in section(text, "Baselines")

@@ -60,7 +60,7 @@ def _criteria(section: dict[str, Any]) -> str:
 def _flow(cohort: Cohort) -> str:
     groups = wording.plural(cohort.used["group"].nunique(), "patient or group", "patients or groups")
     later = f", {_with_codes(cohort.dropped)} failed in preprocessing" if cohort.dropped else ""
-    warned = f" {_with_codes(cohort.warned)} were read with a warning." if cohort.warned else ""
+    warned = f" Read with a warning: {_with_codes(cohort.warned)}." if cohort.warned else ""
     return (
         f"Of {wording.plural(cohort.found, 'case')} with scans, {_with_codes(cohort.failed)} could not be "
         f"read{later} and {cohort.unlabelled} had no label, which left {wording.plural(len(cohort.used), 'case')} of "

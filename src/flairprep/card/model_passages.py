@@ -58,6 +58,7 @@ def passages(facts: RunFacts, cohort: Cohort) -> dict[str, str]:
         "subgroups": _subgroups(facts),
         "failures": _failures(facts),
         "shortcuts": _shortcuts(facts),
+        "baselines": _baselines(facts),
         "verdict": _verdict(facts),
         "limits": _limits(facts, cohort),
         "code": _code(facts),
@@ -285,18 +286,23 @@ def _failures(facts: RunFacts) -> str:
 
 def _shortcuts(facts: RunFacts) -> str:
     found = [item["name"].replace("_", " ") for item in facts.audit["items"] if item["verdict"] == "shortcut"]
-    told = f"Shortcuts found, which may give the label away: {wording.joined(found) or 'none'}"
-    beside = "; ".join(
-        f"{row['baseline']} {float(row['auc']):.3f}, difference {_numeric(row, 'difference')}"
+    within = facts.metrics["p_within"]
+    strata = "" if within is None else f" Within strata of these the network's AUC has {wording.p_value(within)}."
+    return f"Shortcuts found, which may give the label away: {wording.joined(found) or 'none'}.{strata}"
+
+
+def _baselines(facts: RunFacts) -> str:
+    told = "; ".join(" ".join(row) for row in baselines(facts))
+    return f"Simple classifiers on the same cases, with their AUC, and the network's AUC minus it: {told or 'none'}."
+
+
+def baselines(facts: RunFacts) -> list[list[str]]:
+    """Return rows of the table of baselines: name, AUC, and the network's AUC minus it with its interval."""
+    return [
+        [row["baseline"], wording.number(float(row["auc"])), _numeric(row, "difference")]
         for row in facts.baselines.to_dict("records")
         if row["auc"]
-    )
-    within = facts.metrics["p_within"]
-    strata = (
-        "" if within is None else f" Within strata of the shortcuts the network's AUC has {wording.p_value(within)}."
-    )
-    baselines = f" AUC of simple classifiers on the same cases, and the network's minus it: {beside}." if beside else ""
-    return f"{told}.{strata}{baselines}"
+    ]
 
 
 def _verdict(facts: RunFacts) -> str:

@@ -72,6 +72,9 @@ SECTIONS: dict[str, tuple[Question, ...]] = {
         Question("rater_agreement", "How well do repeated determinations agree?"),
     ),
     "Evaluation": (
+        Question(
+            "search", "How many settings were tried before this one (`flairprep verdict` counts), and why this one?"
+        ),
         Question("explainability", "How was looked into what the network uses: maps, their control, by whom?"),
         Question("external", "Was it tested on data from elsewhere, with what result?"),
         Question("fairness", "What was done about fairness between groups of people, and why?"),
