@@ -304,3 +304,12 @@ def test_check_finds_the_cases_of_nifti_files() -> None:
     table.write_text("BraTS21ID,MGMT_value\nb,1\n")
     (unknown,) = set(check.check()) - set(faults)
     assert unknown.startswith(str(table))
+
+
+def test_check_takes_a_table_of_participants_among_the_scans() -> None:
+    put("sub-01/anat/sub-01_FLAIR.nii.gz", 1)
+    own = {"table": str(RAW / "participants.tsv"), "case_column": "participant_id", "label_column": "mgmt"}
+    write_params(Path(), labels=own)
+    (RAW / "participants.tsv").write_text("participant_id\tmgmt\n01\t1\n02\tn/a\n")
+    (fault,) = check.check()
+    assert "dvc add" in fault  # alone: DVC then has the table, too

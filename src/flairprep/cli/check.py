@@ -64,7 +64,7 @@ def _of_data(values: dict[str, Any]) -> list[str]:
     faults += _conflicts((str(pointer),))
     if scanned and not dicom_dir.is_symlink() and not pointer.is_file():
         faults.append(f"{dicom_dir}: not under DVC, so queued runs would not see it; run: {next_step(dicom_dir)}")
-    for path in (table, pointer):
+    for path in [pointer] if dicom_dir in table.parents else [table, pointer]:  # what is among the scans is DVC's
         if path.is_file() and not _tracked(path):
             faults.append(f"{path}: not in git, so queued runs would not see it; run: git add {path}")
     return faults

@@ -14,7 +14,8 @@ from flairprep.dicom.series import CandidateSeries
 from flairprep.dicom.volume import SeriesVolume, read_surveyed
 
 CASE_COLUMNS = (  # of cases.csv, after OUTCOME_COLUMNS
-    *("plane", "rows", "columns", "slices", "spacing_x", "spacing_y", "spacing_z", "manufacturer", "field_strength"),
+    *("plane", "rows", "columns", "slices", "spacing_x", "spacing_y", "spacing_z", "space"),
+    *("manufacturer", "field_strength"),
     *("echo_time", "repetition_time", "inversion_time", "acquisition_type", "contrast_agent", "sex", "age_band"),
     *("skull_stripped", "interpolated"),
 )

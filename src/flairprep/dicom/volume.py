@@ -26,6 +26,7 @@ from flairprep.dicom.pixels import claimed_voxels, frames_of
 from flairprep.dicom.reading import undamaged
 from flairprep.dicom.stacking import OWN_PLACE, stack
 from flairprep.imaging.orientation import plane_of
+from flairprep.imaging.template_space import space_of
 
 MAX_VOXELS = 2**27  # of one volume: 512 x 512 x 512
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -199,7 +200,7 @@ def check_voxels(voxels: Array) -> list[tuple[Code, str]]:
 
 
 def geometry(image: sitk.Image) -> dict[str, Any]:
-    """Return the columns of cases.csv that come from the grid: plane, size, spacing in mm."""
+    """Return the columns of cases.csv that come from the grid: plane, size, spacing in mm, space of an atlas."""
     columns, rows, slices = image.GetSize()
     spacing = image.GetSpacing()
     return {
@@ -208,6 +209,7 @@ def geometry(image: sitk.Image) -> dict[str, Any]:
         "columns": columns,
         "slices": slices,
         **{f"spacing_{axis}": f"{value:.6g}" for axis, value in zip("xyz", spacing, strict=True)},
+        "space": space_of(image),
     }
 
 
