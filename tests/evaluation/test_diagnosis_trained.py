@@ -1,9 +1,15 @@
 """diagnosis: faults planted in real trainings are named, on a few of the runs of bench/diagnosis.py."""
 
-from types import ModuleType
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 from docs_pages import DOCS, ROOT, section
+from scipy.stats import fisher_exact
 
 
 @pytest.fixture
@@ -24,15 +30,59 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         "rate far too high",
         "averages lag",
         "stopped too early",
-        "labels of noise, learned by heart",
+        "labels of noise, not yet learned",
+        "labels of noise, learned by heart, longer",
     ],
 )
 def test_a_fault_of_a_training_is_named(bench: ModuleType, fault: str) -> None:
     runs = [bench.trained(fault, 60, seed) for seed in (200, 201, 202)]
     given = [bench.diagnosed(run) for run in runs]
-    named = [one.diagnosis in bench.FAULTS[fault].named for one in given]
+    named = [bench.is_named(*pair) for pair in zip(runs, given, strict=True)]
     assert sum(named) >= 2, [str(one) for one in given]
     assert all(bench.right_way(*pair) for pair in zip(runs, given, strict=True))
+
+
+def test_the_cohorts_that_cannot_show_a_guess_are_those_of_fishers_exact_test(bench: ModuleType) -> None:
+    """Simulated: a network that knows its training cases and guesses the others is found in 8 of 10 from 38 on."""
+    rng = np.random.default_rng(0)
+    for cases, known in ((12, False), (30, False), (60, True), (200, True)):
+        n_training, n = map(len, bench.labels_of(cases, 0.5))
+        right = rng.binomial(n, 0.5, size=2000)
+        found = [
+            fisher_exact([[k, n - k], [n_training, 0]], alternative="less").pvalue < 0.01 for k in np.unique(right)
+        ]
+        power = np.mean(np.isin(right, np.unique(right)[found]))
+        assert (power >= 0.8) == bench.told(cases) == known
+    assert not bench.told(37)
+    assert all(map(bench.told, range(38, 201)))
+
+
+def test_an_honest_answer_is_right_only_where_nothing_could_show_the_fault(bench: ModuleType) -> None:
+    honest = bench.diagnosis.Diagnosis("too few cases to tell", "", "", "")
+    by_heart = SimpleNamespace(fault="labels wrong, learned by heart", cases=12)
+    assert bench.is_named(by_heart, honest)
+    assert not bench.is_named(SimpleNamespace(fault="labels wrong, learned by heart, longer", cases=60), honest)
+    assert not bench.is_named(SimpleNamespace(fault="averages lag", cases=12), honest), "training cases show it"
+
+
+def test_a_kept_run_is_used_again_only_if_it_would_be_trained_alike(bench: ModuleType, tmp_path: Path) -> None:
+    def run(fault: str, seed: int, **changes: Any) -> Any:
+        return bench.Run(fault, 12, seed, *([None] * 4), 0, replace(bench.FAULTS[fault], **changes))
+
+    class Pool:
+        def starmap(self, function: Any, jobs: list[Any], chunksize: int) -> list[Any]:
+            self.jobs = jobs
+            return [run(fault, seed) for fault, _, seed in jobs]
+
+    file, pool = tmp_path / "runs.pkl", Pool()
+    kept = [run("none", 300), run("none", 301, named=("x",)), run("rate too low", 300, rate=1e-5)]
+    file.write_bytes(pickle.dumps(kept))
+    runs = bench.kept_runs(file, 300, 2, (12,), pool)
+    assert not {("none", 12, 300), ("none", 12, 301)} & set(pool.jobs)
+    assert {("rate too low", 12, 300), ("rate too low", 12, 301)} < set(pool.jobs)
+    assert len(runs) == len(pool.jobs) + 2
+    bench.kept_runs(file, 300, 2, (12,), pool)
+    assert pool.jobs == []
 
 
 def test_the_table_of_the_page_is_the_one_that_was_measured() -> None:

@@ -1,0 +1,209 @@
+"""Plant a fault in a training of a small network, for bench/diagnosis.py; see there."""
+
+import os
+
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # one core, before numpy is imported
+
+import contextlib
+import io
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from flairprep.network import model_config, train_config
+
+SHAPE = (8, 16, 16)
+SIZES = (12, 30, 60, 120, 200)
+STEPS = 240  # that a run takes at least, unless its fault is that it does not
+EPOCHS = 10  # likewise
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A kind of run: how it differs from a sound one, and the diagnoses that name its fault.
+
+    signal: brightness of label 1's box, in standard deviations of a voxel. wrong: share of wrong labels. ones: share of
+    label 1. rate, batch: of Adam. steps, epochs: the least of both. model: section `model`, where it is not the
+    sound one's. sizes: the cohorts in which the fault exists. lower: whether the command must lower the rate; None
+    where it need not touch it. unseen: whether only validation cases show the fault. first: seed, in the published
+    results. took: a name of TOOK.
+    """
+
+    named: tuple[str, ...]
+    signal: float = 1.0
+    wrong: float = 0.0
+    ones: float = 0.5
+    rate: float = 1e-3
+    batch: int = 4
+    steps: int = STEPS
+    epochs: int = EPOCHS
+    model: Mapping[str, Any] = field(default_factory=dict)
+    sizes: tuple[int, ...] = SIZES
+    lower: bool | None = None
+    unseen: bool = False
+    first: int = 300
+    took: str = ""
+
+
+CONFIG = train_config.TrainConfig(reference_batch_size=4, **train_config.TRAIN_CONFIGS["resnet3d"])
+BATCH_NORM = {"norm": "after_conv"}
+LAGGING = {"norm_momentum": 0.999}
+TUTORIAL = {"name": "tutorial_cnn", "norm": "after_pool", "norm_momentum": 0.9, "filters": (8,), "dense": 32}
+NETWORKS: dict[str, dict[str, Any]] = {
+    "resnet3d, group norm": {},
+    "resnet3d, batch norm": BATCH_NORM,
+    "resnet3d, no norm": {"norm": "none"},
+    "tutorial_cnn": TUTORIAL,
+}
+SMALL, LARGE = (12, 30), (60, 120, 200)  # the small ones are learned by heart, whatever the rate or the network
+BY_HEART = ("memorising", "overconfident")  # two faces of one fault: never knew better, or did before
+NOTHING = ("constant", "not fitting")  # likewise: nothing learned, which a higher rate mends
+HEART: dict[str, Any] = {"unseen": True, "took": "learned by heart"}
+SOUND = ("fine", "too few cases to tell")
+FAULTS = {
+    "none": Planted(SOUND),
+    "none, batch norm": Planted(SOUND, model=BATCH_NORM),
+    "none, 70 % label 1": Planted(SOUND, ones=0.7),
+    "none, a tenth of the labels wrong": Planted(SOUND, signal=2, wrong=0.1, steps=200, epochs=8),
+    "rate far too low, 70 % label 1": Planted(NOTHING, ones=0.7, rate=1e-7, lower=False),
+    "rate too low": Planted(NOTHING, rate=1e-6, lower=False),
+    "rate far too high": Planted(("constant",), rate=1.0, lower=True),
+    "averages lag": Planted(("batch-norm lag",), model=BATCH_NORM | LAGGING, took="averages lag"),
+    "averages lag, tutorial_cnn": Planted(
+        ("batch-norm lag",), rate=1e-2, model=TUTORIAL | LAGGING, first=400, took="averages lag"
+    ),
+    "stopped too early": Planted(("still improving at the end",), signal=1.5, rate=1e-4, steps=120, epochs=10),
+    "labels of noise, not yet learned": Planted(
+        *(NOTHING, 1.0, 0.5),
+        **{"rate": 1e-4, "steps": 150, "epochs": 8, "lower": False},
+        model=TUTORIAL | {"filters": (4,), "dense": 8},
+    ),
+    "labels wrong, learned by heart": Planted(
+        *(BY_HEART, 2.0, 0.2), rate=1.5e-3, steps=600, epochs=30, model=BATCH_NORM, sizes=SMALL, **HEART
+    ),
+    "labels wrong, learned by heart, longer": Planted(
+        *(BY_HEART, 2.0, 0.2), rate=2e-3, batch=8, steps=400, epochs=45, sizes=LARGE, first=400, **HEART
+    ),
+    "labels of noise, learned by heart": Planted(
+        *(BY_HEART, 1.0, 0.5), rate=2e-3, steps=400, epochs=25, model=BATCH_NORM, sizes=SMALL, **HEART
+    ),
+    "labels of noise, learned by heart, longer": Planted(
+        *(BY_HEART, 1.0, 0.5), rate=2e-3, batch=8, steps=400, epochs=45, sizes=LARGE, first=400, **HEART
+    ),
+    "rate high, signal weak": Planted(
+        ("unstable", "constant"), signal=0.4, wrong=0.3, rate=1.5e-2, model=BATCH_NORM, lower=True, sizes=LARGE
+    ),
+    "rate higher, signal weak": Planted(
+        *(("unstable", "constant"), 0.4, 0.3),
+        **{"rate": 3e-2, "lower": True, "sizes": LARGE, "first": 400},
+        model=BATCH_NORM | {"norm_momentum": 0.9},  # these averages do not lag
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What diagnose needs of a run, and whose it is."""
+
+    fault: str
+    cases: int
+    seed: int
+    history: pd.DataFrame
+    train_labels: np.ndarray
+    y_true: np.ndarray
+    y_prob: np.ndarray
+    epochs: int
+    planted: Planted
+
+
+def by_heart(last: pd.Series) -> bool:
+    """Return whether the network knows the labels of its training cases, wrong ones too."""
+    return bool(last["accuracy_inference"] >= 0.95)
+
+
+def worse_in_inference(last: pd.Series) -> bool:
+    """Return whether averages of the training cases do harm at all: fewer of them are right than in training mode."""
+    return bool(last["accuracy_inference"] < last["accuracy"])
+
+
+TOOK: dict[str, Callable[[pd.Series], bool]] = {"learned by heart": by_heart, "averages lag": worse_in_inference}
+
+
+def labels_of(cases: int, ones: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels of the training and of the validation cases; at least one of each label in both."""
+    validation = max(2, round(cases / FOLDS))
+
+    def some(n: int) -> np.ndarray:
+        return (np.arange(n) < min(max(round(ones * n), 1), n - 1)).astype(int)
+
+    return some(cases - validation), some(validation)
+
+
+def volumes(rng: np.random.Generator, labels: np.ndarray, planted: Planted) -> np.ndarray:
+    """Return (n_cases, z, y, x, 1), float32; a share `planted.wrong` of the cases looks like the other label."""
+    images = np.full((len(labels), *SHAPE), -4.0)  # the background
+    images[:, 1:7, 2:14, 2:14] = rng.standard_normal((len(labels), 6, 12, 12))
+    looks = np.where(rng.uniform(size=len(labels)) < planted.wrong, 1 - labels, labels)
+    images[looks == 1, 2:5, 4:9, 6:11] += planted.signal
+    return images[..., np.newaxis].astype(np.float32)
+
+
+def section_of(changed: Mapping[str, Any]) -> model_config.ModelParams:
+    """Return section `model`: two blocks with group normalisation, but for what is `changed`."""
+    given = {"name": "resnet3d", "filters": [8, 16], "norm": "group", **changed}
+    return model_config.ModelParams(**{**dict.fromkeys(model_config.ModelParams.model_fields), **given})
+
+
+@cache
+def network_of(model: tuple[tuple[str, Any], ...]) -> tuple[Any, Any]:
+    """Return a compiled network and its inference: traced once per process, not once per run."""
+    from flairprep.network import training  # tensorflow
+
+    network = training.compiled(section_of(dict(model)), (*SHAPE, 1), prior=0.5, rate=1e-3)
+    network.optimizer.build(network.trainable_variables)
+    return network, training.inference(network)
+
+
+def trained(fault: str, cases: int, seed: int, planted: Planted | None = None) -> Run:
+    """Train one run as the stage train does, the volumes in memory and without augmentation."""
+    import tensorflow as tf
+
+    from flairprep.network import model, recorder, training  # tensorflow
+
+    planted = planted or FAULTS[fault]
+    rng = np.random.default_rng([seed, cases])
+    train_labels, y_true = labels_of(cases, planted.ones)
+    network, infer = network_of(tuple(planted.model.items()))
+    training.seeded(seed)
+    fresh = model.build(section_of(planted.model), (*SHAPE, 1), prior=float(train_labels.mean()))
+    network.set_weights(fresh.get_weights())
+    for variable in network.optimizer.variables:
+        variable.assign(tf.zeros_like(variable))
+    network.optimizer.learning_rate.assign(planted.rate)
+    sets = []
+    for labels in (train_labels, y_true):
+        images = volumes(rng, labels, planted)
+        sets.append(
+            (images, SimpleNamespace(case_ids=np.arange(len(labels)), labels=labels, images=[tf.constant(images)]))
+        )
+    (images, fitted), (_, validation) = sets
+    pairs = tf.data.Dataset.from_tensor_slices((images, train_labels.astype(np.int64)))
+    batches = pairs.shuffle(len(images), seed=seed).batch(planted.batch)
+    epochs = max(planted.epochs, math.ceil(planted.steps / int(batches.cardinality())))
+    record = recorder.Recorder(infer, fitted, validation, epochs)
+    with contextlib.redirect_stdout(io.StringIO()):
+        training.fit(network, batches, record, CONFIG, labels=train_labels, epochs=epochs)
+    history = pd.DataFrame(record.history).astype(float)
+    return Run(fault, cases, seed, history, train_labels, y_true, np.array(record.y_prob), epochs, planted)
+
+
+def training_of(planted: Planted | None) -> Any:
+    """Return what decides how a run is trained, so that a kept one is as good as a new one."""
+    return planted and replace(planted, named=(), sizes=(), lower=None, unseen=False, first=0, took="")
