@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from raw_folder import OUT, RAW, ingested, make_project
 from workspace import contents
 
 from flairprep.cli import main
+from flairprep.core.errors import FlairprepError
 from flairprep.core.tables import read_csv
 from flairprep.dicom import archive_entries
 
@@ -151,3 +153,37 @@ def test_inspect_shows_scans_of_archives_and_no_name_of_theirs(capfd: pytest.Cap
     assert "canary" not in shown.lower()
     assert ingested() == {"a": "ok", "b": "AMBIGUOUS_SERIES"}
     assert list(read_csv(OUT / "series.csv")["case_id"]) == ["a", "b", "b"]
+
+
+def put_data_set() -> None:
+    """A BIDS data set of two subjects, with what lies beside them."""
+    for number, case in enumerate(("sub-01", "sub-02")):
+        put(f"set/{case}/anat/{case}_FLAIR.nii.gz", number)
+        put(f"set/derivatives/x/{case}/anat/{case}_FLAIR.nii.gz", number + 10)
+    put("set/derivatives/x/sub-03/anat/sub-03_FLAIR.nii.gz", 13)
+    (RAW / "set/FLAIR.json").write_text(json.dumps(SIDECAR))
+    (RAW / "set/dataset_description.json").write_text("{}")
+
+
+@pytest.mark.parametrize("inside", ["", "ds000001/"])
+def test_data_set_in_one_zip_is_a_case_per_subject(inside: str) -> None:
+    put_data_set()
+    members = [(f"{inside}{name}", content) for name, content in of_folder(RAW / "set")]
+    shutil.rmtree(RAW / "set")
+    write_zip(RAW / "set.zip", members)
+    put("sub-04.nii/x_flair.nii.gz", 14)  # a case beside it
+    assert ingested() == {"sub-01": "ok", "sub-02": "ok", "sub-04.nii": "ok"}
+    for number, case in enumerate(("sub-01", "sub-02")):
+        np.testing.assert_array_equal(nib.load(OUT / f"volumes/{case}.nii.gz").dataobj, brain(number))
+    table = read_csv(OUT / "cases.csv").set_index("case_id")
+    assert list(table["manufacturer"]) == ["philips", "philips", ""]
+    put("sub-02/anat/sub-02_FLAIR.nii.gz", 15)
+    with pytest.raises(FlairprepError, match="'sub-02'"):
+        ingested()
+
+
+def test_zip_of_one_subject_is_a_case_of_its_own_name() -> None:
+    put("set/sub-01/anat/sub-01_FLAIR.nii.gz", 1)
+    replace_folder(RAW / "set")
+    write_zip(RAW / "damaged.zip", []).write_bytes(b"PK")
+    assert ingested() == {"damaged": "DAMAGED_ARCHIVE", "set": "ok"}
