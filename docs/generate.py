@@ -35,7 +35,8 @@ def allowed(schema: dict[str, Any]) -> str:
         word, *bounds = allowed(schema["items"]).split(", ")
         return ", ".join([f"list of {'1 or more ' * (schema.get('minItems') == 1)}{word}s", *bounds])
     if schema["type"] == "object":
-        return f"{allowed(schema['additionalProperties'])}s by name"
+        word, *bounds = allowed(schema["additionalProperties"]).split(", ")
+        return ", ".join([f"{word}s by name", *bounds])
     bounds = [
         f"{sign} {schema[key]:g}" if schema[key] < 1e5 else f"{sign} {schema[key]}"
         for key, sign in BOUNDS.items()

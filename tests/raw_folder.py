@@ -12,8 +12,9 @@ from pydicom import config
 from pydicom.dataset import Dataset
 from workspace import in_this_process, write_params
 
+from flairprep.cli import who
 from flairprep.core.tables import read_csv
-from flairprep.dicom import patients, subjects
+from flairprep.dicom import subjects
 from flairprep.runner import result_cache
 from flairprep.stages import ingest
 
@@ -27,7 +28,7 @@ def make_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "project"
     (root / RAW).mkdir(parents=True)
     monkeypatch.chdir(root)
-    for module in (subjects, patients, result_cache):
+    for module in (subjects, who, result_cache):
         monkeypatch.setattr(module, "map_cases", in_this_process)
     write_params(root, ingest={"max_failed": 1, "min_slices": 6}, split={"folds": 2})
     return root

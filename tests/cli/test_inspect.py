@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import phantoms
 import pytest
-from workspace import write_params
+from workspace import PARAMS, write_params
 
 from flairprep.cli import inspect, main
 from flairprep.core.codes import Code
 from flairprep.core.outcomes import CaseError
+from flairprep.core.params import load
 from flairprep.core.tables import read_csv
 from flairprep.dicom import discovery
+from flairprep.dicom.ingest_params import IngestParams
 from flairprep.stages import ingest
 
 RAW = Path("data/raw/train")
@@ -165,14 +167,14 @@ def test_each_series_of_a_case_has_a_line_with_what_decides(project: Path, capfd
     assert rows[0].items() >= {"slices": "6", "size": "6x6x6", "spacing (mm)": "1x1x1", "plane": "axial"}.items()
 
 
-def test_folder_of_one_case_and_of_one_series_are_cases_without_a_name(
+def test_folder_of_one_case_has_its_id_and_one_of_files_has_none(
     project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     put(RAW / "a/FLAIR", "secret a", 1, SeriesDescription="secret")
     put(RAW / "a/T1w", "secret a", 2, **T1W)
     rows = lines(capfd, str(RAW / "a"))
     assert [(row["case"], row["series"], row["verdict"]) for row in rows] == [
-        ("case 1", "series 1 (FLAIR)", "read"),  # as ingest, which looks at no other folder of the case
+        ("a", "series 1 (FLAIR)", "read"),  # as ingest, which looks at no other folder of the case
     ]
     (row,) = lines(capfd, str(RAW / "a/FLAIR/1"))
     assert (row["case"], row["series"], row["verdict"]) == ("case 1", "series 1 (FLAIR)", "read")
@@ -238,7 +240,7 @@ def test_real_series_that_is_no_volume_has_its_code(
 def test_table_of_a_case_that_is_lost_has_its_code() -> None:
     case = discovery.RawCase("a", (), "FLAIR", stray=2)
     lost = CaseError(Code.LINK_OUTSIDE, "2 links")
-    [(line, one, _)] = inspect.plan(case, lost, "FLAIR", excluded=False)
+    [(line, one, _)] = inspect.plan(case, lost, load(IngestParams, "ingest", PARAMS))
     assert one is None
     assert (line.case, line.verdict, line.code) == ("a", "would fail", "LINK_OUTSIDE")
 

@@ -15,13 +15,14 @@ from workspace import PARAMS
 from flairprep.core.errors import FlairprepError
 from flairprep.core.params import validate
 from flairprep.core.tables import read_csv
+from flairprep.dicom.ingest_params import IngestParams
 from flairprep.imaging import nifti
 from flairprep.stages import ingest
 
 COLUMNS = (
     "case_id,status,code,message,plane,rows,columns,slices,spacing_x,spacing_y,spacing_z,manufacturer,"
     "field_strength,echo_time,repetition_time,inversion_time,acquisition_type,contrast_agent,sex,age_band,"
-    "skull_stripped,interpolated"
+    "skull_stripped,interpolated,session"
 )
 RAW = Path("data/raw/train")
 OUT = Path("data/ingest")
@@ -258,6 +259,10 @@ def test_other_sequence_is_read_where_params_name_it(project: Callable[..., None
         ("sequence", ""),
         ("exclude", {109: "dark"}),  # 00109 without quotes
         ("exclude", ["00109"]),
+        ("pick", {109: 5}),
+        ("pick", {"00109": "5"}),
+        ("pick", {"00109": -1}),
+        ("session", "second"),
     ],
 )
 def test_param_out_of_range_is_refused(key: str, value: Any) -> None:
@@ -265,9 +270,11 @@ def test_param_out_of_range_is_refused(key: str, value: Any) -> None:
         "dicom_dir": "data",
         "sequence": "FLAIR",
         "exclude": {},
+        "pick": {},
+        "session": None,
         "max_failed": 0.1,
         "min_slices": 8,
         "volume": None,
     }
     with pytest.raises(FlairprepError, match=rf"^params\.yaml: ingest\.{key}"):
-        validate(ingest.IngestParams, {**values, key: value}, "ingest")
+        validate(IngestParams, {**values, key: value}, "ingest")

@@ -19,6 +19,7 @@ from workspace import PARAMS
 from flairprep.core.params import load
 from flairprep.dicom import header
 from flairprep.dicom.discovery import RawCase
+from flairprep.dicom.ingest_params import IngestParams
 from flairprep.imaging import nifti
 from flairprep.stages import ingest
 
@@ -54,7 +55,7 @@ def read(tmp_path: Path) -> Callable[..., tuple[str, str, np.ndarray | None]]:
         series: Sequence[Dataset], folder: str = "FLAIR", sequence: str = "FLAIR", **params: Any
     ) -> tuple[str, str, np.ndarray | None]:
         paths = phantoms.save(series, tmp_path / "raw/00001" / (folder or "export"))
-        section = load(ingest.IngestParams, "ingest", PARAMS).model_copy(update={"sequence": sequence, **params})
+        section = load(IngestParams, "ingest", PARAMS).model_copy(update={"sequence": sequence, **params})
         case = RawCase("00001", tuple(map(str, paths)), folder)
         volumes = tmp_path / "volumes"
         volumes.mkdir(exist_ok=True)

@@ -5,21 +5,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from flairprep.cli import many_files
 from flairprep.core import params
 from flairprep.core.errors import FlairprepError
 
 
 def ingest_section() -> Any:
     """Load section `ingest` of params.yaml as `ingest.IngestParams`."""
-    from flairprep.stages import ingest
+    from flairprep.dicom.ingest_params import IngestParams
 
-    return params.load(ingest.IngestParams, "ingest")
+    return params.load(IngestParams, "ingest")
 
 
 def check(overrides: Sequence[str] = ()) -> list[str]:
     """List what would stop `dvc repro`, or a queued `dvc exp run`, each with its remedy; run and change nothing.
 
-    overrides: KEY=VALUE as for `dvc exp run -S`, sweeps included.
+    overrides: KEY=VALUE as for `dvc exp run -S`, sweeps included. What only costs time is logged as a warning.
     """
     if faults := _conflicts(("params.yaml", "dvc.yaml", "dvc.lock")) or _of_params(overrides):
         return faults
@@ -31,23 +32,27 @@ def check(overrides: Sequence[str] = ()) -> list[str]:
         if (data := (run["labels"], run["ingest"], run["split"]["group_column"])) not in looked_at:
             looked_at.append(data)
             faults += _of_data(run)
+    for dicom_dir in dict.fromkeys(section["dicom_dir"] for _, section, _ in looked_at):
+        many_files.warn_of(Path(dicom_dir))
     return list(dict.fromkeys(faults))
 
 
 def _of_data(values: dict[str, Any]) -> list[str]:
     """List the faults of the scans and the labels table that all `values` of params.yaml name."""
     from flairprep.cohort import case_ids, labels
-    from flairprep.nifti_input import discovery
-    from flairprep.stages import ingest
+    from flairprep.dicom.ingest_params import IngestParams
+    from flairprep.nifti_input import discovery, sessions
 
     scanned: set[str] = set()
     where = params.choose(labels.LabelsParams, values, "labels")
-    section = params.choose(ingest.IngestParams, values, "ingest")
+    section = params.choose(IngestParams, values, "ingest")
     dicom_dir, table = Path(section.dicom_dir), Path(where.table)
     faults = _of_link(dicom_dir)
     if not faults or dicom_dir.exists():
         try:
-            scanned = {case.case_id for case in discovery.find_cases(dicom_dir, section.sequence)}
+            cases = discovery.find_cases(dicom_dir, section.sequence)
+            scanned = {case.case_id for case in cases}
+            faults += sessions.pick_faults(section, cases)
         except FlairprepError as error:
             faults.append(str(error))
     try:

@@ -1,19 +1,22 @@
 """Show what ingest would do with scans, one line per series; change nothing."""
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from flairprep.cli.places import places_of
 from flairprep.cohort import case_ids
 from flairprep.core import console
 from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError
-from flairprep.dicom import discovery, series, survey
+from flairprep.dicom import archives, discovery, series, survey
+from flairprep.dicom.ingest_params import IngestParams
+from flairprep.nifti_input import sessions
 from flairprep.nifti_input.discovery import find_cases, is_case, of_nifti
-from flairprep.nifti_input.survey import choose_series, read_candidate, survey_case
+from flairprep.nifti_input.survey import read_candidate
 from flairprep.runner.map_cases import map_cases
 
 HEADINGS = ("case", "series", "verdict", "slices", "size", "spacing (mm)", "plane", "code", "remark")
@@ -33,65 +36,96 @@ class Line(NamedTuple):
     remark: str = ""
 
 
-def show(
-    path: Path,
-    sequence: str,
-    min_slices: int,
-    *,
-    exclude: Collection[str] = (),
-    any_modality: bool = False,
-    volume: str | None = None,
-) -> None:
-    """Print the table of `inspect` for a folder of cases, one case, one series, or an export of any folders.
+def show(path: Path, params: IngestParams, *, any_modality: bool = False, files: bool = False) -> None:
+    """Print the table of `inspect` for a folder of cases, one case, one series, an archive, or an export.
 
-    Cases of an export have the ids that its key gives them; where there is none they are numbered.
+    Cases have the ids that ingest gives them; outside ingest.dicom_dir, where there is no key, they are numbered.
+
+    any_modality: accept other modalities than MR. files: add where the files of each series lie.
 
     Raises:
-        FlairprepError: no such folder, no file in it, or what `discovery.find_cases` refuses.
+        FlairprepError: no such folder or archive, no file in it, or what `find_cases` refuses.
     """
-    if not path.is_dir():
-        raise FlairprepError(f"{path}: no such folder; name one of DICOM or NIfTI files")
-    raw_cases = cases(path, sequence)
+    if not (path.is_dir() or (path.is_file() and archives.is_archive(path.name))):
+        raise FlairprepError(f"{path}: no such folder or archive; name one of DICOM or NIfTI files")
+    raw_cases = cases(path, params)
     if not raw_cases:
         raise FlairprepError(f"{path}: no file in it; name a folder of DICOM or NIfTI files")
     # First the headers of each case, then every series for itself, so that one that breaks its process costs no other.
-    look = partial(_survey, any_modality=any_modality)
+    look = partial(_survey, sequence=params.sequence, any_modality=any_modality)
     surveys = list(map_cases(look, raw_cases, "inspect", on_failure=lambda _, error: error))
     drafts = [
-        draft
-        for case, surveyed in zip(raw_cases, surveys, strict=True)
-        for draft in plan(case, surveyed, sequence, excluded=case.case_id in exclude)
+        draft for case, surveyed in zip(raw_cases, surveys, strict=True) for draft in plan(case, surveyed, params)
     ]
-    work = partial(_with_volume, min_slices=min_slices, volume=volume)
+    work = partial(_with_volume, min_slices=params.min_slices, volume=params.volume)
     lines = list(map_cases(work, drafts, "inspect", on_failure=_lost, unit="series"))
-    for row in _aligned([Line(*HEADINGS), *lines]):
+    table: list[tuple[str, ...]] = [HEADINGS, *lines]
+    if files:
+        places = [places_of(draft.candidate) if draft.candidate else "-" for draft in drafts]
+        table = [(*row, place) for row, place in zip(table, ["files", *places], strict=True)]
+    for row in _aligned(table):
         console.say(row)
     read = sum(line.verdict == "read" for line in lines)
-    console.say(f"inspect: {read} of {len(raw_cases)} cases would be read as {sequence}")
+    console.say(f"inspect: {read} of {len(raw_cases)} cases would be read as {params.sequence}")
 
 
-def cases(path: Path, sequence: str) -> list[discovery.RawCase]:
-    """Find the cases below a folder; number those of an export without a key, in the order of the patient ids.
+def cases(path: Path, params: IngestParams) -> list[discovery.RawCase]:
+    """Find the cases in a folder or archive, as ingest does; with ingest.session each, one per session.
 
     A folder that is named as a sequence, or holds one that is, is one case of the layout CASE/FLAIR. So is one that
-    holds NIfTI files itself, or is a BIDS subject.
+    holds NIfTI files itself, or is a BIDS subject. Cases of an export without a key are numbered by patient id.
 
     Raises:
         FlairprepError: see `nifti_input.discovery.find_cases`.
     """
-    if discovery.named_by_folder(path):
+    return sessions.split_sessions(_whole(path, params.sequence, Path(params.dicom_dir)), params, path)
+
+
+def _whole(path: Path, sequence: str, dicom_dir: Path) -> list[discovery.RawCase]:
+    packed = path.is_file()
+    if not packed and discovery.named_by_folder(path):
         return find_cases(path, sequence)
-    alone = discovery.case_in_folder("case 1", path, sequence, path)
-    if folder := alone.folder or discovery.sequence_of(path):
-        return [replace(alone, folder=folder)]
-    if case_ids.read_key(path) is not None:
-        return discovery.cases_by_header(path)
-    if is_case(path):
-        return [alone]
-    if of_nifti(path):
-        return find_cases(path, sequence)
-    subjects = discovery.group_by_subject(path)
-    return [discovery.RawCase(f"case {place}", tuple(files)) for place, files in enumerate(subjects.values(), 1)]
+    key = case_ids.read_key(path)
+    inside = path.resolve().is_relative_to(dicom_dir.resolve())
+    if inside and (own := case_ids.read_key(dicom_dir)) and not discovery.named_by_folder(dicom_dir):
+        return _grouped(path, own)
+    name = _own_id(path, dicom_dir) if inside else "case 1"
+    if not packed:
+        alone = discovery.case_in_folder(name, path, sequence, path)
+        if folder := alone.folder or discovery.sequence_of(path):
+            return [replace(alone, folder=folder)]
+        if key is not None:
+            return discovery.cases_by_header(path)
+        if is_case(path):
+            return [alone]
+        if of_nifti(path):
+            return find_cases(path, sequence)
+        if name != "case 1" and path.parent.resolve() == dicom_dir.resolve():
+            return [alone]
+        return _grouped(path, None)
+    folder = discovery.sequence_of(path)
+    one = discovery.RawCase(name, (str(path),), folder, inner="" if folder else sequence)
+    if inside:
+        return [one]
+    subjects = _grouped(path, None)
+    return subjects if len(subjects) > 1 else [one]
+
+
+def _own_id(path: Path, dicom_dir: Path) -> str:
+    """Return the id that ingest gives to the case of a folder or archive in the raw folder, or of one in a case."""
+    places = path.resolve().relative_to(dicom_dir.resolve()).parts
+    named = len(places) == 1 or (len(places) == 2 and discovery.sequence_of(path))
+    case_id = archives.stem_of(places[0]) if named else ""
+    return case_id if case_id and not case_ids.fault(case_id) else "case 1"
+
+
+def _grouped(path: Path, key: bytes | None) -> list[discovery.RawCase]:
+    """Return a case per patient; without a key they are numbered."""
+    subjects = discovery.group_by_subject(path, key)
+    return [
+        discovery.RawCase(f"case {place}" if key is None else subject, tuple(files))
+        for place, (subject, files) in enumerate(subjects.items(), 1)
+    ]
 
 
 class Draft(NamedTuple):
@@ -102,31 +136,33 @@ class Draft(NamedTuple):
     notes: tuple[tuple[Code, str], ...] = ()
 
 
-def plan(case: discovery.RawCase, surveyed: survey.Survey | CaseError, sequence: str, *, excluded: bool) -> list[Draft]:
+def plan(case: discovery.RawCase, surveyed: survey.Survey | CaseError, params: IngestParams) -> list[Draft]:
     """Draft each line of a case, from the headers alone."""
     if isinstance(surveyed, CaseError):
         return [Draft(_failed(Line(case.case_id), surveyed))]
     best, refusal = None, None
     notes: list[tuple[Code, str]] = []
     try:
-        if excluded:
-            raise CaseError(Code.EXCLUDED, "listed in ingest.exclude")
-        best, notes = choose_series(case, surveyed, sequence)
+        if case.case_id in params.exclude:
+            raise CaseError(Code.EXCLUDED, params.exclude[case.case_id] or "listed in ingest.exclude")
+        surveyed, best, notes = sessions.choose(case, surveyed, params)
     except CaseError as error:
         refusal = error
     drafts = []
+    several = len({candidate.session for candidate in surveyed.candidates} - {0}) > 1
     for candidate in surveyed.candidates:
-        decision = series.decision(candidate, best, sequence)
-        line = Line(case.case_id, candidate.title, decision, str(candidate.slices))
+        decision = series.decision(candidate, best, params.sequence)
+        title = f"{candidate.title}, session {candidate.session}" if several and candidate.session else candidate.title
+        line = Line(case.case_id, title, decision, str(candidate.slices))
         drafts.append(Draft(line, candidate, tuple(notes) if candidate is best else ()))
     if refusal and (refusal.code is not Code.NO_SERIES or not drafts):
         drafts.append(Draft(_failed(Line(case.case_id), refusal)))
     return drafts
 
 
-def _survey(case: discovery.RawCase, *, any_modality: bool) -> survey.Survey | CaseError:
+def _survey(case: discovery.RawCase, *, sequence: str, any_modality: bool) -> survey.Survey | CaseError:
     try:
-        return survey_case(case, any_modality=any_modality)
+        return sessions.survey(case, sequence, any_modality=any_modality)
     except CaseError as error:
         return error
 
@@ -162,7 +198,7 @@ def _failed(line: Line, error: CaseError) -> Line:
     return line._replace(verdict=verdict, code=error.code.value, remark=error.message)
 
 
-def _aligned(lines: list[Line]) -> list[str]:
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
+def _aligned(lines: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     cells = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
     return ["  ".join(row).rstrip() for row in cells]

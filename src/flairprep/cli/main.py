@@ -56,7 +56,8 @@ def parser() -> argparse.ArgumentParser:
     )
 
     inspect = add(_inspect, "inspect", "show what ingest would do with scans", "flairprep inspect data/raw/train")
-    inspect.add_argument("path", type=Path, metavar="PATH", help="a folder of DICOM files, or of folders of them")
+    inspect.add_argument("path", type=Path, metavar="PATH", help="a folder of scans, or of folders; or an archive")
+    inspect.add_argument("--files", action="store_true", help="name the folder or archive of each series")
     inspect.add_argument("--any-modality", action="store_true", help="judge the geometry of CT and others too")
 
     for run, name, text, example in (
@@ -73,13 +74,14 @@ def parser() -> argparse.ArgumentParser:
     add(_key, "key", "make the key that replaces patient ids, before dvc add", "flairprep key", "make-key")
 
     who = add(
-        _who,
+        _run_of("who"),
         "who",
         "print the patient id of a case, from the raw files",
         "flairprep who 5f3a1c0d9e8b7a62",
         "patient-id",
     )
     who.add_argument("case", metavar="CASE", help="a case id, as in data/ingest/cases.csv")
+    who.add_argument("--files", action="store_true", help="name the folder or archive of each series, too")
 
     compare = add(_compare, "compare", "show whether the runs differ, and what would settle it", "flairprep compare")
     compare.add_argument(
@@ -166,9 +168,7 @@ def _check(options: argparse.Namespace) -> None:
 def _inspect(options: argparse.Namespace) -> None:
     from flairprep.cli import inspect
 
-    section = ingest_section()
-    limits = {"exclude": section.exclude, "any_modality": options.any_modality, "volume": section.volume}
-    inspect.show(options.path, section.sequence, section.min_slices, **limits)
+    inspect.show(options.path, ingest_section(), any_modality=options.any_modality, files=options.files)
 
 
 def _pack(options: argparse.Namespace) -> None:
@@ -188,14 +188,6 @@ def _key(_: argparse.Namespace) -> None:
 
     dicom_dir = Path(ingest_section().dicom_dir)
     console.say(f"key: {case_ids.make_key(dicom_dir)}; next: {next_step(dicom_dir)}")
-
-
-def _who(options: argparse.Namespace) -> None:
-    from flairprep.dicom.patients import patients_of
-
-    section = ingest_section()
-    for patient in patients_of(options.case, Path(section.dicom_dir), section.sequence):
-        console.say((patient if patient.isprintable() else ascii(patient)) or "(no patient id)")
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ def key_fault(override: str, values: dict[str, Any]) -> str | None:
         if not isinstance(node, dict) or part not in node:
             known = tuple(map(str, node)) if isinstance(node, dict) else ()
             above = ".".join(parts[:depth])
-            if above == "ingest.exclude" and key.startswith("+"):  # its keys are cases
+            if above in ("ingest.exclude", "ingest.pick") and key.startswith("+"):  # their keys are cases
                 return None
             inside = f"{above}: " if above else ""
             return f"-S {override}: params.yaml: {inside}no key {part!r}; {params.suggest(part, known)}"

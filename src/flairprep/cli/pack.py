@@ -43,4 +43,4 @@ def _one_of(command: str, out: Path | None, remove: bool) -> None:
 
 def _say(command: str, sizes: packing.Sizes, folder: Path) -> None:
     packed = f"files of {sizes.files / 1e9:.2f} GB, archives of {sizes.archives / 1e9:.2f} GB"
-    console.say(f"{command}: {sizes.cases} cases: {packed}; in {folder}; next: dvc add {folder}")
+    console.say(f"{command}: {console.plural(sizes.cases, 'case')}: {packed}; in {folder}; next: dvc add {folder}")

@@ -6,13 +6,13 @@ from flairprep.cohort.labels import LabelsParams
 from flairprep.core import params
 from flairprep.core.errors import FlairprepError
 from flairprep.core.params import Section
+from flairprep.dicom.ingest_params import IngestParams
 from flairprep.evaluation.measures import EvaluateParams
 from flairprep.network.model_config import ModelParams
 from flairprep.network.train_config import SweepParams, TrainParams
 from flairprep.stages.audit import AuditParams
 from flairprep.stages.balance import BalanceParams
 from flairprep.stages.export import ExportParams
-from flairprep.stages.ingest import IngestParams
 from flairprep.stages.normalize import NormalizeParams
 from flairprep.stages.report import ReportParams
 from flairprep.stages.sanity import SanityParams

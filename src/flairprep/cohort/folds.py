@@ -117,9 +117,16 @@ def _check(contents: dict[str, Counter[Stratum]], folds: int, stratify_by: tuple
         remedies = [f"set split.folds to {fewest} or less"] if fewest > 1 else []
         remedies += ["remove a column from split.stratify_by"] if len(stratify_by) > 1 else []
         remedies += ["label more cases of it"]
+        with_it = [counts for counts in contents.values() if stratum in counts]
+        if sum(counts.total() for counts in with_it) > len(with_it):
+            remedies += [
+                "name a column of labels.table that tells patients apart in split.group_column, where one patient id "
+                "stands for several people"
+            ]
+        groups = "1 group of cases (a patient) has" if fewest == 1 else f"{fewest} groups of cases (patients) have"
         raise FlairprepError(
-            f"params.yaml: split.folds: {folds}: only {fewest} groups of cases (patients) have {named}, "
-            f"and each fold needs one; {' or '.join(remedies)}"
+            f"params.yaml: split.folds: {folds}: only {groups} {named}, and each fold needs one; "
+            f"{' or '.join(remedies)}"
         )
 
 

@@ -1,9 +1,10 @@
 """Read the labels table: people edit it, so every row is checked."""
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -13,6 +14,7 @@ from flairprep.core import params
 from flairprep.core.errors import FlairprepError
 
 GROUP = "split.group_column"  # as a column of the labels, it clashes with none of the table's
+GIVEN = "labels.label_column"  # whether a row has a label; clashes with no column, either
 DECIMAL_COMMA = re.compile(r"([+-]?\d+),(\d+)")
 SHORTENED = re.compile(r"\d+[.,]0+|\d([.,]\d+)?E[+-]\d+")  # 12 as 12.0, 5000 as 5.00E+03
 LONGEST_NUMBER = 20  # digits of a patient id that zeros may have been taken from
@@ -39,6 +41,7 @@ def read_labels(
     known: Collection[str] = (),
     key: bytes | None = None,
     group_column: str | None = None,
+    sessions: Mapping[str, str] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """Read the labelled cases, sorted: case_id (text), label (0 or 1), every other column of the table as text.
 
@@ -51,6 +54,8 @@ def read_labels(
         key: the raw folder's, if it has one. Then ids that are not `known` count as patient ids and become case ids.
         group_column: adds the column GROUP, the texts of the column that has this name in the table; "" where empty.
             Of the column of ids it holds the case ids.
+        sessions: of cases that are one session of a patient the patient's own id, as `cohort.sessions.patients_of`
+            returns it. The patient's row stands for each of them that has no row itself.
 
     Raises:
         FlairprepError: no such table or column; a case without an id or listed twice; an unsafe id, or one that a
@@ -64,6 +69,7 @@ def read_labels(
     for name, column in own.items():
         _need(frame, path, column, f"labels.{name}")
     ids, texts = frame[own["case_column"]], frame[own["label_column"]]
+    known = {*known, *sessions.values()}
     if (empty := ids == "").any():
         raise FlairprepError(
             f"{path}: {_lines(frame[empty])}: no {section.case_column}; name the case or delete the line"
@@ -88,7 +94,22 @@ def read_labels(
     if group_column is not None:
         _need(frame, path, group_column.strip(), GROUP)
         labelled[GROUP] = ids if group_column.strip() == own["case_column"] else frame[group_column.strip()]
-    return labelled[texts != ""].astype({"label": int}).sort_values("case_id", ignore_index=True)
+    labelled = _of_sessions(labelled.assign(**{GIVEN: texts != ""}), sessions)
+    labelled = labelled[labelled[GIVEN]].drop(columns=GIVEN)
+    return labelled.astype({"label": int}).sort_values("case_id", ignore_index=True)
+
+
+def _of_sessions(labelled: pd.DataFrame, sessions: Mapping[str, str]) -> pd.DataFrame:
+    """Return the rows with those of patients of several sessions as one per session, unless it has a row itself."""
+    if not sessions:
+        return labelled
+    own = set(labelled["case_id"])
+    row_of = {case: case if case in own else patient for case, patient in sessions.items()}
+    rows = labelled.set_index("case_id", drop=False)
+    of_sessions = [rows.loc[row] for row in row_of.values() if row in own]
+    frame = pd.DataFrame(of_sessions, columns=labelled.columns).astype(labelled.dtypes)
+    frame["case_id"] = [case for case, row in row_of.items() if row in own]
+    return pd.concat([labelled[~labelled["case_id"].isin({*sessions, *sessions.values()})], frame])
 
 
 def _subject(case: str, known: Collection[str]) -> str:

@@ -32,7 +32,8 @@ class Code(StrEnum):
         "AMBIGUOUS_SERIES",
         "failure",
         "several that are equally good, or in several studies",
-        "keep the one that the label belongs to; give each person a folder CASE/FLAIR where one id stands for several",
+        "see their files with `flairprep who CASE --files`; choose one in `ingest.pick`, or sessions with "
+        "`ingest.session`; give each person a folder CASE/FLAIR where one id stands for several",
     )
     LINK_OUTSIDE = (
         "LINK_OUTSIDE",

@@ -42,10 +42,11 @@ def address(archive: Path, place: int) -> str:
 
 def sources(files: Iterable[str | Path]) -> tuple[str | Path, ...]:
     """Return the files that exist on disk among files and addresses: each archive once instead of its members."""
-    return tuple(dict.fromkeys(file if place is None else str(path) for file in files for path, place in [_at(file)]))
+    pairs = ((file, split_address(file)) for file in files)
+    return tuple(dict.fromkeys(file if place is None else str(path) for file, (path, place) in pairs))
 
 
-def _at(file: str | Path) -> tuple[Path, int | None]:
+def split_address(file: str | Path) -> tuple[Path, int | None]:
     """Split an address into archive and place; the place of another file is None."""
     path = Path(file)
     if path.name.startswith("#") and path.name[1:].isdecimal() and is_archive(path.parent.name):
@@ -66,9 +67,19 @@ def walk(files: Iterable[str | Path]) -> Iterator[Path]:
     Raises:
         CaseError: see `entries`.
     """
+    for _, path in walk_addressed(files):
+        yield path
+
+
+def walk_addressed(files: Iterable[str | Path]) -> Iterator[tuple[str, Path]]:
+    """Yield the file, or the address of a member, with each path of `walk`.
+
+    Raises:
+        CaseError: see `entries`.
+    """
     places: dict[Path, set[int] | None] = {}
     for file in files:
-        path, place = _at(file)
+        path, place = split_address(file)
         if place is not None:
             wanted = places.setdefault(path, set())
             if wanted is not None:
@@ -76,10 +87,10 @@ def walk(files: Iterable[str | Path]) -> Iterator[Path]:
         elif is_archive(path.name):
             places[path] = None
         else:
-            yield path
+            yield str(file), path
     for archive, wanted in places.items():
-        for _, path in walk_one(archive, wanted):
-            yield path
+        for place, path in walk_one(archive, wanted):
+            yield address(archive, place), path
 
 
 def walk_one(archive: Path, places: Container[int] | None = None) -> Iterator[tuple[int, Path]]:

@@ -10,8 +10,9 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from flairprep.cohort import case_ids
 from flairprep.core.codes import Code
@@ -34,6 +35,7 @@ class RawCase:
     files: archives and addresses of their members (see `archives`) among them. folder: the sequence that names their
     folder, "" where the headers have to tell it. stray: how many links are not followed, since they lead to folders,
     out of the raw folder, or to nothing. inner: where archives have a folder of this name, only its files count.
+    session: the ordinal of the session, 0 where the case is a whole patient. patient: the id of that whole case.
     """
 
     case_id: str
@@ -41,11 +43,28 @@ class RawCase:
     folder: str = ""
     stray: int = 0
     inner: str = ""
+    session: int = 0
+    patient: str = ""
+
+    @property
+    def named(self) -> "RawCase":
+        """Return the case under the name of its folder, which its files may have in their names."""
+        return replace(self, case_id=self.patient or self.case_id)
+
+    def depends_on(self, dicom_dir: Path) -> tuple[tuple[str | Path, ...], list[Any]]:
+        """Return the files that a result of the case depends on, and what else: ids and places in the raw folder."""
+        places = [str(file).removeprefix(f"{dicom_dir}/") for file in self.files]
+        return archives.sources(self.files), [self.case_id, self.folder, self.stray, self.inner, self.session, places]
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """Return `files` as paths."""
         return tuple(map(Path, self.files))
+
+
+def volume_name(case: RawCase) -> str:
+    """Name the volume that ingest makes of a case."""
+    return f"{case.case_id}.nii.gz"
 
 
 def find_cases(dicom_dir: Path, sequence: str) -> list[RawCase]:
@@ -144,7 +163,7 @@ def cases_by_header(dicom_dir: Path) -> list[RawCase]:
 
 
 def group_by_subject(dicom_dir: Path, key: bytes | None = None) -> dict[str, list[str]]:
-    """Group all files below a folder by patient id, or by study where that is empty; both sorted.
+    """Group all files below a folder, or in an archive, by patient id, or by study where that is empty; both sorted.
 
     A damaged file belongs to the patient whose files lie beside it, if there is only one. Files of no patient are
     skipped and counted in a warning. Members of archives are files in folders, here by their addresses.
@@ -154,7 +173,7 @@ def group_by_subject(dicom_dir: Path, key: bytes | None = None) -> dict[str, lis
     Raises:
         FlairprepError: a link that cannot be followed, since its patient is unknown.
     """
-    files, stray = _files(dicom_dir, dicom_dir)
+    files, stray = ([str(dicom_dir)], 0) if dicom_dir.is_file() else _files(dicom_dir, dicom_dir)
     paths = list(map(Path, files))
     if stray:
         raise FlairprepError(f"{dicom_dir}: {stray} links lead to folders, out of it or to nothing; put files there")

@@ -9,9 +9,11 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 
 UNDEFINED = 0xFFFFFFFF  # undefined length of an element, PS3.5 7.1.1
+PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})  # float, double, integer; PS3.3 C.7.6.24, 25 and 3
+CHARACTER_SET = 0x00080005
 MAX_NUMBER = 1e5  # ms, T or any other unit of a header; a larger number may be a date
 NOTHING = Dataset()
-PLAIN_VRS = {"CS", "LO", "SH", "UI"}  # text whose ASCII is that of every character set
+PLAIN_VRS = {"CS", "DA", "DT", "LO", "SH", "TM", "UI"}  # text whose ASCII is that of every character set
 ESCAPE = 0x1B  # switches to another character set, PS3.5 6.1.2.5
 
 

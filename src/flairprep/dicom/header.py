@@ -4,18 +4,22 @@ Modules and attributes: DICOM PS3.3. No free text of a header leaves the process
 """
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Hashable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.pixels import get_decoder
+from pydicom.tag import Tag
 from pydicom.uid import JPEGExtended12Bit
 
 from flairprep.core.codes import Code
 from flairprep.core.outcomes import CaseError
 from flairprep.dicom.archives import stem_of
 from flairprep.dicom.elements import (
+    CHARACTER_SET,
     find,
     first,
     levels,
@@ -32,6 +36,14 @@ from flairprep.dicom.reading import Opened, open_file, undamaged
 LONGEST_NAME = 200  # characters of a description that are searched; LO allows 64, PS3.5 6.2
 MAX_LENGTH = 32767  # voxels along one axis: NIfTI-1 counts them in 16 bits
 STORAGE = r"1\.2\.840\.10008\.5\.1\.4\.1\.1\."  # SOP classes, PS3.4 B.5
+SINGLE = (  # elements that differ between the files of a series, and of which a header takes the position alone
+    *("SOPInstanceUID", "InstanceCreationDate", "InstanceCreationTime", "ContentDate", "ContentTime"),
+    *("InstanceNumber", "ImagePositionPatient", "SliceLocation", "WindowCenter", "WindowWidth"),
+    *("SmallestImagePixelValue", "LargestImagePixelValue"),
+)
+OWN = frozenset(map(Tag, SINGLE))
+MOST_KNOWN = 64  # headers that are kept for the next files
+_KNOWN: dict[Hashable, "Header"] = {}
 NO_IMAGES = re.compile(STORAGE + r"(11\.|66|88\.|104\.)")  # presentation states, raw data, reports, documents
 IMAGES = re.compile(STORAGE + r"(2(\.[12])?|4(\.[134])?|7(\.[1-4])?)$")  # CT, MR, captures: damaged without pixels
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # PS3.4 B.5, with the multi-frame classes below it
@@ -62,7 +74,8 @@ class Header:
     names: of the folder, series, protocol and pulse sequence, lower case. number: Series Number. fault: why the file
     cannot be a slice of a volume. frames: how many slices it holds, 0 for non-images. Times are in ms; None or () where
     they are absent, or zero, which scanners write for "none". size: rows, columns. position, orientation: of the first
-    frame, as in `Frame`; () where they are absent.
+    frame, as in `Frame`; () where they are absent. when: date and time of acquisition, else of series or study, as 20
+    digits; zeros for an absent time, "" for an absent date.
     """
 
     path: Path
@@ -84,6 +97,7 @@ class Header:
     size: tuple[int, ...] = ()
     position: tuple[float, ...] = ()
     orientation: tuple[float, ...] = ()
+    when: str = ""
     opened: "Opened | None" = field(default=None, compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -102,7 +116,35 @@ def read_header(path: Path, *, any_modality: bool = False) -> Header | None:
     if opened is None:
         return None
     with undamaged():
-        return _header(opened, path, any_modality)
+        if (key := _shared(opened)) is None:
+            return _header(opened, path, any_modality)
+        key = (key, path.parent.name, any_modality)
+        known = _KNOWN.get(key)
+        if known is None:
+            if len(_KNOWN) >= MOST_KNOWN:
+                _KNOWN.clear()
+            known = _KNOWN[key] = replace(_header(opened, path, any_modality), opened=None)
+        position = _numbers(find(levels(opened.dataset), "PlanePositionSequence", "ImagePositionPatient"), 3)
+        return replace(known, path=path, position=position, opened=opened)
+
+
+def _shared(opened: Opened) -> Hashable | None:
+    """Return all that `_header` reads of a file but its position, which most files of a series share.
+
+    Returns:
+        None where an element is parsed already, as sequences of undefined length are.
+    """
+    shared: list[Any] = [opened.has_pixels, opened.dataset.file_meta.TransferSyntaxUID]
+    for item in opened.dataset.values():
+        if item.tag in OWN:
+            continue
+        if isinstance(item, RawDataElement):
+            shared.append((item.tag, item.VR, item.value))
+        elif item.tag == CHARACTER_SET:
+            shared.append(str(item.value))
+        else:
+            return None
+    return tuple(shared)
 
 
 def _header(opened: Opened, path: Path, any_modality: bool) -> Header:
@@ -136,8 +178,23 @@ def _header(opened: Opened, path: Path, any_modality: bool) -> Header:
         size=tuple(int(number) for key in ("Rows", "Columns") if (number := value(dataset, key)) is not None),
         position=_numbers(find(groups, "PlanePositionSequence", "ImagePositionPatient"), 3),
         orientation=_numbers(find(groups, "PlaneOrientationSequence", "ImageOrientationPatient"), 6),
+        when=_when(dataset),
         opened=opened,
     )
+
+
+def _when(dataset: Dataset) -> str:
+    """Return `Header.when`: as YYYYMMDD, HHMMSS and microseconds, PS3.5 6.2."""
+    stored = text(dataset, "AcquisitionDateTime").split("+")[0].split("-")[0]
+    pairs = [(stored[:8], stored[8:])]
+    pairs += [(text(dataset, f"{one}Date"), text(dataset, f"{one}Time")) for one in ("Acquisition", "Series", "Study")]
+    for date, time in pairs:
+        day = re.sub(r"[.\-]", "", date)  # of older files: 2001.02.03
+        if re.fullmatch(r"\d{8}", day):
+            clock = re.fullmatch(r"(\d{2,6})(?:\.(\d{1,6}))?", time.replace(":", ""))
+            seconds, fraction = (clock[1], clock[2] or "") if clock else ("", "")
+            return f"{day}{seconds:0<6}{fraction:0<6}"
+    return ""
 
 
 def _scanning(dataset: Dataset, groups: tuple[Dataset, ...]) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from flairprep.core.codes import Code
@@ -12,7 +13,7 @@ from flairprep.dicom.classify import LOCALIZER, contradiction, is_named, marks_o
 from flairprep.dicom.copies import corrections, without_corrections
 from flairprep.dicom.header import Header
 
-HIGHEST_NUMBER = 100_000  # Series Numbers from here on are not shown: they may be a date or an id
+HIGHEST_NUMBER = 100_000  # Series Numbers from here on are not shown: they may be a date or an id. See `_numbers`
 LOCALIZER_SLICES = 8  # a series of fewer that is named like a localizer is one
 
 
@@ -20,8 +21,9 @@ LOCALIZER_SLICES = 8  # a series of fewer that is named like a localizer is one
 class CandidateSeries:
     """A series of a case that may be read: its files, its sequence ("" for none of SEQUENCES), what speaks against it.
 
-    title: the number of the series and the sequence; its names may identify a patient. veto: why the times contradict
-    its name. marks: of `classify.marks_of`, or "named like a localizer". fault: why it cannot become a volume. against:
+    title: the number of the series and the sequence; its names may identify a patient. number: as in the title, which
+    no other series of the case has. session: the ordinal of its session, 0 for none. veto: why the times contradict its
+    name. marks: of `classify.marks_of`, or "named like a localizer". fault: why it cannot become a volume. against:
     what the header says against the folder's name. split: whether its files name several series, studies or patients.
     volume: which of several volumes at the same positions is read, first or last; None for none of them.
     """
@@ -35,6 +37,8 @@ class CandidateSeries:
     against: str = ""
     split: bool = False
     volume: str | None = None
+    number: int = 0
+    session: int = 0
 
     @property
     def kept(self) -> tuple[Header, ...]:
@@ -71,16 +75,35 @@ def group(headers: Iterable[Header], folder: str = "") -> list[CandidateSeries]:
     """
     series = grouping.group(headers)
     numbered = sorted(series, key=lambda members: (members[0].number is None, members[0].number or 0))
-    return [_candidate(place, members, folder) for place, members in enumerate(numbered, 1)]
+    numbers = _numbers([grouping.set_aside(members).kept[0].number for members in numbered])
+    return [_candidate(number, members, folder) for number, members in zip(numbers, numbered, strict=True)]
 
 
-def _candidate(place: int, headers: list[Header], folder: str) -> CandidateSeries:
+def _numbers(stored: Sequence[int | None]) -> list[int]:
+    """Return a number per series that no other one has.
+
+    The k-th of those that share a Series Number gets k in front, from HIGHEST_NUMBER on: 5 and 5 become 100005 and
+    200005, so that neither is taken for the only one. Unusable numbers become the first free ones from the place on.
+    """
+    usable = [number if number is not None and 0 <= number < HIGHEST_NUMBER else None for number in stored]
+    counts, seen = Counter(usable), Counter[int]()
+    taken = set(usable)
+    numbers = []
+    for place, number in enumerate(usable, 1):
+        if number is None:
+            number = next(free for free in count(place) if free not in taken)
+            taken.add(number)
+        elif counts[number] > 1:
+            seen[number] += 1
+            number += seen[number] * HIGHEST_NUMBER
+        numbers.append(number)
+    return numbers
+
+
+def _candidate(number: int, headers: list[Header], folder: str) -> CandidateSeries:
     parts = grouping.set_aside(headers)
     images = parts.kept
     sequence, veto = recognise(images, folder)
-    number = images[0].number
-    if number is None or not 0 <= number < HIGHEST_NUMBER:
-        number = place
     title = f"series {number} ({sequence or 'not recognised'})"
     fault, marks = parts.fault, marks_of(images)
     if fault is None and is_named(images, LOCALIZER):
@@ -90,7 +113,7 @@ def _candidate(place: int, headers: list[Header], folder: str) -> CandidateSerie
             marks = (*marks, "named like a localizer")
     against = contradiction(images, folder) if folder and not veto else ""
     split = len({(header.patient, header.study, header.series) for header in images}) > 1
-    return CandidateSeries(title, tuple(headers), sequence, veto, marks, fault, against, split)
+    return CandidateSeries(title, tuple(headers), sequence, veto, marks, fault, against, split, number=number)
 
 
 def _like_localizer(images: Sequence[Header]) -> bool:
@@ -116,10 +139,7 @@ def choose_candidate(candidates: Sequence[CandidateSeries], sequence: str) -> Ca
         raise best.fault
     sound = [one for one in fitting if one.fault is None]
     if len(studies := {(one.headers[0].patient, one.headers[0].study) for one in sound}) > 1:
-        text = f"{len(sound)} {sequence} series in {len(studies)} studies"
-        raise CaseError(
-            Code.AMBIGUOUS_SERIES, f"{text}; where these are different people, give each a folder CASE/{sequence}"
-        )
+        raise CaseError(Code.AMBIGUOUS_SERIES, f"{len(sound)} {sequence} series in {len(studies)} studies")
     equal = equally_good(sound, best)
     if len(equal) == 1:
         return best

@@ -17,9 +17,9 @@ CASE_COLUMNS = (  # of cases.csv, after OUTCOME_COLUMNS
     *("plane", "rows", "columns", "slices", "spacing_x", "spacing_y", "spacing_z", "space"),
     *("manufacturer", "field_strength"),
     *("echo_time", "repetition_time", "inversion_time", "acquisition_type", "contrast_agent", "sex", "age_band"),
-    *("skull_stripped", "interpolated"),
+    *("skull_stripped", "interpolated", "session"),
 )
-SERIES_COLUMNS = ("case_id", "series", "slices", "marks", "verdict")  # of series.csv
+SERIES_COLUMNS = ("case_id", "session", "series", "slices", "marks", "verdict")  # of series.csv
 
 
 @dataclass(frozen=True)
@@ -134,5 +134,5 @@ def series_rows(
     """
     candidates = survey.candidates if survey else []
     decisions = [code if one is best else series.decision(one, best, sequence) for one in candidates]
-    cells = [(case_id, one.title, one.slices, ", ".join(one.marks)) for one in candidates]
+    cells = [(case_id, one.session or "", one.title, one.slices, ", ".join(one.marks)) for one in candidates]
     return [dict(zip(SERIES_COLUMNS, (*cell, word), strict=True)) for cell, word in zip(cells, decisions, strict=True)]

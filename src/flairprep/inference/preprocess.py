@@ -13,8 +13,9 @@ import SimpleITK as sitk
 
 from flairprep.core import params
 from flairprep.core.outcomes import CaseError, Outcome, Status, failure
-from flairprep.dicom.discovery import RawCase
+from flairprep.dicom.discovery import RawCase, volume_name
 from flairprep.imaging import nifti
+from flairprep.nifti_input.sessions import inputs as inputs_of
 from flairprep.runner.case_stage import failure_of
 from flairprep.runner.result_cache import ResultCache
 from flairprep.stages import export, ingest, normalize, select_slices
@@ -78,7 +79,7 @@ def preprocess_case(case: RawCase, *, steps: Steps, out: Path) -> Outcome:
         outcome = ingest.ingest(case, params=steps.ingest, volumes_dir=folder).outcome
         if outcome.status is Status.FAILED:
             return outcome
-        file = folder / ingest.file_name(case)
+        file = folder / volume_name(case)
         try:
             stripped = outcome.row["skull_stripped"] == "yes"
             stored, scaling = normalize.normalized(nifti.read_volume(file), steps.normalize, skull_stripped=stripped)
@@ -104,8 +105,8 @@ def preprocess_cases(cases: Sequence[RawCase], steps: Steps) -> Iterator[Preproc
     with tempfile.TemporaryDirectory(prefix="flairprep-") as name:
         out = Path(name)
         function = partial(preprocess_case, steps=steps, out=out)
-        inputs = partial(ingest.inputs, params=steps.ingest)
-        for outcome in cache.map(function, cases, name=ingest.file_name, inputs=inputs, out=out, on_failure=_lost):
+        inputs = partial(inputs_of, params=steps.ingest)
+        for outcome in cache.map(function, cases, name=volume_name, inputs=inputs, out=out, on_failure=_lost):
             file, volume = out / f"{outcome.case_id}.nii.gz", None
             if outcome.status is not Status.FAILED:
                 volume = nifti.read_volume(file)

@@ -101,7 +101,7 @@ def main() -> None:
     same_as = read_csv(INGEST / "same_as.csv", ("case_id", *leakage.IDENTITIES))
     table = split[split["case_id"].isin([row["case_id"] for row in usable])]
     table = table.merge(same_as, on="case_id").sort_values("case_id", ignore_index=True)
-    header = cases.loc[table["case_id"]].drop(columns=["status", "message"])
+    header = cases.loc[table["case_id"]].drop(columns=["status", "message", "session"], errors="ignore")
     ids = table["case_id"].tolist()
     with files.scratch("audit") as out:
         work = partial(measure_case, normalize=normalize, out=out)

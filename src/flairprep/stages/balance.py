@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from flairprep.cohort import case_ids, labels
+from flairprep.cohort import case_ids, labels, sessions
 from flairprep.core import console, files, params
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import Status
@@ -102,7 +102,8 @@ def main() -> None:
     """Read the labels table and data/ingest/cases.csv; write reports/balance.json and the plots' tables."""
     section, where = params.load(BalanceParams, "balance"), params.load(labels.LabelsParams, "labels")
     cases = read_csv(CASES, ("case_id", "status", *BY))
-    labelled = labels.read_labels(where, set(cases["case_id"]), case_ids.read_key(params.dicom_dir()))
+    key, of_sessions = case_ids.read_key(params.dicom_dir()), sessions.patients_of(cases)
+    labelled = labels.read_labels(where, set(cases["case_id"]), key, sessions=of_sessions)
     report = balance(cases, labelled, section)
     if not report["overall"]["cases"]:
         raise FlairprepError(

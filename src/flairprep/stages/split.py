@@ -6,7 +6,7 @@ from typing import Annotated
 import pandas as pd
 from pydantic import Field
 
-from flairprep.cohort import case_ids, folds, labels
+from flairprep.cohort import case_ids, folds, labels, sessions
 from flairprep.core import console, files, params
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import Status
@@ -33,8 +33,8 @@ def split(cases: pd.DataFrame, same_as: pd.DataFrame, labelled: pd.DataFrame, pa
     """Return the table of split.csv (case_id, label, group, fold) for the labelled cases that did not fail.
 
     A group shares the patient of same_as.csv, or the column labels.GROUP of `labelled`, where an empty cell makes a
-    group of its own. Its first case names it. Strata are the label and the columns of params.stratify_by, from the
-    labels table or cases.csv.
+    group of its own, which all sessions of a patient share. Its first case names it. Strata are the label and the
+    columns of params.stratify_by, from the labels table or cases.csv.
 
     Raises:
         FlairprepError: no such column, or too few groups in a stratum.
@@ -49,7 +49,8 @@ def split(cases: pd.DataFrame, same_as: pd.DataFrame, labelled: pd.DataFrame, pa
     else:
         given = known[labels.GROUP]
         first = known["case_id"].groupby(given).transform("min")  # not the table's text, which may identify a patient
-        known["group"] = first.where(given != "", known["case_id"])
+        patient = known["case_id"].replace(sessions.patients_of(cases))
+        known["group"] = first.where(given != "", known["case_id"].groupby(patient).transform("min"))
     for column in params.stratify_by:
         _need(known, column)
     strata = ("label", *(column for column in params.stratify_by if column != "label"))
@@ -70,7 +71,10 @@ def main() -> None:
     section, where = params.load(SplitParams, "split"), params.load(labels.LabelsParams, "labels")
     cases, same_as = read_csv(INGEST / "cases.csv", ("case_id", "status")), read_csv(INGEST / "same_as.csv")
     key = case_ids.read_key(params.dicom_dir())
-    labelled = labels.read_labels(where, set(cases["case_id"]), key, section.group_column)
+    of_sessions = sessions.patients_of(cases)
+    labelled = labels.read_labels(where, set(cases["case_id"]), key, section.group_column, of_sessions)
+    by = ("label" if column == where.label_column.strip() else column for column in section.stratify_by)
+    section = section.model_copy(update={"stratify_by": tuple(by)})
     table = split(cases, same_as, labelled, section)
     console.say(f"split: {len(table)} cases of {table['group'].nunique()} groups in {section.folds} folds")
     for fold, rows in table.groupby("fold"):
