@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 
 from pydicom import filereader
 from pydicom.dataelem import RawDataElement
-from pydicom.dataset import Dataset, FileDataset
+from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.tag import BaseTag
 from pydicom.uid import (
@@ -31,14 +31,14 @@ from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError
 from flairprep.dicom.archives import MAX_FILE, open_raw
-from flairprep.dicom.elements import UNDEFINED
+from flairprep.dicom.elements import PIXEL_TAGS, UNDEFINED
+from flairprep.dicom.plain_files import read_pixels, read_plain
 
 logging.getLogger("pydicom").disabled = True  # it quotes values, which may identify a patient
 MAX_INFLATED = 2**29  # bytes that a deflated or gzipped file may become
 GZIP = b"\x1f\x8b"
 MAX_ELEMENTS = 100_000  # of one data set, not counting those inside its sequences
 MAX_META = 2**10  # bytes of a file in which its meta information names the transfer syntax, PS3.10 7.1
-PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})  # float, double, integer; PS3.3 C.7.6.24, 25 and 3
 
 
 class Opened(NamedTuple):
@@ -93,17 +93,16 @@ def open_file(path: Path, *, pixels: bool) -> Opened | None:
     """
     with undamaged():
         with _opened(path) as file:
-            start = file.read(132)
-            file.seek(0)
-            _check_inflated(file, start)
-            bare = _is_bare(start)
-            try:
-                dataset, end = filereader.read_partial(file, _stop_before(pixels), force=bare), file.tell()
-                next_bytes = file.read(12)
-            except (InvalidDicomError, EOFError):
-                return None
-        if isinstance(dataset, FileDataset):
-            dataset.buffer = None  # it would keep a file that was in memory there
+            bare = False
+            if pixels or (read := read_plain(file)) is None:
+                file.seek(0)
+                start = file.read(132)
+                bare = _is_bare(start)
+                if (read := _by_pydicom(file, start, pixels)) is None:
+                    return None
+            dataset, end = read
+            file.seek(end)
+            next_bytes = file.read(12)
         _check_end(dataset)
         if "DirectoryRecordSequence" in dataset:
             return None
@@ -113,6 +112,18 @@ def open_file(path: Path, *, pixels: bool) -> Opened | None:
             raise CaseError(Code.DECODE_FAILED, "a file ends too early")
         _settle_syntax(dataset)
         return Opened(dataset, end, _has_pixels(dataset, next_bytes))
+
+
+def _by_pydicom(file: BinaryIO, start: bytes, pixels: bool) -> tuple[Dataset, int] | None:
+    """Read a file, which begins with `start`, by pydicom: its data set and where reading stopped; None if not DICOM."""
+    file.seek(0)
+    _check_inflated(file, start)
+    try:
+        dataset = filereader.read_partial(file, _stop_before(pixels), force=_is_bare(start))
+    except (InvalidDicomError, EOFError):
+        return None
+    dataset.buffer = None  # it would keep a file that was in memory
+    return dataset, file.tell()
 
 
 def _has_pixels(dataset: Dataset, next_bytes: bytes) -> bool:
@@ -143,6 +154,9 @@ def complete(path: Path, opened: Opened | None) -> Dataset | None:
     implicit, little = dataset.original_encoding
     with undamaged():
         with _opened(path) as file:
+            if little and (element := read_pixels(file, dataset, end)) is not None:
+                dataset[element.tag] = element
+                return dataset
             file.seek(end)
             stop = _stop_before(pixels=True)
             dataset.update(filereader.read_dataset(file, bool(implicit), bool(little), stop_when=stop))
