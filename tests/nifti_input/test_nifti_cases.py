@@ -11,7 +11,7 @@ import phantoms
 import pytest
 from workspace import in_this_process, write_params
 
-from flairprep.cli import check, inspect, main
+from flairprep.cli import check, inspect, main, who
 from flairprep.core.errors import FlairprepError
 from flairprep.core.tables import read_csv
 from flairprep.imaging import nifti
@@ -313,3 +313,20 @@ def test_check_takes_a_table_of_participants_among_the_scans() -> None:
     (RAW / "participants.tsv").write_text("participant_id\tmgmt\n01\t1\n02\tn/a\n")
     (fault,) = check.check()
     assert "dvc add" in fault  # alone: DVC then has the table, too
+
+
+@pytest.mark.parametrize("case", ["plain", "BraTS-GLI-00005-100", "two", "damaged"])
+def test_who_prints_one_line_and_only_the_patient_that_an_id_names(
+    case: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(who, "map_cases", in_this_process)
+    put("plain/FLAIR.nii.gz", 1, descrip=b"Jane Doe")
+    put("BraTS-GLI-00005-100/BraTS-GLI-00005-100-t2f.nii.gz", 2)
+    put("two/a_flair.nii.gz", 3)
+    put("two/b_flair.nii.gz", 4, sidecar={"PatientID": "Jane Doe"})
+    put("damaged/FLAIR.nii.gz", 5)
+    (RAW / "damaged/FLAIR.nii.gz").write_bytes(b"rubbish")
+    main.main(["who", case])
+    (line,) = capfd.readouterr().out.splitlines()
+    assert "Jane" not in line
+    assert line == case[:-4] if case.startswith("BraTS") else "NIfTI" in line

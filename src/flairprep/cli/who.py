@@ -12,6 +12,7 @@ from flairprep.dicom.discovery import RawCase
 from flairprep.dicom.ingest_params import IngestParams
 from flairprep.dicom.survey import Survey
 from flairprep.nifti_input import discovery, sessions
+from flairprep.nifti_input.survey import ScanHeader
 from flairprep.runner.map_cases import map_cases
 
 
@@ -30,11 +31,18 @@ def run(options: argparse.Namespace) -> None:
     if not patients:
         raise FlairprepError(f"case {case.case_id}: NOT_DICOM: none of its files can be read")
     for patient in patients:
-        console.say((patient if patient.isprintable() else ascii(patient)) or "(no patient id)")
+        console.say((patient if patient.isprintable() else ascii(patient)) or _nobody(surveyed))
     if options.files:
         for one in surveyed.candidates:
             session = f", session {one.session}" if one.session else ""
             console.say(f"{one.title}{session}, {console.plural(one.slices, 'slice')}: {places_of(one)}")
+
+
+def _nobody(surveyed: Survey) -> str:
+    """Return what to print where no file names the patient."""
+    if all(isinstance(header, ScanHeader) for one in surveyed.candidates for header in one.headers):
+        return "(no patient id: NIfTI files name none; the id of the case is all there is)"
+    return "(no patient id)"
 
 
 def _find(case_id: str, section: IngestParams) -> RawCase:
