@@ -1,10 +1,12 @@
 """Damage NIfTI files and their sidecars: `mutate` gives the same bytes for the same generator, as `mutations` does."""
 
 import gzip
+import io
 import json
 import struct
 import zlib
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import nibabel as nib
@@ -21,6 +23,7 @@ CODES = (-1, 0, 1, 2, 4, 5, 8, 16, 32, 64, 128, 256, 512, 768, 1024, 1280, 1536,
 FLOAT_PLACES = (*range(76, 124, 4), *range(256, 328, 4))  # pixdim, vox_offset, scaling, limits; qform and sform
 CODE_PLACES = (70, 72, 252, 254)  # datatype, bitpix, qform_code, sform_code
 BOMB = 2**24
+LARGEST = 2**22  # bytes that a mutation inflates; it leaves what is more as it is
 SIDECAR = {
     **{"Modality": "MR", "Manufacturer": "Philips", "MagneticFieldStrength": 3, "EchoTime": 0.09, "RepetitionTime": 9},
     **{"InversionTime": 2.5, "MRAcquisitionType": "2D", "ImageType": ["ORIGINAL", "PRIMARY"], "PatientAge": "063Y"},
@@ -31,7 +34,10 @@ def _plain(content: bytes) -> tuple[bytearray, bool]:
     """Return the bytes of a file, inflated where they are gzipped and whole, and whether they were."""
     if content[:2] == b"\x1f\x8b":
         try:
-            return bytearray(gzip.decompress(content)), True
+            with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+                plain = file.read(LARGEST)
+                if len(plain) < LARGEST:
+                    return bytearray(plain), True
         except (OSError, EOFError, zlib.error):
             pass
     return bytearray(content), False
@@ -123,10 +129,15 @@ def gzip_members(content: bytes, rng: Generator, others: Sequence[bytes]) -> byt
     )[rng.integers(6)]
 
 
+@cache
+def _block() -> bytes:
+    return gzip.compress(bytes(BOMB), 9, mtime=0)
+
+
 def gzip_bomb(content: bytes, rng: Generator, others: Sequence[bytes]) -> bytes:
     """Gigabytes of zeros behind the voxels, or before them, in few bytes."""
     plain, _ = _plain(content)
-    block = gzip.compress(bytes(BOMB), 9, mtime=0)
+    block = _block()
     cut = len(plain) if rng.random() < 0.5 else int(rng.integers(len(plain) + 1))
     return _again(plain[:cut], True) + block * int(rng.integers(1, 256)) + _again(plain[cut:], True)
 

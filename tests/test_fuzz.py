@@ -65,39 +65,56 @@ def cohort(
 ) -> list[discovery.RawCase]:
     """FILES cases as the raw folder holds them."""
     single, series = whole
+    root = tmp_path_factory.getbasetemp() / "fuzz"
+    root.mkdir()
     cases = []
     for number in range(FILES):
         rng = np.random.default_rng([SEED, number])
-        place = tmp_path_factory.getbasetemp() / "fuzz"
+        case = root / f"{number:03d}"
         if number % KINDS == KINDS - 2:
-            files = dict(scans[rng.integers(len(scans))])
-            name = list(files)[rng.integers(len(files))]
-            if name.endswith(".json"):
-                files[name] = nifti_mutations.mutate_sidecar(files[name], rng)
-            else:
-                files[name], _ = nifti_mutations.mutate(files[name], rng, list(files.values()))
-            (place / f"{number:03d}").mkdir(parents=True)
-            for name, content in files.items():
-                (place / f"{number:03d}" / name).write_bytes(content)
-            cases.append(discovery.RawCase(f"{number:03d}", tuple(sorted((place / f"{number:03d}").iterdir()))))
-            continue
-        if number % KINDS == KINDS - 1:
-            kind = archive_mutations.KINDS[number // KINDS % len(archive_mutations.KINDS)]
+            cases.append(of_nifti(case, scans[rng.integers(len(scans))], rng))
+        elif number % KINDS == KINDS - 1:
             of_dicom = [(f"FLAIR/{index}", content) for index, content in enumerate(series)]
             members = of_dicom if number % 3 else list(scans[rng.integers(len(scans))].items())
-            (place / f"{number:03d}{kind}").write_bytes(archive_mutations.mutate(members, kind, rng)[0])
-            archive = place / f"{number:03d}{kind}"
-            cases.append(discovery.RawCase(f"{number:03d}", (archive,), inner="FLAIR"))
-            continue
-        contents = list(series) if number % 5 == 4 else [single[rng.integers(len(single))]]
-        place = int(rng.integers(len(contents)))
-        contents[place], _ = mutations.mutate(contents[place], rng, single)
-        folder = place / f"{number:03d}/FLAIR"
-        folder.mkdir(parents=True)
-        for index, content in enumerate(contents):
-            (folder / f"{index}.dcm").write_bytes(content)
-        cases.append(discovery.RawCase(f"{number:03d}", tuple(sorted(folder.iterdir())), "FLAIR"))
+            cases.append(of_archive(case, members, number // KINDS, rng))
+        else:
+            contents = list(series) if number % 5 == 4 else [single[rng.integers(len(single))]]
+            cases.append(of_dicom_files(case, contents, single, rng))
     return cases
+
+
+def of_dicom_files(
+    case: Path, contents: list[bytes], single: list[bytes], rng: np.random.Generator
+) -> discovery.RawCase:
+    """A case of DICOM files, one of them damaged."""
+    place = int(rng.integers(len(contents)))
+    contents[place], _ = mutations.mutate(contents[place], rng, single)
+    folder = case / "FLAIR"
+    folder.mkdir(parents=True)
+    for index, content in enumerate(contents):
+        (folder / f"{index}.dcm").write_bytes(content)
+    return discovery.RawCase(case.name, tuple(sorted(folder.iterdir())), "FLAIR")
+
+
+def of_nifti(case: Path, files: dict[str, bytes], rng: np.random.Generator) -> discovery.RawCase:
+    """A case of one NIfTI scan and its sidecar, one of the files damaged."""
+    name = list(files)[rng.integers(len(files))]
+    if name.endswith(".json"):
+        damaged = nifti_mutations.mutate_sidecar(files[name], rng)
+    else:
+        damaged, _ = nifti_mutations.mutate(files[name], rng, list(files.values()))
+    case.mkdir()
+    for own, content in (files | {name: damaged}).items():
+        (case / own).write_bytes(content)
+    return discovery.RawCase(case.name, tuple(sorted(case.iterdir())))
+
+
+def of_archive(case: Path, members: list[tuple[str, bytes]], kind: int, rng: np.random.Generator) -> discovery.RawCase:
+    """A case of a damaged archive."""
+    ending = archive_mutations.KINDS[kind % len(archive_mutations.KINDS)]
+    path = case.with_name(case.name + ending)
+    path.write_bytes(archive_mutations.mutate(members, ending, rng)[0])
+    return discovery.RawCase(case.name, (path,), inner="FLAIR")
 
 
 @pytest.fixture(scope="module")
