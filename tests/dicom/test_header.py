@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import phantoms
 import pytest
@@ -9,6 +10,8 @@ from phantoms import noise
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
+from flairprep.core.outcomes import CaseError
+from flairprep.dicom import header
 from flairprep.dicom.header import age_band, read_header
 from flairprep.dicom.volume import read_series
 from flairprep.imaging import nifti
@@ -110,3 +113,62 @@ def test_free_text_and_malformed_elements_are_not_quoted(
 def test_header_takes_no_data_set_to_another_process(tmp_path: Path) -> None:
     [path, *_] = phantoms.files(tmp_path, PatientName="Canary")
     assert b"Canary" not in pickle.dumps(read_header(path))
+
+
+def test_a_header_kept_for_the_next_files_is_that_of_each_file(scans: Path) -> None:
+    """Read the files of several series in turn, as kept from the file before and anew."""
+    series = [
+        sorted(path for path in folder.iterdir() if path.is_file())
+        for folder in sorted(scans.rglob("*"))[:400]
+        if folder.is_dir()
+    ]
+    paths = [path for files in series for path in files[:6] if path.stat().st_size < 2**22]
+
+    def fields(path: Path) -> Any:
+        try:
+            one = header.read_header(path)
+        except CaseError as error:
+            return error.code
+        if one is None:
+            return None
+        return [
+            (value.code, str(value)) if isinstance(value, CaseError) else value
+            for name, value in vars(one).items()
+            if name != "opened"
+        ]
+
+    header._KNOWN.clear()
+    kept = [fields(path) for path in paths]
+    anew = []
+    for path in paths:
+        header._KNOWN.clear()
+        anew.append(fields(path))
+    assert kept == anew
+    assert len(paths) > 50
+
+
+@pytest.mark.parametrize(
+    ("keyword", "first", "second"),
+    [
+        ("ImagePositionPatient", [0, 0, 1], [0, 0, 2]),
+        ("ImageOrientationPatient", [1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, -1]),
+        ("EchoTime", 80, 90),
+        ("SeriesDescription", "FLAIR", "T2"),
+        ("PatientID", "a", "b"),
+        ("ImageType", ["ORIGINAL", "PRIMARY"], ["DERIVED", "SECONDARY"]),
+        ("AcquisitionTime", "101010", "101011"),
+    ],
+)
+def test_what_differs_between_two_files_differs_between_their_headers(
+    keyword: str, first: Any, second: Any, tmp_path: Path
+) -> None:
+    series = phantoms.slices(phantoms.noise((2, 4, 5)), AcquisitionDate="20200101")
+    for dataset, stored in zip(series, (first, second), strict=True):
+        setattr(dataset, keyword, stored)
+    one, other = (header.read_header(path) for path in phantoms.save(series, tmp_path))
+    assert one is not None
+    assert other is not None
+    own = {"path", "opened", "position"} - ({"position"} if keyword == "ImagePositionPatient" else set())
+    assert {name: value for name, value in vars(one).items() if name not in own} != {
+        name: value for name, value in vars(other).items() if name not in own
+    }
