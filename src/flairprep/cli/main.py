@@ -97,6 +97,17 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("reports"), metavar="DIR", help="of compare.json, .csv and .vl.json"
     )
 
+    explain = add(
+        _run_of("explain"),
+        "explain",
+        "show where the network looks, beside a random one",
+        "flairprep explain 00002 00013",
+    )
+    explain.add_argument("cases", nargs="+", metavar="CASE", help="a case id, as in data/split/split.csv")
+    explain.add_argument(
+        "--out", type=Path, default=Path("reports/explain"), metavar="DIR", help="of the maps, pictures and explain.csv"
+    )
+
     add(_run_of("plan"), "plan", "print a screening design of 16 runs for the usual advice", "flairprep plan")
 
     card = add(_run_of("card"), "card", "write the model card and the data set card of the last run", "flairprep card")

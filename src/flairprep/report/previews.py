@@ -28,6 +28,8 @@ BARS = (1, 2, 5, 10, 20, 50, 100)  # mm
 QUALITIES = (60, 40, 20, 10)  # of WebP; noise takes the most bytes and shows the loss the least
 MOST = 0.1  # bytes a pixel: 585 cases with two strips and a montage of 64 slices stay below 80 MB
 SUFFIX = ".webp"
+WHITE, RED, BLUE = "white", (255, 70, 20), (40, 120, 255)
+OPACITY = 0.7  # of the largest heat
 
 
 class Upright(NamedTuple):
@@ -43,6 +45,13 @@ class Histogram(NamedTuple):
     counts: list[int]
     low: float
     high: float
+
+
+class Heat(NamedTuple):
+    """Values of the axes of an Upright, (z, y, x), laid over it: red above 0, blue below, full at `top` and beyond."""
+
+    values: Array
+    top: float
 
 
 class Shown(NamedTuple):
@@ -88,43 +97,52 @@ def bar_length(millimetres: float) -> int:
     return max((length for length in BARS if length * 3 <= millimetres), default=BARS[0])
 
 
-def planes(volume: Upright, shown: tuple[float, float]) -> tuple[Image.Image, int]:
-    """Draw the axial, coronal and sagittal plane through the centre, BOX x 3 BOX; return the bar's length in mm too.
+def planes(
+    volume: Upright, shown: tuple[float, float], heat: Heat | None = None, at: Sequence[int] | None = None
+) -> tuple[Image.Image, int]:
+    """Draw the axial, coronal and sagittal plane, BOX x 3 BOX; return the bar's length in mm too.
 
     All three have one scale. Voxels are drawn as rectangles, as thick as the slices are; where there are more than
     pixels, they are averaged.
+
+    Args:
+        heat: laid over the planes, which are in colour then.
+        at: index (z, y, x) that the planes go through, by default the centre.
     """
-    z, y, x = (n // 2 for n in volume.values.shape)
+    z, y, x = at or (n // 2 for n in volume.values.shape)
     dz, dy, dx = volume.spacing
-    cuts = [
-        (volume.values[z], (dy, dx)),
-        (volume.values[::-1, y], (dz, dx)),
-        (volume.values[::-1, :, x], (dz, dy)),
+    cuts: list[tuple[tuple[Any, ...], tuple[float, float]]] = [
+        ((z,), (dy, dx)),
+        ((slice(None, None, -1), y), (dz, dx)),
+        ((slice(None, None, -1), slice(None), x), (dz, dy)),
     ]
-    across = max(n * step for cut, steps in cuts for n, step in zip(cut.shape, steps, strict=True))
-    strip = Image.new("L", (3 * BOX, BOX))
+    across = max(n * step for n, step in zip(volume.values.shape, volume.spacing, strict=True))
+    strip = Image.new("RGB" if heat else "L", (3 * BOX, BOX))
     draw = ImageDraw.Draw(strip)
     for place, ((cut, steps), (left, right)) in enumerate(zip(cuts, SIDES, strict=True)):
-        height, width = (max(1, round(n * step / across * BOX)) for n, step in zip(cut.shape, steps, strict=True))
-        picture = grey(cut, shown).resize((width, height), Image.Resampling.BOX)
+        picture = _coloured(volume, shown, heat, cut)
+        shape = picture.size[::-1]
+        height, width = (max(1, round(n * step / across * BOX)) for n, step in zip(shape, steps, strict=True))
+        picture = picture.resize((width, height), Image.Resampling.BOX)
         strip.paste(picture, (place * BOX + (BOX - width) // 2, (BOX - height) // 2))
         _letter(draw, (place * BOX + 3, BOX // 2), left, "lm")
         _letter(draw, ((place + 1) * BOX - 3, BOX // 2), right, "rm")
     return strip, _bar(draw, across, BOX, (3 * BOX, BOX))
 
 
-def montage(volume: Upright, shown: tuple[float, float]) -> tuple[Image.Image, int]:
-    """Draw all axial slices from feet to head with their numbers; return the bar's length in mm too."""
+def montage(volume: Upright, shown: tuple[float, float], heat: Heat | None = None) -> tuple[Image.Image, int]:
+    """Draw all axial slices from feet to head with their numbers, below `heat`; return the bar's length in mm too."""
     count, rows, columns = volume.values.shape
     across = int(np.ceil(np.sqrt(count)))
     _, dy, dx = volume.spacing
     tile = min(columns, MONTAGE // across) if columns >= 64 else 64  # small ones are enlarged: numbers need room
     height = max(1, round(tile * rows * dy / (columns * dx)))
-    sheet = Image.new("L", (across * tile, -(-count // across) * height))
+    sheet = Image.new("RGB" if heat else "L", (across * tile, -(-count // across) * height))
     draw = ImageDraw.Draw(sheet)
-    for index, cut in enumerate(volume.values):
+    for index in range(count):
         left, top = index % across * tile, index // across * height
-        sheet.paste(grey(cut, shown).resize((tile, height), Image.Resampling.BOX), (left, top))
+        picture = _coloured(volume, shown, heat, (index,))
+        sheet.paste(picture.resize((tile, height), Image.Resampling.BOX), (left, top))
         _letter(draw, (left + 3, top + 3), str(index + 1), "la", size=11)
     _letter(draw, (3, height // 2), "R", "lm")
     _letter(draw, (tile - 3, height // 2), "L", "rm")
@@ -138,8 +156,23 @@ def grey(cut: Array, shown: tuple[float, float]) -> Image.Image:
     return Image.fromarray((np.clip(scaled, 0, 1) * 255).round().astype(np.uint8))
 
 
+def _coloured(
+    volume: Upright, shown: tuple[float, float], heat: Heat | None, cut: tuple[int | slice, ...]
+) -> Image.Image:
+    """Draw the plane volume.values[cut] as `grey` does, with `heat` over it."""
+    picture = grey(volume.values[cut], shown)
+    if heat is None:
+        return picture
+    values = np.nan_to_num(heat.values[cut].astype(np.float64)) / (heat.top or 1.0)
+    share = OPACITY * np.clip(np.abs(values), 0, 1)[..., np.newaxis]
+    colours = np.where(values[..., np.newaxis] > 0, RED, BLUE)
+    return Image.fromarray(
+        (np.asarray(picture)[..., np.newaxis] * (1 - share) + colours * share).round().astype(np.uint8)
+    )
+
+
 def _letter(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, anchor: str, size: int = 15) -> None:
-    draw.text(place, text, 255, ImageFont.load_default(size), anchor=anchor, stroke_width=1, stroke_fill=0)
+    draw.text(place, text, WHITE, ImageFont.load_default(size), anchor=anchor, stroke_width=1, stroke_fill="black")
 
 
 def _bar(draw: ImageDraw.ImageDraw, millimetres: float, pixels: int, corner: Sequence[int]) -> int:
@@ -147,8 +180,8 @@ def _bar(draw: ImageDraw.ImageDraw, millimetres: float, pixels: int, corner: Seq
     length = bar_length(millimetres)
     right, bottom = corner[0] - 5, corner[1] - 5
     left = right - max(1, round(length / millimetres * pixels))
-    draw.rectangle((left - 1, bottom - 3, right + 1, bottom + 1), fill=0)
-    draw.rectangle((left, bottom - 2, right, bottom), fill=255)
+    draw.rectangle((left - 1, bottom - 3, right + 1, bottom + 1), fill="black")
+    draw.rectangle((left, bottom - 2, right, bottom), fill=WHITE)
     return length
 
 

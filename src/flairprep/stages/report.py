@@ -48,7 +48,8 @@ class ModelUsed(params.Section, extra="ignore"):
 
 def main() -> None:
     """Read the outs of the stages that ran; write reports/index.html and reports/assets."""
-    from flairprep.report import charts, figures, results  # import altair, which commands that read params need not
+    # They import altair and pandas, which commands that read params need not.
+    from flairprep.report import charts, explanations, figures, results
 
     section, evaluate = params.load(ReportParams, "report"), params.load(EvaluateUsed, "evaluate")
     background = params.load(BackgroundUsed, "normalize").background
@@ -74,6 +75,7 @@ def main() -> None:
             folds=[figures.folds(split)] if split is not None else [],
             baselines=figures.baselines(audit, result["metrics"], result["beside"]) if audit else None,
             choices={name: case_overview.choices(cases, name) for name in ("status", "code", "plane", "fold", "label")},
+            explained=explanations.draw(result["scored"], background, out),
             identity=provenance.hashes(provenance.read_lock(LOCK)),
             values={key: params.value_of(value) for key, value in params.flatten(params.read_params()).items()},
             captions=captions,

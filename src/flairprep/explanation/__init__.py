@@ -1,0 +1,1 @@
+"""Where a network looks: maps of what hiding a part of its input changes, and their control."""

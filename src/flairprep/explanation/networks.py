@@ -1,0 +1,88 @@
+"""Turn data/train/model.keras into a function from volumes to logits: as trained, or with randomised weights."""
+
+import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy.special import logsumexp
+
+from flairprep.core.errors import FlairprepError
+from flairprep.explanation.occlusion import Array, Logits
+
+SEED = 0  # of the randomised weights
+
+
+def load(path: Path) -> keras.Model:
+    """Load the network that train saved, of probabilities, (batch, 1).
+
+    Raises:
+        FlairprepError: no such file, or it holds no network that ends in one probability.
+    """
+    if not path.is_file():
+        raise FlairprepError(f"{path}: no such file; dvc repro train makes it, dvc pull or dvc checkout restores it")
+    try:
+        network = keras.models.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, OSError) as error:
+        raise FlairprepError(f"{path}: not a network that Keras can read; dvc repro train makes it again") from error
+    if network.output_shape[1:] != (1,):
+        raise FlairprepError(f"{path}: ends in {network.output_shape[1:]} values, not in one probability")
+    return network
+
+
+def members(network: keras.Model) -> list[keras.Model]:
+    """Return the networks of the last epochs whose mean `network` is, see network.ensemble; alone, itself."""
+    return [layer for layer in network.layers if isinstance(layer, keras.Model)] or [network]
+
+
+def logits(network: keras.Model) -> Logits:
+    """Return the function from volumes to the logit of `network`'s probability.
+
+    The logit of the mean probability comes from the members' own logits: float32 rounds a probability near 0 or 1 to
+    it, where a block that is hidden would change nothing.
+    """
+    linear = [_linear(member) for member in members(network)]
+    signature = [tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)]
+    answer = tf.function(
+        lambda volumes: tf.concat([member(volumes, training=False) for member in linear], axis=1),
+        input_signature=signature,
+    )
+    return lambda volumes: mean_logit(answer(volumes[..., np.newaxis]).numpy().astype(np.float64))
+
+
+def mean_logit(each: Array) -> Array:
+    """Return the logit of the mean probability, (batch,), of the logits of each member, (batch, members)."""
+    return np.asarray(logsumexp(-np.logaddexp(0, -each), axis=1) - logsumexp(-np.logaddexp(0, each), axis=1))
+
+
+def randomised(network: keras.Model, seed: int = SEED) -> keras.Model:
+    """Return `network` with the weights of every layer drawn anew from their initialisers (Adebayo and others 2018).
+
+    Every member gets weights of its own. Batch normalisation starts from its initial statistics, as before training.
+    """
+    keras.utils.set_random_seed(seed)
+    return keras.Model.from_config(network.get_config())
+
+
+def _linear(member: keras.Model) -> keras.Model:
+    """Return `member` without the sigmoid at its end."""
+    config: dict[str, Any] = member.get_config()
+    last = config["layers"][-1]
+    if last["class_name"] != "Dense" or last["config"]["activation"] != "sigmoid":
+        raise FlairprepError(f"the network {member.name} does not end in a sigmoid; its logit is unknown")
+    last["config"]["activation"] = "linear"
+    linear = keras.Model.from_config(config)
+    linear.set_weights(member.get_weights())
+    return linear
+
+
+def keep_to_one_thread() -> None:
+    """Keep this process to the CPU and one thread: the maps are the parallelism, and sums are equal on every machine.
+
+    A worker calls it once, before its first network.
+    """
+    tf.config.set_visible_devices([], "GPU")
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
