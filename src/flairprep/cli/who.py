@@ -1,6 +1,7 @@
 """Print the patient ids behind a case, and where the files of its series lie."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from flairprep.cli.check import ingest_section
@@ -24,7 +25,7 @@ def run(options: argparse.Namespace) -> None:
     """
     section: IngestParams = ingest_section()
     case = _find(options.case, section)
-    [surveyed] = map_cases(_Look(section.sequence), [case], "who", on_failure=lambda _, error: error)
+    [surveyed] = map_cases(partial(_look, sequence=section.sequence), [case], "who", on_failure=_lost)
     if isinstance(surveyed, CaseError):
         raise FlairprepError(f"case {case.case_id}: {surveyed.code}: {surveyed.message}")
     patients = sorted({header.patient for one in surveyed.candidates for header in one.headers})
@@ -58,14 +59,12 @@ def _find(case_id: str, section: IngestParams) -> RawCase:
     return whole[case_id]
 
 
-class _Look:
-    """Survey a case, in a worker."""
+def _lost(_: RawCase, error: CaseError) -> CaseError:
+    return error
 
-    def __init__(self, sequence: str) -> None:
-        self.sequence = sequence
 
-    def __call__(self, case: RawCase) -> Survey | CaseError:
-        try:
-            return sessions.survey(case, self.sequence)
-        except CaseError as error:
-            return error
+def _look(case: RawCase, *, sequence: str) -> Survey | CaseError:
+    try:
+        return sessions.survey(case, sequence)
+    except CaseError as error:
+        return error
