@@ -182,6 +182,8 @@ def _rescaled(frames: Sequence[Frame]) -> Array:
         else:
             volume = np.stack([frame.stored for frame in frames])
         padding.make_background(volume, frames)
+        if volume.dtype in (np.int16, np.int32):
+            return volume
         for dtype in (np.int16, np.int32):
             if np.iinfo(dtype).min <= volume.min() and volume.max() <= np.iinfo(dtype).max:
                 return volume.astype(dtype, copy=False)

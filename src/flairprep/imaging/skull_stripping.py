@@ -15,7 +15,7 @@ def is_skull_stripped(image: sitk.Image) -> bool:
     """
     filled = sitk.GetArrayViewFromImage(image) != 0
     low, high = INSIDE
-    if not low <= filled.mean() <= high:
+    if not low <= np.count_nonzero(filled) / filled.size <= high:
         return False
     faces = [np.take(filled, index, axis) for axis in range(3) for index in (0, -1)]
     return all(face.mean() <= 1 - BORDER for face in faces)
