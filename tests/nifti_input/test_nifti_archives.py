@@ -12,7 +12,7 @@ import phantoms
 import pytest
 from archived import of_folder, replace_folder, write, write_zip
 from raw_folder import OUT, RAW, ingested, make_project
-from workspace import contents
+from workspace import contents, write_params
 
 from flairprep.cli import main
 from flairprep.core.errors import FlairprepError
@@ -187,3 +187,15 @@ def test_zip_of_one_subject_is_a_case_of_its_own_name() -> None:
     replace_folder(RAW / "set")
     write_zip(RAW / "damaged.zip", []).write_bytes(b"PK")
     assert ingested() == {"damaged": "DAMAGED_ARCHIVE", "set": "ok"}
+
+
+@pytest.mark.parametrize("kind", [".zip", ".tar.gz"])
+def test_sessions_inside_an_archive_are_those_of_the_folder(kind: str, project: Path) -> None:
+    put("sub-02/ses-1/anat/sub-02_ses-1_FLAIR.nii.gz", 1, SIDECAR)
+    put("sub-02/ses-2/anat/sub-02_ses-2_FLAIR.nii.gz", 2)
+    replace_folder(RAW / "sub-02", kind)
+    for session, seeds in (("first", {"": 1}), ("last", {"": 2}), ("each", {"_1": 1, "_2": 2})):
+        write_params(project, ingest={"max_failed": 1, "min_slices": 6, "session": session})
+        assert ingested() == {f"sub-02{end}": "ok" for end in seeds}
+        for end, seed in seeds.items():
+            np.testing.assert_array_equal(nib.load(OUT / f"volumes/sub-02{end}.nii.gz").dataobj, brain(seed))
