@@ -61,3 +61,17 @@ def test_many_shared_ids_are_few_lines_and_none_names_an_id() -> None:
     lines = told(*(case for patient in "abcdefgh" for case in shared(4, f"CANARY {patient}")))
     assert len(lines) == NAMED + 1
     assert "CANARY" not in "".join(lines)
+
+
+def test_sessions_of_one_patient_are_expected_to_share_its_id() -> None:
+    """Five sessions of one folder say nothing; folders that share an id do, however many sessions each has."""
+    studies = [f"study {place}" for place in range(5)]
+
+    def lines(cases: list[str]) -> list[str]:
+        identities = {
+            case: {"patient": "p", "study": study, "voxels": study} for case, study in zip(cases, studies, strict=True)
+        }
+        return warnings_of(identities, {case: {"session": case.split("_")[1]} for case in cases})
+
+    assert lines([f"a_{session}" for session in range(1, 6)]) == []
+    assert len(lines(["a_1", "b_1", "c_1", "d_1", "d_2"])) == 1

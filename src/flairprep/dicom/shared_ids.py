@@ -14,14 +14,14 @@ def warnings_of(identities: Mapping[str, Mapping[str, str]], rows: Mapping[str, 
 
     Args:
         identities: by case id, patient, study and voxels, as pseudonyms; "" where they are absent.
-        rows: by case id, the columns sex and age_band.
+        rows: by case id, the columns sex, age_band and session.
     """
     lines = []
     for cases in _sharing(identities):
         studies = len({identities[case]["study"] or case for case in cases})
         if contradiction := _contradiction([rows[case] for case in cases]):
             told = f", though {contradiction}"
-        elif studies >= MANY:
+        elif min(studies, len({_folder(case, rows[case]) for case in cases})) >= MANY:
             told = ""
         else:
             continue
@@ -51,6 +51,11 @@ def _contradiction(rows: list[Mapping[str, Any]]) -> str:
         return "their sex differs"
     decades = [int(band.rstrip("+").split("-")[0]) for row in rows if (band := str(row.get("age_band") or ""))]
     return "their age differs by over 10 years" if decades and max(decades) - min(decades) > 10 else ""
+
+
+def _folder(case: str, row: Mapping[str, Any]) -> str:
+    """Return the case that a session is of (`ingest.session: each`): these are known to share their patient."""
+    return case.removesuffix(f"_{row['session']}") if row.get("session") else case
 
 
 def _few(cases: list[str]) -> str:
