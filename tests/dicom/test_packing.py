@@ -151,3 +151,13 @@ def test_killed_run_goes_on_where_it_stopped(after: float) -> None:
     commands.pack(RAW, None, remove=True)
     commands.unpack(RAW, None, remove=True)
     assert tree(RAW) == before
+
+
+@pytest.mark.parametrize(("number", "told"), [(1, "1 case:"), (2, "2 cases:")])
+def test_summary_counts_cases_in_words_that_fit(
+    number: int, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for case in range(number):
+        put(RAW / f"{case}/FLAIR", f"p{case}", case)
+    commands.pack(RAW, tmp_path / "packed", remove=False)
+    assert told in capsys.readouterr().out

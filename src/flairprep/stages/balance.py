@@ -89,11 +89,8 @@ def summarise(report: dict[str, Any], params: BalanceParams) -> None:
         least = [f"{name} {row[key]:.3f}" for key, name in (("accuracy", "accuracy"), ("auc", "AUC")) if row[key]]
         effect = f"{' and '.join(least)} or better" if least else "no effect"
         console.say(f"  {row['cases']:>5} cases detect with {params.power:.0%} power: {effect}")
-    for key, what in (
-        ("failed", "labelled, but the scan failed"),
-        ("unlabelled", "not labelled"),
-        ("without_scan", "labelled, but without a scan"),
-    ):
+    words = {"failed": "labelled, but the scan failed", "unlabelled": "not labelled"}
+    for key, what in {**words, "without_scan": "labelled, but without a scan"}.items():
         if ids := report[key]:
             console.say(f"  {len(ids)} cases {what}: {', '.join(ids[:5])}{', ...' if len(ids) > 5 else ''}")
 
