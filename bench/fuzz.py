@@ -46,7 +46,7 @@ CODE_MEGABYTES = 600  # of a worker without its data: its code, and pages shared
 MAX_BYTES = 1 << 20  # of an original file; four times as many of a multi-frame one
 KINDS = 4  # the third and fourth case of each four are NIfTI and an archive, the others DICOM
 SERIES_PERIOD, SLICES = 5, 4  # each fifth case of DICOM is a series of 4 slices
-BATCH = 200  # cases on the disk at a time
+BATCH = 500  # cases on the disk at a time; each batch starts workers anew
 
 
 @dataclass(frozen=True)
