@@ -158,6 +158,6 @@ def test_summary_counts_cases_in_words_that_fit(
     number: int, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for case in range(number):
-        put(RAW / f"{case}/FLAIR", f"p{case}", case)
-    commands.pack(RAW, tmp_path / "packed", remove=False)
+        put(Path(f"other/{case}/FLAIR"), f"p{case}", case)
+    commands.pack(Path("other"), tmp_path / "packed", remove=False)
     assert told in capsys.readouterr().out
