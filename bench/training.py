@@ -43,7 +43,7 @@ def _ours(directory: Path, name: str) -> Any:
 
     kinds: dict[str, Any] = dict.fromkeys(("skip", "norm", "norm_momentum", "dropout", "filters", "dense", "init"))
     training.seeded(0)
-    batches = input_pipeline.training_batches(directory, [0], "none", batch_size=BATCH[name], seed=0)
+    batches = input_pipeline.training_batches(directory, [0], "none", batch_size=BATCH[name], seed=0)(0)
     network = training.compiled(training.model.ModelParams(name=name, **kinds), (*SHAPE, 1), prior=0.5, rate=1e-4)
     return network, batches
 
@@ -90,7 +90,7 @@ def reading(directory: Path, augment: str) -> float:
     """Return cases per second from shards to shuffled batches, median of the epochs without the first, which traces."""
     from flairprep.network import input_pipeline
 
-    batches = input_pipeline.training_batches(directory, [0], augment, batch_size=4, seed=0)
+    batches = input_pipeline.training_batches(directory, [0], augment, batch_size=4, seed=0)(0)
     rates = []
     for _ in range(6):
         start = time.perf_counter()
@@ -112,11 +112,11 @@ def waiting(directory: Path) -> tuple[float, float]:
 
     network, _ = _ours(directory, "resnet3d")
     batches = input_pipeline.training_batches(directory, [0], "flip_shift", batch_size=BATCH["resnet3d"], seed=0)
-    first = next(iter(batches))
-    source = iter(batches.repeat(EPOCHS))
+    first, steps = next(iter(batches(0))), len(batches(0))
+    source = iter(input_pipeline.epochs(batches, 0, EPOCHS))
     network.train_on_batch(*first)
     waited, total = _waited(network, source)
-    ready = input_pipeline.tf.data.Dataset.from_tensors(first).repeat(EPOCHS * len(batches)).prefetch(2)
+    ready = input_pipeline.tf.data.Dataset.from_tensors(first).repeat(EPOCHS * steps).prefetch(2)
     ready_waited, _ = _waited(network, iter(ready))
     return waited / total, (waited - ready_waited) / total
 

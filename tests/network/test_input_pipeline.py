@@ -82,10 +82,10 @@ def test_a_shift_moves_by_up_to_6_voxels_each_way_and_fills_with_the_corner(kind
 # The batches
 
 
-def batches(folds: list[int], seed: int, epochs: int, augment: str) -> list[list[tuple[np.ndarray, np.ndarray]]]:
+def drawn_batches(folds: list[int], seed: int, epochs: int, augment: str) -> list[list[tuple[np.ndarray, np.ndarray]]]:
     """`epochs` passes over the batches of a run with `seed`."""
-    dataset = input_pipeline.training_batches(EXPORT, folds, augment, batch_size=4, seed=seed)
-    return [list(dataset.as_numpy_iterator()) for _ in range(epochs)]
+    batches = input_pipeline.training_batches(EXPORT, folds, augment, batch_size=4, seed=seed)
+    return [list(batches(epoch).as_numpy_iterator()) for epoch in range(epochs)]
 
 
 def flat(epoch: list[tuple[np.ndarray, np.ndarray]]) -> bytes:
@@ -93,7 +93,7 @@ def flat(epoch: list[tuple[np.ndarray, np.ndarray]]) -> bytes:
 
 
 def test_an_epoch_has_every_training_case_once_with_its_label(project: Path) -> None:
-    (epoch,) = batches([1, 2], 0, 1, "none")
+    (epoch,) = drawn_batches([1, 2], 0, 1, "none")
     assert [len(labels) for _, labels in epoch] == [4, 4, 4, 2]
     pairs = (pair for batch in epoch for pair in zip(*batch, strict=True))
     in_epoch = sorted((image.tobytes(), int(label)) for image, label in pairs)
@@ -105,18 +105,18 @@ def test_an_epoch_has_every_training_case_once_with_its_label(project: Path) -> 
 
 
 def test_whole_batches_leave_other_cases_out_in_every_epoch(project: Path) -> None:
-    dataset = input_pipeline.training_batches(EXPORT, [1, 2], "none", batch_size=4, seed=0, whole=True)
-    epochs = [list(dataset.as_numpy_iterator()) for _ in range(4)]
+    batches = input_pipeline.training_batches(EXPORT, [1, 2], "none", batch_size=4, seed=0, whole=True)
+    epochs = [list(batches(epoch).as_numpy_iterator()) for epoch in range(4)]
     assert [[len(labels) for _, labels in epoch] for epoch in epochs] == [[4, 4, 4]] * 4
-    assert dataset.cardinality() == 3
+    assert batches(0).cardinality() == 3
     assert len({frozenset(image.tobytes() for images, _ in epoch for image in images) for epoch in epochs}) > 1
 
 
 @pytest.mark.parametrize("augment", ["none", "flip_shift"])
 def test_batches_come_again_with_the_seed_and_differ_between_epochs_and_seeds(project: Path, augment: str) -> None:
-    first = [flat(epoch) for epoch in batches([1, 2], 5, 3, augment)]
-    assert first == [flat(epoch) for epoch in batches([1, 2], 5, 3, augment)]
-    assert len({*first, *(flat(epoch) for epoch in batches([1, 2], 6, 3, augment))}) == 6
+    first = [flat(epoch) for epoch in drawn_batches([1, 2], 5, 3, augment)]
+    assert first == [flat(epoch) for epoch in drawn_batches([1, 2], 5, 3, augment)]
+    assert len({*first, *(flat(epoch) for epoch in drawn_batches([1, 2], 6, 3, augment))}) == 6
 
 
 def test_a_case_is_augmented_anew_in_every_epoch_and_with_every_seed(
@@ -124,6 +124,6 @@ def test_a_case_is_augmented_anew_in_every_epoch_and_with_every_seed(
 ) -> None:
     write_export(tmp_path, {0: "1"}, lambda rng, label, _: brain(rng, label, 0))
     monkeypatch.chdir(tmp_path)
-    first = [flat(epoch) for epoch in batches([0], 0, 5, "shift")]
+    first = [flat(epoch) for epoch in drawn_batches([0], 0, 5, "shift")]
     assert len(set(first)) > 1
-    assert first != [flat(epoch) for epoch in batches([0], 1, 5, "shift")]
+    assert first != [flat(epoch) for epoch in drawn_batches([0], 1, 5, "shift")]

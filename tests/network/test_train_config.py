@@ -9,7 +9,7 @@ from flairprep.core.params import validate
 from flairprep.evaluation import predictions
 from flairprep.network.train_config import LEAST_PATIENCE, TrainConfig, TrainParams, resolve, scaled_rate
 
-OPEN: dict[str, Any] = {**dict.fromkeys(TrainParams.model_fields), "reference_batch_size": 4}
+OPEN: dict[str, Any] = {**dict.fromkeys(TrainParams.model_fields), "reference_batch_size": 4, "tensorboard": False}
 OWN = {
     "resnet3d": TrainConfig(
         schedule="constant",

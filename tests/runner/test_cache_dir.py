@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from flairprep.core import user_cache
 from flairprep.core.outcomes import Outcome, Status
 from flairprep.runner import cache_dir
 from flairprep.runner.cache_dir import CacheDir
@@ -273,7 +274,7 @@ def test_place_of_the_folder(
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value.format(home=tmp_path))
-    assert cache_dir.cache_folder() == (expected and Path(expected.format(home=tmp_path)))
+    assert user_cache.cache_folder() == (expected and Path(expected.format(home=tmp_path)))
 
 
 def test_a_cache_that_is_off_is_none(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,12 @@ on a terminal only, obeys NO_COLOR.
 import logging
 import os
 import re
+import signal
 import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
@@ -54,7 +55,7 @@ def show_logged_warnings() -> None:
 
 def _print_error(label: str, style: str, text: str) -> None:
     """Print `label` and `text` on standard error, the label in colour on a terminal."""
-    if _is_terminal():
+    if is_terminal():
         from rich.text import Text
 
         _terminal().print(Text.assemble((label, style), text), soft_wrap=True)
@@ -62,7 +63,8 @@ def _print_error(label: str, style: str, text: str) -> None:
         print(f"{label}{text}", file=sys.stderr, flush=True)
 
 
-def _is_terminal() -> bool:
+def is_terminal() -> bool:
+    """Return whether standard error is a terminal that can show a bar."""
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
@@ -84,13 +86,18 @@ def plural(count: int, unit: str) -> str:
     return f"{count} {unit if count == 1 or unit.endswith('s') else f'{unit}s'}"
 
 
-def progress(items: Iterable[T], total: int, label: str, unit: str = "case") -> Iterator[T]:
-    """Pass `items` through and show count and time left: a bar on a terminal, else a line every 10 %.
+def progress(
+    items: Iterable[T], total: int, label: str, unit: str = "case", *, lines: bool = True
+) -> Generator[T, None, None]:
+    """Pass `items` through and show count and time left: a bar on a terminal, else a line every 10 %, if `lines`.
 
     Nothing shows in the first SILENT_SECONDS.
     """
-    if _is_terminal():
+    if is_terminal():
         yield from _bar(items, total, label, unit)
+        return
+    if not lines:
+        yield from items
         return
     start, tenths = time.monotonic(), 0
     for done, item in enumerate(items, 1):
@@ -179,6 +186,34 @@ def out_of_memory(remedy: str) -> Iterator[None]:
         raise FlairprepError(f"out of memory: lower {remedy}") from error
 
 
+class Interrupted(KeyboardInterrupt):
+    """A run that was asked to end, with what to say of it. status: the exit status, as of a shell."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+@contextmanager
+def interruptible(remedy: Callable[[], str]) -> Iterator[None]:
+    """End the block by Ctrl-C and by SIGTERM alike, with `remedy` as what to say.
+
+    Raises:
+        Interrupted: one of them came.
+    """
+
+    def end(signum: int, _: object) -> None:
+        raise Interrupted("", 128 + signum)
+
+    former = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted(remedy(), getattr(error, "status", 128 + signal.SIGINT)) from error
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
 def run(main: Callable[[], None], stage: str | None = None) -> None:
     """Run `main` as a program; an error that the user can fix is one or two lines and exit status 1.
 
@@ -188,8 +223,10 @@ def run(main: Callable[[], None], stage: str | None = None) -> None:
     show_logged_warnings()
     try:
         main()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(str(error) or "interrupted", file=sys.stderr)
+        if isinstance(error, Interrupted):
+            sys.exit(error.status)
         status = 130
     except (FlairprepError, OSError) as error:
         if debugging():

@@ -15,7 +15,8 @@ SYNC_THREADS = 16
 SCRATCH = Path(".dvc/tmp/flairprep")  # git ignores it as DVC's, and it shares the outs' file system
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's names, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -33,8 +34,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
         leftover.unlink(missing_ok=True)
     with atomic_part(path) as partial:
         yield partial
-        _sync(partial)
-    _sync(path.parent)
+        sync(partial)
+    sync(path.parent)
 
 
 @contextmanager
@@ -79,12 +80,26 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         for leftover in partial.rglob(".*.partial*"):  # of a worker that was killed while it wrote
             leftover.unlink()
         with ThreadPoolExecutor(SYNC_THREADS) as threads:  # a disk writes waiting files together
-            list(threads.map(_sync, partial.rglob("*")))
+            list(threads.map(sync, partial.rglob("*")))
         if path.exists():
             path.rename(previous)
         partial.rename(path)
-        _sync(path.parent)
+        sync(path.parent)
         shutil.rmtree(previous, ignore_errors=True)
+
+
+@contextmanager
+def shown_folder(path: Path) -> Iterator[Path]:
+    """Yield `path`, emptied, for files that people may watch while the block makes an `atomic_folder` of that name.
+
+    A block that fails removes it, so that nothing looks like a finished out.
+    """
+    shutil.rmtree(path, ignore_errors=True)
+    try:
+        yield path
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:

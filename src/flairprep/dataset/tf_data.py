@@ -1,7 +1,7 @@
 """Read the shards of flairprep.dataset.shards as a tf.data.Dataset."""
 
 import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,26 @@ def _records(order: Sequence[Place], seed: int | None) -> Any:
     """Read the examples at the places of `order`: as they stand, or with a seed drawn anew in every epoch.
 
     Places are shuffled, not records. A shuffle buffer of records would have to be full before the first is out, in
-    every epoch, and one of less than all cases shuffles less. Only tensorflow reads: a Python function among the
-    threads of tf.data can wait for the interpreter for ever when a run ends in the middle of an epoch.
+    every epoch, and one of less than all cases shuffles less.
     """
-    paths, offsets = [str(place.path) for place in order], [place.start - HEAD for place in order]
-    positions = tf.data.Dataset.from_tensor_slices((tf.constant(paths, tf.string), tf.constant(offsets, tf.int64)))
+    positions = tf.data.Dataset.from_tensor_slices(_positions(order))
     if seed is not None:
         positions = positions.shuffle(len(order), seed=seed, reshuffle_each_iteration=True)
+    return _read(positions, len(order))
+
+
+def _positions(order: Sequence[Place]) -> tuple[Any, Any]:
+    """Return the shard and the offset of each record, (n_cases,), as `_read` takes them."""
+    paths, offsets = [str(place.path) for place in order], [place.start - HEAD for place in order]
+    return tf.constant(paths, tf.string), tf.constant(offsets, tf.int64)
+
+
+def _read(positions: Any, count: int) -> Any:
+    """Read the `count` records at `positions`, in their order.
+
+    Only tensorflow reads: a Python function among the threads of tf.data can wait for the interpreter for ever when a
+    run ends in the middle of an epoch.
+    """
 
     def read(path: Any, offset: Any) -> Any:
         # tf.data.TFRecordDataset lacks byte_offsets, which its operation has.
@@ -34,7 +47,7 @@ def _records(order: Sequence[Place], seed: int | None) -> Any:
         return tf.data.experimental.from_variant(shard, tf.TensorSpec((), tf.string)).take(1)
 
     records = positions.interleave(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return records.apply(tf.data.experimental.assert_cardinality(len(order)))
+    return records.apply(tf.data.experimental.assert_cardinality(count))
 
 
 def _places(info: Info, folds: Sequence[int]) -> list[Place]:
@@ -78,10 +91,40 @@ def dataset(directory: Path | str, folds: Sequence[int] | None = None, *, shuffl
     Raises:
         FlairprepError: `directory` lacks a fold, or a shard lacks some of its cases; for a damaged record see `faults`.
     """
-    info = read_info(Path(directory))
+    info, order = _of_folds(Path(directory), folds)
+    return _decoded(_records(order, shuffle_seed), info)
+
+
+def shuffled(directory: Path | str, folds: Sequence[int], seed: int) -> Callable[[Any], Any]:
+    """Return a function from an epoch, a number or int64 (), to a dataset of the cases of `folds` in its own order.
+
+    The order follows from the seed and the epoch alone, so a training can begin at any epoch.
+
+    Raises:
+        FlairprepError: see `dataset`.
+    """
+    info, order = _of_folds(Path(directory), folds)
+    paths, offsets = _positions(order)
+
+    def of_epoch(epoch: Any) -> Any:
+        drawn = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
+        ranks = tf.random.experimental.stateless_shuffle(tf.range(len(order)), drawn)
+        positions = tf.data.Dataset.from_tensor_slices((tf.gather(paths, ranks), tf.gather(offsets, ranks)))
+        return _decoded(_read(positions, len(order)), info)
+
+    return of_epoch
+
+
+def _of_folds(directory: Path, folds: Sequence[int] | None) -> tuple[Info, list[Place]]:
+    info = read_info(directory)
     folds = sorted(info.cases) if folds is None else folds
     if unknown := set(folds) - set(info.cases):
         raise FlairprepError(f"{directory}: no fold {min(unknown)}; it has folds {', '.join(map(str, info.cases))}")
+    return info, _places(info, folds)
+
+
+def _decoded(records: Any, info: Info) -> Any:
+    """Parse serialised examples into the elements of `dataset`."""
     spec = {
         "image": tf.io.FixedLenFeature([], tf.string),
         "label": tf.io.FixedLenFeature([], tf.int64),
@@ -93,4 +136,4 @@ def dataset(directory: Path | str, folds: Sequence[int] | None = None, *, shuffl
         image = tf.reshape(tf.io.decode_raw(case["image"], tf.float16), info.image_shape)
         return {**case, "image": image}
 
-    return _records(_places(info, folds), shuffle_seed).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+    return records.map(decode, num_parallel_calls=tf.data.AUTOTUNE)

@@ -26,6 +26,7 @@ from flairprep.evaluation.predictions import Predictions
 from flairprep.network import model_config, train_config
 from flairprep.stats import metrics
 
+SHOWN = ("train.tensorboard",)  # params that change no result
 REPEATS = ("seed", "val_fold", "split.seed")  # params whose other values repeat a setting
 SETTING = ("lr", "batch_size", "epochs", "test_fold", "normalize", "select_slices", "export", "model", "train")
 COHORT = ("ingest", "labels", "split")  # sections that decide on the cohort
@@ -276,7 +277,8 @@ def setting_of(flat: Mapping[str, Any]) -> dict[str, Any]:
     resolved["model.name"] = model.name  # a former name is the same network
     train = train_config.resolve(params.validate(train_config.TrainParams, section("train"), "train"), model.name)
     resolved |= {f"train.{key}": value for key, value in train.model_dump().items()}
-    setting = {key: value for key, value in flat.items() if key.split(".")[0] in SETTING} | resolved
+    given = {key: value for key, value in flat.items() if key.split(".")[0] in SETTING and key not in SHOWN}
+    setting = given | resolved
     return {key: _normalise(value) for key, value in sorted(setting.items())}
 
 

@@ -2,6 +2,7 @@
 
 import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
 from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -10,11 +11,14 @@ from flairprep.network.train_config import DECLARED_EPOCHS
 
 
 class LastEpochs(keras.callbacks.Callback):
-    """Keep the weights of the last DECLARED_EPOCHS epochs, in memory."""
+    """Keep the weights of the last DECLARED_EPOCHS epochs, in memory.
 
-    def __init__(self) -> None:
+    former: those of the epochs before, where a training goes on: (epoch, weights) in order.
+    """
+
+    def __init__(self, former: Iterable[tuple[int, Sequence[Any]]] = ()) -> None:
         super().__init__()
-        self.weights: deque[tuple[int, list[Any]]] = deque(maxlen=DECLARED_EPOCHS)
+        self.weights: deque[tuple[int, Sequence[Any]]] = deque(former, maxlen=DECLARED_EPOCHS)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keep the weights of the epoch; Keras calls it."""

@@ -1,6 +1,7 @@
 """Feed exported cases to the network: batches, shuffling and augmentation."""
 
 import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import tensorflow as tf
 from flairprep.dataset import tf_data
 
 SHIFT = 6  # voxels
+# A tf.data.Dataset of (image, label) that comes anew in every epoch, or a function from an epoch (a number or int64 ())
+# to one, which can begin at any epoch.
+Batches = Any
 
 
 class Cases:
@@ -45,20 +49,38 @@ def augmented(volume: Any, seed: Any, kind: str) -> Any:
 
 def training_batches(
     directory: Path, folds: list[int], augment: str, *, batch_size: int, seed: int, whole: bool = False
-) -> Any:
-    """Return shuffled, augmented batches (image, label); an epoch's last one may be smaller, or is dropped if `whole`.
+) -> Callable[[Any], Any]:
+    """Return a function from an epoch, a number or int64 (), to its batches (image, label), shuffled and augmented.
 
-    The images are float16, as exported: half as much is copied, and the network casts them to float32.
+    Order and augmentation follow from the seed and the epoch alone: a resumed training gets what an undisturbed one
+    gets. An epoch's last batch may be smaller, or is dropped if `whole`. The images are float16, as exported: half as
+    much is copied, and the network casts them to float32.
     """
-    cases = tf_data.dataset(directory, folds, shuffle_seed=seed)
-    seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
-    seeds = seeds.map(lambda value: tf.stack([value, tf.constant(seed, tf.int64)]))
+    cases = tf_data.shuffled(directory, folds, seed)
 
-    def prepare(case: dict[str, Any], drawn: Any) -> tuple[Any, Any]:
-        return augmented(case["image"], drawn, augment), case["label"]
+    def of_epoch(epoch: Any) -> Any:
+        drawn = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
+        (own,) = tf.unstack(tf.random.stateless_uniform([1], drawn, None, None, tf.int64))
 
-    pairs = tf.data.Dataset.zip((cases, seeds))
+        def prepare(rank: Any, case: dict[str, Any]) -> tuple[Any, Any]:
+            return augmented(case["image"], tf.stack([own, rank]), augment), case["label"]
+
+        pairs = cases(epoch).enumerate().map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+        return _ahead(pairs.batch(batch_size, whole))
+
+    return of_epoch
+
+
+def epochs(batches: Batches, first: int, last: int) -> Any:
+    """Return the batches of the epochs from `first` up to before `last`, one after the other.
+
+    As one dataset, so that the next epoch's first batches are read during this one's validation.
+    """
+    return _ahead(tf.data.Dataset.range(first, last).flat_map(batches if callable(batches) else lambda _: batches))
+
+
+def _ahead(batches: Any) -> Any:
+    """Read two batches ahead, and the first ones while Keras still traces the first step."""
     early = tf.data.Options()
-    early.experimental_warm_start = True  # reads the first batches while Keras still traces the first step
-    batches = pairs.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size, whole).prefetch(2)
-    return batches.with_options(early)
+    early.experimental_warm_start = True
+    return batches.prefetch(2).with_options(early)

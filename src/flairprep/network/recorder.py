@@ -2,6 +2,7 @@
 
 import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -28,9 +29,23 @@ class Recorder(keras.callbacks.Callback):
     def __init__(self, infer: Inference, training: Cases, validation: Cases, epochs: int) -> None:
         super().__init__()
         self.infer, self.training, self.validation, self.epochs = infer, training, validation, epochs
-        self.history: list[dict[str, Any]] = []
-        self.predictions: list[pd.DataFrame] = []
+        self.logs: list[dict[str, float]] = []
         self.y_prob: list[np.ndarray] = []
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The rows of history.csv."""
+        rows = enumerate(self.logs, 1)
+        return [{"epoch": epoch, **{key: f"{value:.6g}" for key, value in logs.items()}} for epoch, logs in rows]
+
+    @property
+    def predictions(self) -> list[pd.DataFrame]:
+        """The rows of val_predictions.csv, a table per epoch."""
+        return [prediction_rows(self.validation, epoch, y_prob) for epoch, y_prob in enumerate(self.y_prob, 1)]
+
+    def resume(self, logs: Iterable[dict[str, float]], y_prob: Iterable[np.ndarray]) -> None:
+        """Take over the epochs before, of a training that goes on; y_prob: (n_cases,) of each."""
+        self.logs, self.y_prob = list(logs), list(y_prob)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Record the epoch; Keras calls it.
@@ -52,8 +67,7 @@ class Recorder(keras.callbacks.Callback):
             "nir": metrics.no_information_rate(y_true),
         }
         self.y_prob.append(y_prob)
-        self.history.append({"epoch": epoch + 1, **{key: f"{value:.6g}" for key, value in logs.items()}})
-        self.predictions.append(prediction_rows(self.validation, epoch + 1, y_prob))
+        self.logs.append(dict(logs))
         console.say(
             f"train: epoch {epoch + 1} of {self.epochs}: loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.3f}; "
             f"validation loss {logs['val_loss']:.4f}, accuracy {logs['val_accuracy']:.3f}, AUC {logs['val_auc']:.3f}"

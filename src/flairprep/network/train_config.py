@@ -51,7 +51,10 @@ class SweepParams(Section):
 
 
 class TrainParams(Section):
-    """Section `train` of params.yaml; null: the named network's own value."""
+    """Section `train` of params.yaml; null: the named network's own value.
+
+    Earlier versions had no `tensorboard`: their runs stay comparable without it.
+    """
 
     schedule: Literal["constant", "exponential", "cosine"] | None
     """Of the rate over the run; the stage warns of one that never changes it."""
@@ -68,6 +71,8 @@ class TrainParams(Section):
     patience: Annotated[int, Field(ge=0), AfterValidator(_enough)] | None
     """Epochs without a better monitor before it stops, 3 or more (the declared predictions are those of the last
     three); 0 for never."""
+    tensorboard: bool = False
+    """Write the measures of each epoch for TensorBoard, into tensorboard/ of the project; no result depends on it."""
 
 
 class TrainConfig(Section):
@@ -104,7 +109,7 @@ TRAIN_CONFIGS = {
 
 def resolve(params: TrainParams, network: str) -> TrainConfig:
     """Return `params` with each null replaced by the value of the network called `network`."""
-    given = {key: value for key, value in params.model_dump().items() if value is not None}
+    given = {key: value for key, value in params.model_dump(exclude={"tensorboard"}).items() if value is not None}
     return TrainConfig(**{**TRAIN_CONFIGS[network], **given})
 
 

@@ -22,15 +22,13 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_cache_path
 from pydantic import TypeAdapter
 
 from flairprep.core.files import atomic_part
+from flairprep.core.user_cache import open_folder, remove
 
-LAYOUT = "v1"
 SECRET_BYTES = 32
 RACY = 2_000_000_000  # ns: a file this young may change again without its time changing, as in git
-STALE_SECONDS = 86_400  # then a temporary file belongs to no living run
 MIN_FREE = 0.05  # share of the disk that stays free, for the outs
 CHUNK = 1 << 20  # bytes read at a time
 FICLONE = 0x40049409  # linux/fs.h
@@ -225,40 +223,16 @@ def _mark_used(path: Path) -> None:
         os.utime(path)
 
 
-def cache_folder() -> Path | None:
-    """Return the folder of the cache: FLAIRPREP_CACHE, else flairprep/ in the user's cache folder; None for `off`.
-
-    Raises:
-        OSError: the user has no home folder.
-    """
-    chosen = os.environ.get("FLAIRPREP_CACHE")
-    if chosen == "off":
-        return None
-    try:
-        folder = Path(chosen).expanduser() if chosen else user_cache_path("flairprep", appauthor=False)
-        return folder.expanduser().absolute() / LAYOUT
-    except RuntimeError as error:
-        raise FileNotFoundError(errno.ENOENT, "no home folder") from error
-
-
 def open_cache_dir() -> CacheDir | None:
     """Open the cache, and make its folder where it is missing; return None where the cache is off.
 
     Raises:
-        OSError: the folder cannot be made or read, or others may read it.
+        OSError: see `user_cache.open_folder`.
     """
-    root = cache_folder()
+    root = open_folder()
     if root is None:
         return None
-    root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for folder in (root, root / "tmp", root / "seen"):
-        folder.mkdir(mode=0o700, exist_ok=True)
-    if root.stat().st_uid != os.geteuid() or root.stat().st_mode & 0o077:
-        raise PermissionError(errno.EPERM, "its folder is not this user's alone")
-    for leftover in (root / "tmp").iterdir():  # of a killed worker
-        with suppress(OSError):
-            if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
-                remove(leftover)
+    (root / "seen").mkdir(mode=0o700, exist_ok=True)
     return CacheDir(root, _secret(root), *_dvc_cache(Path(".dvc")))
 
 
@@ -294,12 +268,3 @@ def _secret(root: Path) -> bytes:
             with suppress(FileExistsError):  # another run was faster
                 os.link(new, path)
     return path.read_bytes()
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder, as far as possible."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flairprep.core.errors import FlairprepError
-from flairprep.runner import cache_dir
+from flairprep.core.user_cache import cache_folder, remove
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
@@ -41,7 +41,7 @@ def prune(max_bytes: int) -> int:
     for _, size, path in entries:
         if left <= max_bytes:
             break
-        cache_dir.remove(path)
+        remove(path)
         left -= size
     return before - left
 
@@ -54,7 +54,7 @@ def clear() -> int:
     """
     root = _folder()
     freed = prune(-1)
-    cache_dir.remove(root / "secret")
+    remove(root / "secret")
     return freed
 
 
@@ -71,16 +71,17 @@ def size(text: str) -> int:
 
 
 def _folder() -> Path:
-    root = cache_dir.cache_folder()
+    root = cache_folder()
     if root is None:
         raise FlairprepError("FLAIRPREP_CACHE=off: no cache; unset it, or set it to a folder")
     return root
 
 
 def _entries(root: Path) -> list[tuple[float, int, Path]]:
-    """Return the time of last use, the bytes and the path of each entry, digest and temporary file."""
+    """Return the time of last use, the bytes and the path of each entry, digest, training and temporary file."""
     entries = []
-    for path in (*root.glob("[0-9a-f][0-9a-f]/*"), *root.glob("seen/*/*"), *root.glob("tmp/*")):
+    patterns = ("[0-9a-f][0-9a-f]/*", "seen/*/*", "training/*/*", "tmp/*")
+    for path in (path for pattern in patterns for path in root.glob(pattern)):
         with suppress(OSError):  # another run has removed it
             files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
             entries.append((path.stat().st_mtime, sum(file.stat().st_size for file in files), path))

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -11,6 +12,9 @@ from flairprep.core.tables import write_csv
 from flairprep.dataset.shards import Info, read_info
 from flairprep.network.model_config import ModelParams
 from flairprep.network.train_config import DECLARED_EPOCHS, SweepParams, TrainConfig, TrainParams, resolve, scaled_rate
+
+if TYPE_CHECKING:
+    from flairprep.network.states import States
 
 EXPORT = Path("data/export")
 OUT = Path("data/train")
@@ -52,18 +56,20 @@ def choose_folds(info: Info, run: SweepParams) -> list[int]:
     return left
 
 
-def train(run: SweepParams, config: TrainConfig, section: ModelParams, out: Path) -> None:
+def train(run: SweepParams, given: TrainParams, section: ModelParams, out: Path) -> "States":
     """Train the network and write model.keras, history.csv, val_predictions.csv and test_predictions.csv into `out`.
 
-    model.keras gives the declared predictions: it is the mean of the networks of the last epochs.
+    model.keras gives the declared predictions: it is the mean of the networks of the last epochs. OUT shows history.csv
+    meanwhile. Goes on where such a run was ended. Return the states, to finish once `out` is in its place.
 
     Raises:
         FlairprepError: tensorflow is not installed, a fold does not exist, all cases have one label, the volumes are
             too small for the network, or the loss is not finite.
+        Interrupted: by Ctrl-C or SIGTERM.
     """
-    from flairprep.network import input_pipeline, recorder, saving, training  # import tensorflow
+    from flairprep.network import input_pipeline, recorder, saving, states, training, watching  # import tensorflow
 
-    info = read_info(EXPORT)
+    info, config = read_info(EXPORT), resolve(given, section.name)
     folds = choose_folds(info, run)
     fitted, validation = (input_pipeline.Cases(EXPORT, chosen, run.batch_size) for chosen in (folds, [run.val_fold]))
     if len(set(fitted.labels)) < 2:
@@ -72,41 +78,41 @@ def train(run: SweepParams, config: TrainConfig, section: ModelParams, out: Path
         raise FlairprepError("params.yaml: train.monitor: 'val_auc': all validation cases have one label; use val_loss")
     training.seeded(run.seed)
     strategy = training.devices(run.batch_size, len(fitted.labels))
-    batches = input_pipeline.training_batches(
-        *(EXPORT, folds, config.augment),
-        batch_size=run.batch_size,
-        seed=run.seed,
-        whole=strategy.num_replicas_in_sync > 1,
-    )
+    feeding: dict[str, Any] = {"seed": run.seed, "whole": strategy.num_replicas_in_sync > 1}
+    batches = input_pipeline.training_batches(EXPORT, folds, config.augment, batch_size=run.batch_size, **feeding)
     first_rate = scaled_rate(config, run.lr, run.batch_size)
     check_rate(run, config, first_rate)
-    rate = training.schedule(config.schedule, first_rate, int(batches.cardinality()) * run.epochs)
+    rate = training.schedule(config.schedule, first_rate, int(batches(0).cardinality()) * run.epochs)
     with strategy.scope():
         network = training.compiled(section, info.image_shape, prior=float(fitted.labels.mean()), rate=rate)
-    infer = training.inference(network)
-    record = recorder.Recorder(infer, fitted, validation, run.epochs)
-    declared = training.fit(network, batches, record, config, labels=fitted.labels, epochs=run.epochs)
-    saving.save(declared, out / "model.keras")
-    write_csv(out / "history.csv", pd.DataFrame(record.history))
-    write_csv(out / "val_predictions.csv", pd.concat(record.predictions))
-    epochs = len(record.history)
-    test = pd.DataFrame(columns=recorder.PREDICTIONS)
-    if run.test_fold is not None:
-        cases = input_pipeline.Cases(EXPORT, [run.test_fold], run.batch_size)
-        test = recorder.prediction_rows(cases, epochs, training.predict(training.inference(declared), cases))
-    write_csv(out / "test_predictions.csv", test)
+    record = recorder.Recorder(training.inference(network), fitted, validation, run.epochs)
+    kept = states.of_run(run, config, section, training.machine(), EXPORT)
+    watchers = watching.of_run(record, OUT, run, kept.key if given.tensorboard else "")
+    with files.shown_folder(OUT), console.interruptible(kept.remedy):
+        options: dict[str, Any] = {"epochs": run.epochs, "states": kept, "watchers": watchers}
+        declared = training.fit(network, batches, record, config, labels=fitted.labels, **options)
+        saving.save(declared, out / "model.keras")
+        write_csv(out / "history.csv", pd.DataFrame(record.history))
+        write_csv(out / "val_predictions.csv", pd.concat(record.predictions))
+        epochs, test = len(record.logs), pd.DataFrame(columns=recorder.PREDICTIONS)
+        if run.test_fold is not None:
+            cases = input_pipeline.Cases(EXPORT, [run.test_fold], run.batch_size)
+            test = recorder.prediction_rows(cases, epochs, training.predict(training.inference(declared), cases))
+        write_csv(out / "test_predictions.csv", test)
     console.say(f"train: {epochs} epochs; model.keras is the mean of the last {min(epochs, DECLARED_EPOCHS)}")
+    return kept
 
 
 def main() -> None:
     """Read data/export (and, for a warning, reports/sanity.json where it is), write data/train."""
-    run, section = params.load(SweepParams), params.load(ModelParams, "model")
-    config = resolve(params.load(TrainParams, "train"), section.name)
+    run, section, given = params.load(SweepParams), params.load(ModelParams, "model"), params.load(TrainParams, "train")
     from flairprep.dataset import tf_data  # imports tensorflow
 
     memory = console.out_of_memory("batch_size, model.filters or select_slices.size")
-    with files.atomic_folder(OUT) as out, memory, tf_data.faults(EXPORT):
-        train(run, config, section, out)
+    with memory, tf_data.faults(EXPORT):
+        with files.atomic_folder(OUT) as out:
+            kept = train(run, given, section, out)
+        kept.finish()
 
 
 if __name__ == "__main__":
