@@ -51,10 +51,7 @@ class SweepParams(Section):
 
 
 class TrainParams(Section):
-    """Section `train` of params.yaml; null: the named network's own value.
-
-    Earlier versions had no `tensorboard`: their runs stay comparable without it.
-    """
+    """Section `train` of params.yaml; null: the named network's own value."""
 
     schedule: Literal["constant", "exponential", "cosine"] | None
     """Of the rate over the run; the stage warns of one that never changes it."""
@@ -71,7 +68,7 @@ class TrainParams(Section):
     patience: Annotated[int, Field(ge=0), AfterValidator(_enough)] | None
     """Epochs without a better monitor before it stops, 3 or more (the declared predictions are those of the last
     three); 0 for never."""
-    tensorboard: bool = False
+    tensorboard: bool
     """Write the measures of each epoch for TensorBoard, into tensorboard/ of the project; no result depends on it."""
 
 
