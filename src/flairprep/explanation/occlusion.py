@@ -54,7 +54,8 @@ def occlude(volume: Array, logits: Logits, background: float) -> Occlusion:
     most changes, to the brightest spot, whether it has learned or not.
 
     A voxel of the map has the sum of the responses to its coarse and its fine block. A coarse block that is not
-    refined counts as if its eighths shared its response evenly.
+    refined counts as if its eighths shared its response evenly. The map is then smoothed by half the width of a fine
+    block: where blocks begin says nothing, and a lesion that lies across them is whole again.
 
     Args:
         volume: float32 (z, y, x), the network's own input.
@@ -75,7 +76,9 @@ def occlude(volume: Array, logits: Logits, background: float) -> Occlusion:
         response[block] = value if rank in ranks else value * (1 + 1 / 8)
     for part, value in zip(fine, small, strict=True):
         response[part] += value
-    return Occlusion(response.astype(np.float32), float(logit))
+    widths = [size / min(COARSE, size) / 2 for size in volume.shape]  # of fine blocks
+    smooth = scipy.ndimage.gaussian_filter(response, [width / 2 for width in widths], mode="constant")
+    return Occlusion(smooth.astype(np.float32), float(logit))
 
 
 def weights(changed: Array, typical: float) -> Array:

@@ -1,0 +1,91 @@
+"""explanations: which cases the page explains, and what its pictures show."""
+
+import numpy as np
+import pandas as pd
+import SimpleITK as sitk
+from workspace import volume
+
+from flairprep.explanation.maps import Explanation
+from flairprep.report import explanations
+from flairprep.report.previews import BOX
+
+COLUMNS = ["case_id", "label", "probability", "wrong", "flips"]
+
+
+def table(*rows: tuple[str, int, float, float]) -> pd.DataFrame:
+    """reports/evaluate/cases.csv as text."""
+    return pd.DataFrame([(*row, 0) for row in rows], columns=COLUMNS).astype(str)
+
+
+def test_the_most_certain_right_and_wrong_of_each_label_and_the_always_wrong_are_chosen() -> None:
+    scored = table(
+        ("00", 1, 0.70, 0.0),
+        ("01", 1, 0.95, 0.1),
+        ("02", 0, 0.05, 0.0),
+        ("03", 0, 0.20, 0.0),
+        ("04", 1, 0.30, 0.8),
+        ("05", 1, 0.10, 0.9),
+        ("06", 0, 0.99, 1.0),
+        ("07", 0, 0.60, 1.0),
+        ("08", 1, 0.45, 1.0),
+        ("09", 0, 0.55, 0.6),
+    )
+    chosen = explanations.chosen(scored)
+    assert list(chosen) == ["01", "02", "05", "06", "07"]
+    assert "right" in chosen["01"]
+    assert "right" in chosen["02"]
+    assert "wrong case of label 1" in chosen["05"]
+    assert "wrong case of label 0" in chosen["06"]
+    assert "every epoch" in chosen["06"]
+    assert chosen["07"] == "wrong in every epoch"
+
+
+def test_ties_go_to_the_first_id_and_exactly_half_predicts_0() -> None:
+    chosen = explanations.chosen(table(("b", 1, 0.9, 0.0), ("a", 1, 0.9, 0.0), ("c", 0, 0.5, 0.0)))
+    assert list(chosen) == ["a", "c"]
+    assert "right" in chosen["c"]
+
+
+def test_red_lies_over_what_speaks_for_label_1_and_blue_over_what_speaks_against_it() -> None:
+    values = np.full((16, 16, 16), -4.0, np.float32)
+    values[4:12, 4:12, 4:12] = np.random.default_rng(0).normal(size=(8, 8, 8))
+    image = volume(values, (2.0, 2.0, 2.0))
+    response = np.zeros_like(values)
+    response[8, 8, 9] = 2.0  # towards the patient's left: on the right of the picture
+    response[8, 8, 6] = -1.5
+    maps = [volume(each, (2.0, 2.0, 2.0)) for each in (response, -response)]
+    one = Explanation(0.9, 2.2, 0.1, 1.0, (0.0, 0.0, 0.0), 2.0, *maps)
+    (bare, trained, control), bar = explanations.rows_of(image, one, -4.0)
+    assert bar > 0
+    pixel = BOX // 16
+    y = 8 * pixel + pixel // 2
+    for strip, left, right in ((trained, "blue", "red"), (control, "red", "blue")):
+        for x, colour in ((6, left), (9, right)):
+            red, _, blue = strip.getpixel((x * pixel + pixel // 2, y))
+            assert (red > blue + 40) == (colour == "red"), (x, red, blue)
+            assert (blue > red + 40) == (colour == "blue"), (x, red, blue)
+    grey = np.asarray(bare)
+    assert (grey[..., 0] == grey[..., 2]).all(), "nothing lies over the input itself"
+    sheet = explanations.picture(image, one, -4.0)
+    assert sheet.size == (3 * BOX, 3 * (BOX + explanations.HEADING))
+
+
+def test_a_map_like_its_control_is_said_to_show_the_input() -> None:
+    def shown(correlation: float | None) -> bool:
+        return explanations.Explained("a", 1, "", 0.9, correlation, 1.0, 20).shows_the_input
+
+    assert [shown(value) for value in (0.1, -0.3, 0.8, 1.0, None)] == [False, False, True, True, True]
+
+
+def test_all_slices_are_drawn_in_colour() -> None:
+    values = np.zeros((9, 16, 16), np.float32)
+    values[:, 4:12, 4:12] = 1.0
+    image = volume(values)
+    heat = sitk.Cast(image, sitk.sitkFloat32)
+    one = Explanation(0.9, 2.2, 0.1, 1.0, (0.0, 0.0, 0.0), 1.0, heat, heat)
+    sheet = np.asarray(explanations.all_slices(image, one, 0.0)).astype(int)
+    assert sheet.shape == (3 * 64, 3 * 64, 3)
+    for row in range(3):
+        for column in range(3):
+            red, _, blue = sheet[row * 64 + 32, column * 64 + 32]
+            assert red > blue + 100
