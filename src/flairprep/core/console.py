@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
+from flairprep.core import installed
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import Outcome, Status
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SILENT_SECONDS = 2  # before progress shows
+PARENT = os.getppid()  # the process that waits for this one, such as DVC's, before anything slow is imported
 LISTED = 5  # cases of one code that are named one by one
 
 
@@ -218,10 +220,12 @@ def run(main: Callable[[], None], stage: str | None = None) -> None:
     """Run `main` as a program; an error that the user can fix is one or two lines and exit status 1.
 
     FLAIRPREP_DEBUG=1 shows the traceback too. With `stage`, the second line says how to restore its previous output,
-    which DVC has removed.
+    which DVC has removed; and in a study the installed code must be the recorded one, see `installed.fault`.
     """
     show_logged_warnings()
     try:
+        if stage and (fault := installed.fault()):
+            raise FlairprepError(fault)
         main()
     except KeyboardInterrupt as error:
         print(str(error) or "interrupted", file=sys.stderr)

@@ -2,7 +2,9 @@
 
 import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
 import os
+import signal
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +39,9 @@ class History(keras.callbacks.Callback):
             self.on_epoch_end(0)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Write all epochs; Keras calls it."""
-        write_csv(self.path, pd.DataFrame(self.recorder.history))
+        """Write all epochs; Keras calls it. Nothing but a look depends on them, so a fault does not end the run."""
+        with suppress(OSError):
+            write_csv(self.path, pd.DataFrame(self.recorder.history))
 
 
 class Bar(keras.callbacks.Callback):
@@ -59,6 +62,19 @@ class Bar(keras.callbacks.Callback):
         """Advance it; Keras calls it. The bar ends with the last step, before the epoch's line is printed."""
         if self._steps and next(self._steps, None) == self.params["steps"]:
             self._steps.close()
+
+
+class Parent(keras.callbacks.Callback):
+    """End a run that DVC started and that DVC, killed, no longer waits for: the next one would share its folder."""
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Look for the parent; Keras calls it.
+
+        Raises:
+            Interrupted: it is gone.
+        """
+        if "DVC_STAGE" in os.environ and os.getppid() != console.PARENT:
+            raise console.Interrupted("", 128 + signal.SIGHUP)
 
 
 class Board(keras.callbacks.Callback):
@@ -100,7 +116,7 @@ def of_run(recorder: Recorder, folder: Path, run: SweepParams, board: str) -> li
     A queued run works in a copy of the project that DVC removes in the end: the log goes to the project itself, whose
     root DVC names in DVC_ROOT.
     """
-    watchers = [History(recorder, folder), Bar(run.epochs)]
+    watchers = [History(recorder, folder), Bar(run.epochs), Parent()]
     if board:
         name = f"lr={run.lr:g},batch_size={run.batch_size},val_fold={run.val_fold},seed={run.seed},{board[:8]}"
         watchers.append(Board(recorder, Path(os.environ.get("DVC_ROOT", ".")) / BOARD / name))
