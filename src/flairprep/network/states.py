@@ -33,6 +33,7 @@ Array = npt.NDArray[Any]
 PACKAGE = Path(__file__).resolve().parents[1]
 # What dvc.yaml names as the source of train: an edit there starts anew.
 SOURCE = ("core", "dataset", "network", "stages/train.py", "stats/metrics.py")
+LOOKS = 5
 READERS = 4  # threads that hash shards
 
 
@@ -107,17 +108,25 @@ class States:
 
     def latest(self) -> State | None:
         """Return the last whole state of at most `target` epochs, of this run or one with another target."""
-        found = sorted(((epoch, path) for path, epoch in self._states() if epoch <= self.target), reverse=True)
-        for _, path in found:
+        for _ in range(LOOKS):  # while another run puts a later state in the place of the one found, or of them all
+            found = sorted(((epoch, path) for path, epoch in self._states() if epoch <= self.target), reverse=True)
+            with suppress(FileNotFoundError):
+                if state := self._first_whole([path for _, path in found]):
+                    return state
+        return None
+
+    def _first_whole(self, paths: Sequence[Path]) -> State | None:
+        for path in paths:
             try:
                 state = State.load(path)
                 os.utime(path)  # when it was last used, by which `flairprep cache prune` goes
-            except FileNotFoundError:  # another run has gone on
-                continue
+            except FileNotFoundError:
+                raise
             except (OSError, ValueError) as error:
                 logger.warning(f"train: {path}: cannot be read ({error}); training begins further back")
-                continue
-            return state
+                path.unlink(missing_ok=True)
+            else:
+                return state
         return None
 
     def keep(self, state: State) -> None:
