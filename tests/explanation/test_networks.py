@@ -35,7 +35,7 @@ def volumes() -> np.ndarray:
     return np.random.default_rng(0).normal(size=(3, *SHAPE[:3])).astype(np.float32)
 
 
-@pytest.mark.parametrize("seeds", [(1,), (1, 2, 3)], ids=["one", "mean"])
+@pytest.mark.parametrize("seeds", [(1,), pytest.param((1, 2, 3), marks=pytest.mark.slow)], ids=["one", "mean"])
 def test_the_logits_are_those_of_the_saved_networks_probabilities(
     seeds: tuple[int, ...], volumes: np.ndarray, tmp_path: Path
 ) -> None:
@@ -54,6 +54,7 @@ def test_the_logit_of_a_mean_probability_does_not_round_to_infinity() -> None:
     assert sure > lost
 
 
+@pytest.mark.slow
 def test_every_layer_is_drawn_anew_from_a_fixed_seed_and_for_each_member(volumes: np.ndarray) -> None:
     trained = mean_of(1, 2)
     for member in networks.members(trained):
