@@ -223,6 +223,21 @@ def per_thousand(loose: dict[str, Cost], packed: dict[str, Cost], files: int) ->
     return {name: (loose[name].beyond - packed[name].beyond) * 1000 / files for name in loose}
 
 
+def report(layouts: dict[str, dict[str, Cost]], sizes: dict[str, tuple[int, int]], packing: Cost, cases: int) -> str:
+    """Return all that is printed below the header; `sizes`: files and bytes of each layout."""
+    lines = [f"\n{cases} cases; {len(os.sched_getaffinity(0))} cores"]
+    lines += [f"{layout}: {files} files, {size / 1e9:.2f} GB" for layout, (files, size) in sizes.items()]
+    lines.append(f"flairprep pack: {packing.processor:.1f} s of processor, {packing.wall:.1f} by the clock")
+    lines += ["", table(layouts), "\nbeyond: of the seconds of processor, those that no stage of the pipeline took"]
+    ratios = {layout: costs["dvc add"].processor / costs[READING].processor for layout, costs in layouts.items()}
+    lines.append(
+        "dvc add as a multiple of reading: " + ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items())
+    )
+    lines.append("\nseconds of processor that each 1,000 loose files add")
+    added = per_thousand(layouts["loose"], layouts["packed"], sizes["loose"][0])
+    return "\n".join([*lines, *(f"{command:26}{seconds:8.3f}" for command, seconds in added.items())])
+
+
 def main() -> None:
     """Print the table of both layouts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -243,17 +258,7 @@ def main() -> None:
         layouts = {"packed": costs_of(packed)}
         shutil.rmtree(folders["packed"])
         layouts = {"loose": costs_of(loose), **layouts}
-    print(f"\n{options.cases} cases; {len(os.sched_getaffinity(0))} cores")
-    for layout, (files, size) in sizes.items():
-        print(f"{layout}: {files} files, {size / 1e9:.2f} GB")
-    print(f"flairprep pack: {packing.processor:.1f} s of processor, {packing.wall:.1f} by the clock\n")
-    print(table(layouts))
-    print("\nbeyond: of the seconds of processor, those that no stage of the pipeline took")
-    ratios = {layout: costs["dvc add"].processor / costs[READING].processor for layout, costs in layouts.items()}
-    print("dvc add as a multiple of reading: " + ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items()))
-    print("\nseconds of processor that each 1,000 loose files add")
-    for command, seconds in per_thousand(layouts["loose"], layouts["packed"], options.files).items():
-        print(f"{command:26}{seconds:8.3f}")
+    print(report(layouts, sizes, packing, options.cases))
 
 
 if __name__ == "__main__":
