@@ -1,6 +1,10 @@
-"""Make docs/params.md, docs/codes.md and params.schema.json from the code: `make docs`."""
+"""Make docs/params.md, docs/codes.md and params.schema.json from the code, and a study's files from those of the root.
+
+`make docs`. src/flairprep/study/templates holds what `flairprep init` writes; only README.md there is written by hand.
+"""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +133,44 @@ def schema() -> dict[str, Any]:
     }
 
 
+STUDY = ROOT / "src/flairprep/study/templates"
+COPIED = {  # template -> file of the root; none is called dvc.yaml, in which DVC would see a second pipeline
+    "gitignore": ".gitignore",
+    "dvcignore": ".dvcignore",
+    "dvc_config": ".dvc/config",
+    "data_gitignore": "data/.gitignore",
+    "reports_gitignore": "reports/.gitignore",
+    **{f"plots/{path.name}": f".dvc/plots/{path.name}" for path in sorted((ROOT / ".dvc/plots").glob("*.json"))},
+}
+PIPELINE_HEAD = """\
+# Stage X is section X of params.yaml, flairprep's module stages/X.py and data/X or reports/X.json.
+# .flairprep/ records the installed code that each stage imports: `flairprep upgrade` writes it, and DVC reruns the
+# stages whose code changed. A stage refuses to run where another flairprep is installed.
+# The key that makes case ids of patient ids, where there is one, lies in ingest.dicom_dir.
+"""
+
+
+def study_pipeline(text: str) -> str:
+    """Return the dvc.yaml of a study, from that of the root: the record of the code in place of src/."""
+    stages = text[text.index("stages:\n") :].replace("cmd: PYTHONPATH=src python", "cmd: python")
+    return PIPELINE_HEAD + re.sub(r"- src/flairprep/(\S+)", r"- .flairprep/\1.md5", stages)
+
+
+def study_params() -> str:
+    """Return the params.yaml of a study: the defaults, under the first lines of the root's."""
+    head = [line for line in (ROOT / "params.yaml").read_text("utf-8").splitlines()[:2] if line.startswith("#")]
+    lines = (ROOT / "tests/params.yaml").read_text("utf-8").splitlines()
+    values = next(number for number, line in enumerate(lines) if not line.startswith("#"))
+    return "\n".join([*head, *lines[values:]]) + "\n"
+
+
+def study_files() -> dict[Path, str]:
+    """Return the templates that are made from files of the root, and their text."""
+    copies = {STUDY / name: (ROOT / source).read_text("utf-8") for name, source in COPIED.items()}
+    pipeline = study_pipeline((ROOT / "dvc.yaml").read_text("utf-8"))
+    return {**copies, STUDY / "pipeline.yaml": pipeline, STUDY / "params.yaml": study_params()}
+
+
 def pages() -> dict[Path, str]:
     """Return the generated files and their text."""
     yaml = YAML(typ="safe", pure=True)
@@ -147,12 +189,15 @@ def pages() -> dict[Path, str]:
         "codes": list(Code),
     }
     made = {DOCS / name: environment.get_template(name).render(context) for name in ("params.md", "codes.md")}
-    return {**made, ROOT / "params.schema.json": json.dumps(schema(), indent=2) + "\n"}
+    of_schema = json.dumps(schema(), indent=2) + "\n"
+    schemas = {ROOT / "params.schema.json": of_schema, STUDY / "params.schema.json": of_schema}
+    return {**made, **schemas, **study_files()}
 
 
 def main() -> None:
     """Write the generated files."""
     for path, text in pages().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
 

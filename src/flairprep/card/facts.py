@@ -17,7 +17,7 @@ from ruamel.yaml.error import YAMLError
 from flairprep import __version__
 from flairprep.card import network_archive
 from flairprep.card.network_archive import NetworkArchive
-from flairprep.core import params
+from flairprep.core import installed, params
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import Status
 from flairprep.core.tables import read_csv
@@ -44,7 +44,7 @@ MAKERS = {  # file: the stage that makes it
     "reports/evaluate/baselines.csv": "evaluate",
     "reports/evaluate/diagnosis.json": "evaluate",
 }
-CODE = ("params.yaml", "dvc.yaml", "dvc.lock", "src")  # what a run consists of, as git knows it
+CODE = ("params.yaml", "dvc.yaml", "dvc.lock", "src", str(installed.RECORD))  # what a run consists of, as git knows it
 PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "dvc", "numpy", "SimpleITK", "pydicom", "scipy", "pandas")
 
 

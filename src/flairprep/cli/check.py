@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flairprep.cli import many_files
-from flairprep.core import params
+from flairprep.core import installed, params
 from flairprep.core.errors import FlairprepError
 
 
@@ -22,7 +22,7 @@ def check(overrides: Sequence[str] = ()) -> list[str]:
 
     overrides: KEY=VALUE as for `dvc exp run -S`, sweeps included. What only costs time is logged as a warning.
     """
-    if faults := _conflicts(("params.yaml", "dvc.yaml", "dvc.lock")) or _of_params(overrides):
+    if faults := _conflicts(("params.yaml", "dvc.yaml", "dvc.lock")) or _of_params(overrides) or _of_study():
         return faults
     from flairprep.cli.overrides import combinations
 
@@ -102,6 +102,15 @@ def _of_params(overrides: Sequence[str]) -> list[str]:
     except ValueError as error:
         return [f"-S {' -S '.join(overrides)}: {error}"]
     return list(dict.fromkeys(faults))
+
+
+def _of_study() -> list[str]:
+    """List why the stages of a study would refuse to run, or a queued run not find the record of the code."""
+    if fault := installed.fault():
+        return [fault]
+    untracked = installed.RECORD.is_dir() and not _tracked(installed.RECORD)
+    told = f"{installed.RECORD}: not in git, so queued runs would not see it; run: git add {installed.RECORD}"
+    return [told] if untracked else []
 
 
 def _key(override: str) -> str:

@@ -16,6 +16,7 @@ from ruamel.yaml.error import YAMLError
 from flairprep.core.errors import FlairprepError
 
 FILE = Path("params.yaml")
+MISSING = "take it from the project's own params.yaml; in a study: flairprep upgrade"
 SWEPT = ("lr", "batch_size", "epochs", "seed", "val_fold", "test_fold")
 SECTIONS = (
     *("labels", "ingest", "normalize", "select_slices", "balance", "split"),
@@ -84,7 +85,7 @@ def check_keys(values: Mapping[Any, Any], path: Path = FILE) -> None:
             raise FlairprepError(f"{path}: unknown key {key!r}; {suggest(str(key), known)}")
     for key in known:
         if key not in values:
-            raise FlairprepError(f"{path}: the key {key!r} is missing; take it from the project's own params.yaml")
+            raise FlairprepError(f"{path}: the key {key!r} is missing; {MISSING}")
 
 
 def load(cls: type[SectionT], section: str | None = None, path: Path = FILE) -> SectionT:
@@ -126,7 +127,7 @@ def _fault(cls: type[Section], fault: Any, section: str | None, path: Path) -> s
         case "extra_forbidden":
             return f"{path}: unknown key {key!r}; {suggest(str(fault['loc'][-1]), known)}"
         case "missing":
-            return f"{path}: the key {key!r} is missing; take it from the project's own params.yaml"
+            return f"{path}: the key {key!r} is missing; {MISSING}"
         case "value_error":
             return f"{path}: {key + ': ' if key else ''}{fault['ctx']['error']}"
         case _:

@@ -19,7 +19,7 @@ from dvc.scm import RevError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from flairprep.core import params
+from flairprep.core import installed, params
 from flairprep.core.errors import FlairprepError
 from flairprep.evaluation import predictions
 from flairprep.evaluation.predictions import Predictions
@@ -31,6 +31,7 @@ REPEATS = ("seed", "val_fold", "split.seed")  # params whose other values repeat
 SETTING = ("lr", "batch_size", "epochs", "test_fold", "normalize", "select_slices", "export", "model", "train")
 COHORT = ("ingest", "labels", "split")  # sections that decide on the cohort
 CODE_STAGES = ("normalize", "select_slices", "export", "train")  # their code is part of a setting
+SOURCES = ("src/", f"{installed.RECORD}/")  # where it lies in a clone, and its record in a study
 WORKSPACE = "workspace"
 AUDIT = "reports/audit.json"
 
@@ -241,7 +242,7 @@ def _code_hash(stages: Mapping[str, Any]) -> str:
         entry["path"]: entry["md5"]
         for name in CODE_STAGES
         for entry in stages.get(name, {}).get("deps", ())
-        if entry["path"].startswith("src/")
+        if entry["path"].startswith(SOURCES)
     }
     return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:7]
 

@@ -184,7 +184,8 @@ def _caveats(comparison: Mapping[str, Any]) -> list[str]:
         both = "; ".join(f"{a} with {b}" for a, b in comparison["confounded"])
         sentences.append(f"Confounded, since they always changed together: {both}.")
     if "code" in comparison["keys"]:
-        sentences.append("Runs of different code are different settings: git diff A B -- src shows what changed.")
+        shown = "git diff A B -- src .flairprep"  # the code of a clone, and the record of it in a study
+        sentences.append(f"Runs of different code are different settings: {shown} shows what changed.")
     if comparison["seed_variability"]:
         sentences.append(
             "Two seeds of a setting and fold differ in accuracy by "

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from flairprep.core import installed
 from flairprep.core.errors import FlairprepError
 from flairprep.inference import code
 from flairprep.inference.run import TrainedRun
@@ -24,6 +25,8 @@ def code_of(run: TrainedRun) -> Iterator[Path]:
     Raises:
         FlairprepError: git cannot give it, it is not the code of the run's dvc.lock, or it knows no `predict`.
     """
+    if any(installed.source_of(path) for path in run.code):
+        raise FlairprepError(f"{run.name}: {_of_study(run)}")
     remedy = f"predict in a checkout of it: git worktree add ../{str(run.revision)[:7]} {run.revision}"
     with tempfile.TemporaryDirectory(prefix="flairprep-") as name:
         command = ["git", "archive", "--format=tar", str(run.revision), "src"]
@@ -42,6 +45,17 @@ def code_of(run: TrainedRun) -> Iterator[Path]:
         if not (package / "cli/predict.py").is_file():
             raise FlairprepError(f"{run.name}: its code has no `flairprep predict` yet; make the run again: dvc repro")
         yield Path(name) / "src"
+
+
+def _of_study(run: TrainedRun) -> str:
+    """Say which flairprep the run of a study needs: git holds its record of the code, not the code."""
+    command = ["git", "show", f"{run.revision}:./{installed.REQUIREMENTS}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    pin = f"flairprep=={version}" if (version := installed.pinned(done.stdout)) else "the flairprep of its time"
+    return (
+        f"made by other code than the installed one; predict with {pin} in an environment of its own, which pip "
+        "install makes, or bring the study to what is installed: flairprep upgrade, dvc repro"
+    )
 
 
 def predict(run: TrainedRun, arguments: Sequence[str]) -> int:
