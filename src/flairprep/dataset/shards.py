@@ -112,6 +112,34 @@ def example(place: Place) -> bytes:
     return serialised
 
 
+def places_of(info: Info, folds: Sequence[int]) -> list[Place]:
+    """Return the places of all cases of `folds`.
+
+    Raises:
+        FlairprepError: a fold holds another number of cases than dataset_info.json says; see also `places`.
+    """
+    by_fold = {fold: [place for path in info.shards[fold] for place in places(path)] for fold in folds}
+    for fold, of_fold in by_fold.items():
+        if len(of_fold) != info.cases[fold]:
+            raise FlairprepError(
+                f"{info.shards[fold][0].parent}: fold {fold} holds {len(of_fold)} cases, dataset_info.json says "
+                f"{info.cases[fold]}; restore it: dvc checkout, or dvc repro -f export"
+            )
+    return [place for of_fold in by_fold.values() for place in of_fold]
+
+
+def chosen_folds(directory: Path | str, info: Info, folds: Sequence[int] | None) -> list[int]:
+    """Return `folds`, by default all of them.
+
+    Raises:
+        FlairprepError: `directory` lacks one.
+    """
+    folds = sorted(info.cases) if folds is None else list(folds)
+    if unknown := set(folds) - set(info.cases):
+        raise FlairprepError(f"{directory}: no fold {min(unknown)}; it has folds {', '.join(map(str, info.cases))}")
+    return folds
+
+
 def shard_names(fold: int, shards: int) -> list[str]:
     """Return the names of the files that hold a fold."""
     return [f"{NAME}-fold{fold}.tfrecord-{index:05d}-of-{shards:05d}" for index in range(shards)]

@@ -8,8 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from flairprep.core.errors import FlairprepError
-from flairprep.dataset.shards import HEAD, Info, Place, example, places, read_info
+from flairprep.dataset.shards import HEAD, Info, Place, chosen_folds, example, places_of, read_info
 
 BUFFER = 1 << 20  # bytes
 
@@ -50,22 +49,6 @@ def _read(positions: Any, count: int) -> Any:
     return records.apply(tf.data.experimental.assert_cardinality(count))
 
 
-def _places(info: Info, folds: Sequence[int]) -> list[Place]:
-    """Return the places of all cases of `folds`.
-
-    Raises:
-        FlairprepError: a fold holds another number of cases than dataset_info.json says; see also `shards.places`.
-    """
-    by_fold = {fold: [place for path in info.shards[fold] for place in places(path)] for fold in folds}
-    for fold, of_fold in by_fold.items():
-        if len(of_fold) != info.cases[fold]:
-            raise FlairprepError(
-                f"{info.shards[fold][0].parent}: fold {fold} holds {len(of_fold)} cases, dataset_info.json says "
-                f"{info.cases[fold]}; restore it: dvc checkout, or dvc repro -f export"
-            )
-    return [place for of_fold in by_fold.values() for place in of_fold]
-
-
 @contextmanager
 def faults(directory: Path) -> Iterator[None]:
     """Name the damaged shard in `directory` where reading fails: tensorflow does not say which file it is.
@@ -77,7 +60,7 @@ def faults(directory: Path) -> Iterator[None]:
         yield
     except tf.errors.DataLossError:
         info = read_info(directory)
-        for place in _places(info, list(info.shards)):
+        for place in places_of(info, list(info.shards)):
             example(place)
         raise
 
@@ -117,10 +100,7 @@ def shuffled(directory: Path | str, folds: Sequence[int], seed: int) -> Callable
 
 def _of_folds(directory: Path, folds: Sequence[int] | None) -> tuple[Info, list[Place]]:
     info = read_info(directory)
-    folds = sorted(info.cases) if folds is None else folds
-    if unknown := set(folds) - set(info.cases):
-        raise FlairprepError(f"{directory}: no fold {min(unknown)}; it has folds {', '.join(map(str, info.cases))}")
-    return info, _places(info, folds)
+    return info, places_of(info, chosen_folds(directory, info, folds))
 
 
 def _decoded(records: Any, info: Info) -> Any:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
 
 from flairprep.core.console import plural
 from flairprep.core.errors import FlairprepError
@@ -68,6 +67,8 @@ def platt(y_true: npt.NDArray[np.int_], y_prob: npt.NDArray[np.float64]) -> tupl
     Targets are Platt's, (n1 + 1) / (n1 + 2) and 1 / (n0 + 2): a set that the network separates stays finite. A slope
     below 0 would turn the network's ranking round, so that of 0 is fitted instead.
     """
+    from sklearn.linear_model import LogisticRegression  # takes a second
+
     ones = int(np.sum(y_true))
     target = np.where(y_true == 1, (ones + 1) / (ones + 2), 1 / (len(y_true) - ones + 2))
     logits = np.tile(_logit(y_prob), 2).reshape(-1, 1)

@@ -66,7 +66,13 @@ class _Networks:
         if self._predict is None:
             from flairprep.inference.networks import Ensemble  # imports tensorflow
 
-            self._predict = Ensemble({run.name: run.network for run in self._runs}).predict
+            ensemble = Ensemble({run.name: run.network for run in self._runs})
+            if ensemble.shape != images.shape[1:]:
+                raise FlairprepError(
+                    f"{NETWORK} of {self._runs[0].name} takes volumes of {ensemble.shape}, its dvc.lock makes them "
+                    f"{images.shape[1:]}; restore it: dvc checkout data/train, or make it: dvc repro"
+                )
+            self._predict = ensemble.predict
         return self._predict(images)
 
 
@@ -79,10 +85,6 @@ def fitting(runs: Sequence[TrainedRun]) -> Predictor:
     """
     first = runs[0]
     for run in runs:
-        if run.name == WORKSPACE:
-            _check_params(run, params.read_params())
-        if told := _differences(first.steps, run.steps):
-            raise FlairprepError(f"{first.name} and {run.name} were made with other params: {told}; name equal runs")
         if run.code != first.code:
             paths = [path for path in {**first.code, **run.code} if first.code.get(path) != run.code.get(path)]
             raise FlairprepError(
@@ -94,6 +96,11 @@ def fitting(runs: Sequence[TrainedRun]) -> Predictor:
             "dvc repro, or take network and code of a revision: --run HEAD",
             first,
         )
+    for run in runs:  # after the code: other code may have other keys
+        if run.name == WORKSPACE:
+            _check_params(run, params.read_params())
+        if told := _differences(first.steps, run.steps):
+            raise FlairprepError(f"{first.name} and {run.name} were made with other params: {told}; name equal runs")
     return Predictor(tuple(runs))
 
 

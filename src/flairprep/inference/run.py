@@ -23,16 +23,25 @@ NETWORK = "data/train/model.keras"
 class TrainedRun:
     """A run that can be applied.
 
-    revision: what git knows it by; None: the workspace. steps: from its dvc.lock. code: source path -> DVC's hash.
-    network: the bytes of model.keras. prior: the share of label 1 among the training cases.
+    revision: what git knows it by; None: the workspace. sections: of params.yaml, from its dvc.lock. code: source path
+    -> DVC's hash. network: the bytes of model.keras. prior: the share of label 1 among the training cases.
     """
 
     name: str
     revision: str | None
-    steps: Steps
+    sections: dict[str, Any]
     code: dict[str, str]
     network: bytes
     prior: float
+
+    @property
+    def steps(self) -> Steps:
+        """Return the steps from a scan to a tensor; only the code of the run is sure to know its params.
+
+        Raises:
+            FlairprepError: this code does not.
+        """
+        return steps_of(self.sections, Path(f"dvc.lock of {self.name}"))
 
 
 def read_run(name: str = WORKSPACE) -> TrainedRun:
@@ -59,7 +68,7 @@ def _read(name: str, revision: str | None) -> TrainedRun:
         return TrainedRun(
             name=name,
             revision=revision,
-            steps=steps_of(sections, Path(f"dvc.lock of {name}")),
+            sections=sections,
             code=preprocessing_code(stages),
             network=files.read_bytes(NETWORK),
             prior=_prior(files, stages["train"]["params"]["params.yaml"]),
