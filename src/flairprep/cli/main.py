@@ -110,6 +110,10 @@ def parser() -> argparse.ArgumentParser:
 
     add(_run_of("plan"), "plan", "print a screening design of 16 runs for the usual advice", "flairprep plan")
 
+    plots = add(_run_of("plots"), "plots", "write the plots as a page that needs no internet", "flairprep plots HEAD")
+    plots.add_argument("runs", nargs="*", metavar="RUN", help="names or revisions, overlaid; default: the workspace")
+    plots.add_argument("--out", type=Path, default=Path("reports/plots.html"), metavar="FILE", help="the page to write")
+
     card = add(_run_of("card"), "card", "write the model card and the data set card of the last run", "flairprep card")
     card.add_argument(
         "--out", type=Path, default=Path("reports/card"), metavar="DIR", help="gets MODEL_CARD.md and croissant.jsonld"
