@@ -67,6 +67,17 @@ def by_the_stages() -> dict[str, tuple[str, np.ndarray | None]]:
     return made
 
 
+def test_what_params_say_of_single_cases_is_no_other_preprocessing_and_stays_with_their_folder(project: Path) -> None:
+    whole = steps_of(params.read_params())
+    write_params(project, **SETTINGS | {"ingest": {"max_failed": 0.5, "exclude": {"1": "x"}, "pick": {"00002": 1}}})
+    single = steps_of(params.read_params())
+    assert single.decisive == whole.decisive
+    assert single.applied_to(RAW).ingest.pick == {"00002": 1}
+    assert single.applied_to(Path("elsewhere")).ingest.pick == {}
+    write_params(project, **SETTINGS | {"ingest": {"session": "last"}})
+    assert steps_of(params.read_params()).decisive != whole.decisive
+
+
 def by_one_pass(path: Path, key: bytes | None = None) -> dict[str, tuple[str, np.ndarray | None]]:
     steps = steps_of(params.read_params())
     cases, folder = cases_at(path, steps.ingest.sequence, key)

@@ -22,6 +22,7 @@ from flairprep.inference.predictor import Predictor, fitting
 from flairprep.inference.preprocess import Steps, network_input, preprocess_case, steps_of
 from flairprep.inference.run import read_run
 from flairprep.inference.scans import cases_at
+from flairprep.nifti_input.sessions import split_sessions
 from flairprep.stages.ingest import ingest
 
 if TYPE_CHECKING:
@@ -76,9 +77,11 @@ def _one_case(path: Path, params: Params) -> tuple[RawCase, Steps]:
     else:
         steps = steps_of(core_params.read_params(Path(params)), Path(params))
     cases, folder = cases_at(path, steps.ingest.sequence)
+    steps = steps.applied_to(folder)
+    cases = split_sessions(cases, steps.ingest, folder)
     if len(cases) > 1:
         raise FlairprepError(f"{path}: {len(cases)} cases; name one of them, or predict them all: load_run().predict")
-    return cases[0], steps.applied_to(folder)
+    return cases[0], steps
 
 
 def _volume(path: Path, outcome: Outcome, folder: Path) -> sitk.Image:

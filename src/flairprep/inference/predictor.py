@@ -18,6 +18,7 @@ from flairprep.inference.predict import Predict, Prediction, predict_cases
 from flairprep.inference.preprocess import Steps, preprocess_cases, steps_of
 from flairprep.inference.run import NETWORK, TrainedRun
 from flairprep.inference.scans import cases_at
+from flairprep.nifti_input.sessions import split_sessions
 
 
 class OtherCodeError(FlairprepError):
@@ -52,7 +53,9 @@ class Predictor:
         """
         home = Path(self.steps.ingest.dicom_dir)
         cases, folder = cases_at(path, self.steps.ingest.sequence, case_ids.read_key(home))
-        yield from predict_cases(preprocess_cases(cases, self.steps.applied_to(folder)), _Networks(self.runs))
+        steps = self.steps.applied_to(folder)
+        cases = split_sessions(cases, steps.ingest, folder)
+        yield from predict_cases(preprocess_cases(cases, steps), _Networks(self.runs))
 
 
 class _Networks:

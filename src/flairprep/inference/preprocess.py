@@ -25,7 +25,12 @@ SECTIONS: dict[str, type[params.Section]] = {
     "normalize": normalize.NormalizeParams,
     "select_slices": select_slices.SelectSlicesParams,
 }
-COHORT_KEYS = ("dicom_dir", "exclude", "max_failed")  # of ingest: which cases there are, not what becomes of one
+COHORT_KEYS = (
+    "dicom_dir",
+    "exclude",
+    "pick",
+    "max_failed",
+)  # of ingest: which cases there are, not what becomes of one
 
 
 @dataclass(frozen=True)
@@ -44,10 +49,11 @@ class Steps:
         return {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
 
     def applied_to(self, folder: Path) -> "Steps":
-        """Return the steps for other scans than those of the run: its list of bad cases holds for its own folder."""
+        """Return the steps for other scans than those of the run: what it says of single cases holds for its own."""
         own = folder.resolve() == Path(self.ingest.dicom_dir).resolve()
-        update = {"dicom_dir": str(folder), "exclude": self.ingest.exclude if own else {}}
-        return Steps(self.ingest.model_copy(update=update), self.normalize, self.select_slices)
+        of_cases: dict[str, Any] = {} if own else {"exclude": {}, "pick": {}}
+        section = self.ingest.model_copy(update={"dicom_dir": str(folder), **of_cases})
+        return Steps(section, self.normalize, self.select_slices)
 
 
 def steps_of(values: Mapping[str, Any], path: Path = params.FILE) -> Steps:
