@@ -1,9 +1,15 @@
-# make demo: from nothing to a verdict. make test: from nothing to a tested checkout. make fuzz: see bench/results.
+# make demo: from nothing to a verdict. make setup: the environment alone. make test: from nothing to a tested checkout. make fuzz: see bench/results.
 PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3 python,$(if $(shell $(p) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo yes),$(p))))
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-slow lint types docs dist fuzz bench bench-training bench-scale bench-increment bench-verdict bench-evidence bench-selection bench-audit bench-demo bench-plan bench-diagnosis bench-files lock clean
+.PHONY: demo test test-slow lint types docs dist fuzz bench bench-training bench-scale bench-increment bench-verdict bench-evidence bench-selection bench-audit bench-demo bench-plan bench-diagnosis bench-files bench-explain lock clean
+
+# The environment alone, for your own data.
+.PHONY: setup
+setup: .venv/done
+	@echo 'type next: . .venv/bin/activate'
+	@echo 'and then:  what docs/own-data.md says of scans and labels'
 
 demo: .venv/done
 	@git config user.email >/dev/null || { git config user.name "$$(id -un)"; git config user.email "$$(id -un)@localhost"; \
@@ -61,8 +67,8 @@ bench-verdict: bench-evidence bench-selection
 
 # The audit on small volumes (10), trainings with planted faults (40), 50 demo cohorts from DICOM to verdict (40), what one
 # case more than 200 costs (10; 15 GB of disk for a while), screening designs on simulated networks (20), and DVC with
-# 350,000 raw files, loose and packed (30; 8 GB and a million inodes for a while).
-bench-evidence bench-selection bench-audit bench-demo bench-increment bench-plan bench-diagnosis bench-files: bench-%: .venv/dev
+# 350,000 raw files, loose and packed (30; 8 GB and a million inodes for a while), and occlusion maps on the demo (20).
+bench-evidence bench-selection bench-audit bench-demo bench-increment bench-plan bench-diagnosis bench-files bench-explain: bench-%: .venv/dev
 	@mkdir -p bench/results
 	@python bench/$*.py >bench/results/$*.txt; status=$$?; cat bench/results/$*.txt; exit $$status
 

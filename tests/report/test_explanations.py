@@ -1,13 +1,19 @@
 """explanations: which cases the page explains, and what its pictures show."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+import pytest
 import SimpleITK as sitk
-from workspace import volume
+from workspace import contents, in_this_process, volume
 
+import reports
+from flairprep.explanation import maps
 from flairprep.explanation.maps import Explanation
 from flairprep.report import explanations
 from flairprep.report.previews import BOX
+from flairprep.runner import result_cache
 
 COLUMNS = ["case_id", "label", "probability", "wrong", "flips"]
 
@@ -89,3 +95,31 @@ def test_all_slices_are_drawn_in_colour() -> None:
         for column in range(3):
             red, _, blue = sheet[row * 64 + 32, column * 64 + 32]
             assert red > blue + 100
+
+
+@pytest.mark.slow
+def test_the_chosen_cases_of_a_run_are_drawn_and_nothing_else_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flairprep.explanation import networks
+    from flairprep.network import model
+    from flairprep.network.model_config import ModelParams
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(result_cache, "run_cases", in_this_process)
+    monkeypatch.setattr(networks, "keep_to_one_thread", lambda: None)  # of workers; this process has begun with more
+    reports.write_volumes(["a", "b"])
+    scored = table(("a", 1, 0.9, 0.0), ("b", 0, 0.2, 0.0), ("gone", 0, 0.8, 1.0))
+    assert explanations.draw(scored, -4.0, tmp_path) == [], "train has not run"
+    section = ModelParams(**{**dict.fromkeys(ModelParams.model_fields), "name": "resnet3d", "filters": [2]})
+    maps.MODEL.parent.mkdir()
+    model.build(section, (8, 16, 16, 1)).save(maps.MODEL)
+    Path("assets").mkdir()
+    shown = explanations.draw(scored, -4.0, Path("assets"))
+    assert [(one.case_id, one.label) for one in shown] == [("a", 1), ("b", 0)]
+    assert {path.as_posix() for path in Path("assets").rglob("*") if path.is_file()} == {
+        f"assets/explain/{kind}/{case}.webp" for kind in maps.KINDS for case in "ab"
+    }
+    first = contents(Path("assets"))
+    assert explanations.draw(scored, -4.0, Path("assets")) == shown
+    assert contents(Path("assets")) == first
