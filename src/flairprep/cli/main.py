@@ -38,6 +38,18 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
+    init = add(_run_of("init"), "init", "make a study of your own in a new folder", "flairprep init study --demo")
+    init.add_argument("dir", type=Path, metavar="DIR", help="the study's folder")
+    init.add_argument("--scans", type=Path, metavar="PATH", help="the folder of scans to look at; they stay there")
+    init.add_argument("--labels", type=Path, metavar="TABLE", help="the table of labels to look at")
+    init.add_argument("--label-column", metavar="NAME", help="its column of labels, where several may be")
+    init.add_argument("--positive", metavar="TEXT", help="which of two texts means label 1, e.g. methylated")
+    init.add_argument(
+        "--demo", type=int, nargs="?", const=80, metavar="CASES", help="make a synthetic cohort in it, of 80 cases"
+    )
+
+    add(_run_of("upgrade"), "upgrade", "bring a study to the installed version", "flairprep upgrade")
+
     demo = add(_demo, "demo", "write a synthetic cohort as DICOM", "flairprep demo --cases 80 --out data/raw")
     demo.add_argument("--cases", type=int, default=80, metavar="N", help="sound cases; a few faulty ones come on top")
     demo.add_argument(
