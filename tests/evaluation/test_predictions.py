@@ -126,6 +126,15 @@ def test_probabilities_of_0_and_1_have_a_bin() -> None:
     assert rows["cases"].tolist() == [1, 2]
 
 
+def test_the_null_distribution_has_every_bin_and_counts_ties_as_high() -> None:
+    table = predictions.null_distribution(np.array([0.6, 0.0, 0.599, 0.6, 0.61, 0.625, 1.0]))
+    assert len(table) == predictions.NULL_BINS
+    found = table[table["permutations"] > 0]
+    assert found.to_numpy().tolist() == [
+        *(["0.0125", 1, 0], ["0.5875", 1, 0], ["0.6125", 2, 2], ["0.6375", 1, 1], ["0.9875", 1, 1])
+    ]
+
+
 def test_auc_by_group_where_each_label_has_ten_cases() -> None:
     run = noise(60)
     order = np.argsort(run.y_true, kind="stable")  # 30 of each label

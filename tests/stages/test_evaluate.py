@@ -337,6 +337,7 @@ def test_tables_of_the_plots_and_equal_bytes_on_a_second_run() -> None:
     measures = run(y_true, y_prob)
     first = contents(Path("reports"))
     tables = ("roc", "confusion", "probability", "cases", "epochs", "reliability", "groups", "decision", "baselines")
+    tables = (*tables, "null")
     assert set(first) == {"metrics.json", "evaluate/diagnosis.json", *(f"evaluate/{name}.csv" for name in tables)}
     roc, confusion, histogram = (
         pd.read_csv(f"reports/evaluate/{name}.csv") for name in ("roc", "confusion", "probability")
@@ -356,6 +357,20 @@ def test_tables_of_the_plots_and_equal_bytes_on_a_second_run() -> None:
     assert histogram["cases"].sum() == len(y_true)
     run(y_true, y_prob)
     assert contents(Path("reports")) == first
+
+
+@pytest.mark.parametrize("seed", [1, 4])
+def test_p_auc_can_be_counted_from_the_null_distribution(seed: int) -> None:
+    measures = run(*noise(seed))
+    null = pd.read_csv("reports/evaluate/null.csv")
+    total, high = null["permutations"].sum(), null["as_high"].sum()
+    assert 0 < high < total
+    assert (1 + high) / (1 + total) == pytest.approx(measures["p_auc"], rel=1e-5)
+    below = null["auc"] < measures["auc"] - 0.025
+    above = null["auc"] > measures["auc"] + 0.025
+    assert null.loc[below, "as_high"].eq(0).all()
+    assert (null["as_high"] == null["permutations"])[above].all()
+    assert np.average(null["auc"], weights=null["permutations"]) == pytest.approx(0.5, abs=0.03)
 
 
 def test_probabilities_of_0_and_1_are_counted_and_cost_a_finite_loss() -> None:

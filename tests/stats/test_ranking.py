@@ -43,6 +43,18 @@ def test_groups_are_permuted_as_one_and_strata_kept_apart() -> None:
     assert given_away == 1
 
 
+def test_the_null_distribution_is_that_of_the_rank_sum() -> None:
+    """Of Mann and Whitney's statistic: mean 1/2 and variance (n + 1) / (12 n0 n1); the run's own AUC comes first."""
+    rng = np.random.default_rng(3)
+    y_true, y_prob = np.repeat([0, 1], [14, 9]), rng.normal(size=23)
+    aucs = ranking.auc_null(y_true, y_prob, groups=np.arange(23), n_permutations=20_000)
+    assert aucs[0] == pytest.approx(metrics.auc(y_true, y_prob))
+    assert aucs[1:].mean() == pytest.approx(0.5, abs=0.005)
+    assert aucs[1:].var() == pytest.approx(24 / (12 * 14 * 9), rel=0.05)
+    p = ranking.auc_p_value(y_true, y_prob, groups=np.arange(23), n_permutations=20_000)
+    assert p == pytest.approx((aucs >= aucs[0]).mean())
+
+
 def test_a_constant_score_is_no_evidence() -> None:
     assert ranking.auc_p_value(np.arange(10) % 2, np.full(10, 0.4), groups=np.arange(10), n_permutations=99) == 1
 

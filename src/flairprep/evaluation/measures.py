@@ -4,6 +4,7 @@ import math
 from typing import Annotated, Any
 
 import numpy as np
+import pandas as pd
 from pydantic import Field, model_validator
 
 from flairprep.core import params
@@ -83,3 +84,10 @@ def measure(
         "n": len(run.y_true),
     }
     return {"verdict": verdict(numbers, section.alpha), **numbers}
+
+
+def null_of(run: Predictions, section: EvaluateParams) -> pd.DataFrame:
+    """Return the null distribution behind p_auc, from the same permutations: see `predictions.null_distribution`."""
+    options: dict[str, Any] = {"n_permutations": section.permutations, "seed": section.seed}
+    aucs = ranking.auc_null(run.y_true, run.declared, groups=run.groups, **options)
+    return predictions.null_distribution(aucs)

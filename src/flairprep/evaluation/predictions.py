@@ -13,6 +13,7 @@ from flairprep.stats import clinical, hypothesis_tests, intervals, metrics, repl
 BINS = 20  # of the histogram
 THRESHOLDS = [step / 50 for step in range(1, 50)]  # of the decision curve
 RELIABILITY_BINS = 10  # of the reliability curve: about ten cases per bin in a fold of a hundred
+NULL_BINS = 40  # of the null distribution of the AUC
 LEAST_OF_A_LABEL = 10  # cases of each label in a group for an AUC of its own: with fewer, its interval is 0.5 wide
 
 
@@ -202,6 +203,20 @@ def charts(y_true: np.ndarray, y_prob: np.ndarray) -> dict[str, pd.DataFrame]:
         "confusion": pd.DataFrame({"actual": y_true, "predicted": (y_prob > 0.5).astype(int)}),
         "probability": pd.DataFrame(histogram, columns=["probability", "label", "cases", "note"]),
     }
+
+
+def null_distribution(aucs: np.ndarray) -> pd.DataFrame:
+    """Count the permutations of the labels by the AUC that they reach: one row per bin of NULL_BINS from 0 to 1.
+
+    as_high: those that reach the run's AUC. p_auc is (1 + their sum) / (1 + the sum of permutations).
+
+    Args:
+        aucs: (1 + n_permutations,), of `ranking.auc_null`: the run's comes first.
+    """
+    bins = np.minimum(np.floor(np.round(aucs[1:] * NULL_BINS, 9)).astype(int), NULL_BINS - 1)
+    counts = (np.bincount(those, minlength=NULL_BINS) for those in (bins, bins[aucs[1:] >= aucs[0]]))
+    middles = [f"{(index + 0.5) / NULL_BINS:.4f}" for index in range(NULL_BINS)]
+    return pd.DataFrame(dict(zip(("auc", "permutations", "as_high"), (middles, *counts), strict=True)))
 
 
 def strata_of(predictions: Predictions, strata: Mapping[str, str]) -> np.ndarray | None:

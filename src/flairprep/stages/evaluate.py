@@ -7,7 +7,7 @@ from flairprep.core import console, files, params
 from flairprep.core.tables import read_csv, write_csv
 from flairprep.evaluation import diagnosis, predictions
 from flairprep.evaluation.baselines import against_baselines, told
-from flairprep.evaluation.measures import EvaluateParams, measure
+from flairprep.evaluation.measures import EvaluateParams, measure, null_of
 from flairprep.evaluation.verdict import of_test_fold, sentence
 from flairprep.network import model_config, train_config
 
@@ -58,6 +58,7 @@ def main() -> None:
         "cases": predictions.per_case(validation),
         "epochs": predictions.over_epochs(validation),
         "decision": predictions.decision_curve(validation),
+        "null": null_of(validation, section),
         "baselines": against_baselines(validation, read_csv(BASELINES) if BASELINES.is_file() else None),
         "reliability": predictions.reliability(validation.y_true, validation.declared),
         "groups": predictions.by_group(validation, read_csv(CASES, ("case_id", *BY)), BY),

@@ -40,10 +40,27 @@ def auc_p_value(
         groups: (n_cases,); cases of a group share a patient and are permuted together, among groups of equal size.
         strata: (n_cases,); labels never leave their stratum. None: one stratum.
     """
+    options = {"n_permutations": n_permutations, "seed": seed}
+    return float(step_down_min_p(auc_null(y_true, y_prob, groups=groups, strata=strata, **options)[None])[0])
+
+
+def auc_null(
+    y_true: Array,
+    y_prob: Array,
+    *,
+    groups: Array,
+    strata: Array | None = None,
+    n_permutations: int = 10_000,
+    seed: int = 0,
+) -> Array:
+    """Return the AUC of one network on one fold, and then its null distribution: under each permutation of the labels.
+
+    (1 + n_permutations,), in whose order `auc_p_value` counts; 0.5 where there is one label only.
+    """
     n = len(y_true)
     one = Declared(np.arange(n), np.asarray(y_prob), np.zeros(n), np.zeros(n))
-    options = {"n_permutations": n_permutations, "seed": seed}
-    return float(family_p_values(y_true, [one], groups=groups, strata=strata, folds=1, **options)[0])
+    excess = _excess(y_true, [one], groups, strata, folds=1, n_permutations=n_permutations, seed=seed)
+    return 0.5 + excess[0]
 
 
 def family_p_values(
@@ -67,18 +84,7 @@ def family_p_values(
         y_true, groups, strata: (n_cases,), of the cohort.
         folds: of a split, run or not.
     """
-    y_true = np.asarray(y_true)
-    within = _permuted_within(len(y_true), settings, strata)
-    rng = np.random.default_rng(seed)
-    permuted = permuted_labels(y_true.astype(np.int8), groups, within, n_permutations, rng)
-    labelings = np.column_stack([y_true.astype(np.int8), permuted])
-    statistics = []
-    for setting in settings:
-        excess = pooled_auc_of(setting, labelings) - 0.5
-        if len(np.unique(setting.units)) > 1:
-            excess[1:] *= np.sqrt(1 + (folds - 1) / folds)
-        statistics.append(excess)
-    return step_down_min_p(np.round(statistics, 12))
+    return step_down_min_p(_excess(y_true, settings, groups, strata, folds, n_permutations, seed))
 
 
 def pooled_auc_of(setting: Declared, labelings: Array) -> Array:
@@ -94,6 +100,30 @@ def pooled_auc_of(setting: Declared, labelings: Array) -> Array:
         above += scipy.stats.rankdata(setting.y_prob[here]) @ labels - ones * (ones + 1) / 2
         pairs += ones * (len(labels) - ones)
     return np.divide(above, pairs, out=np.full(len(above), 0.5), where=pairs > 0)
+
+
+def _excess(
+    y_true: Array,
+    settings: Sequence[Declared],
+    groups: Array,
+    strata: Array | None,
+    folds: int,
+    n_permutations: int,
+    seed: int,
+) -> Array:
+    """Return by how much the AUC of each setting is above 0.5, observed and then permuted: (n_settings, 1 + B)."""
+    y_true = np.asarray(y_true)
+    within = _permuted_within(len(y_true), settings, strata)
+    rng = np.random.default_rng(seed)
+    permuted = permuted_labels(y_true.astype(np.int8), groups, within, n_permutations, rng)
+    labelings = np.column_stack([y_true.astype(np.int8), permuted])
+    statistics = []
+    for setting in settings:
+        excess = pooled_auc_of(setting, labelings) - 0.5
+        if len(np.unique(setting.units)) > 1:
+            excess[1:] *= np.sqrt(1 + (folds - 1) / folds)
+        statistics.append(excess)
+    return np.round(statistics, 12)  # equal AUCs stay equal
 
 
 def _permuted_within(n_cases: int, settings: Sequence[Declared], strata: Array | None) -> Array | None:
