@@ -14,7 +14,7 @@ import pytest
 from workspace import PARAMS
 
 from flairprep import __version__
-from flairprep.cli import check, main
+from flairprep.cli import check, main, many_files
 
 
 @pytest.fixture
@@ -104,6 +104,21 @@ def test_check_ends_with_status_1_and_one_message(project: Path, capsys: pytest.
         main.main(["check", "-S", "lrr=1"])
     assert end.value.code == 1
     assert capsys.readouterr().err.startswith("error: -S lrr=1: ")
+
+
+def test_many_files_are_advice_and_no_fault(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(many_files, "ENOUGH", 11)
+    main.main(["check"])
+    assert capsys.readouterr().err == ""
+    (project / "data/raw/train/00001/T1w").mkdir()
+    (project / "data/raw/train/00001/T1w/1.dcm").touch()
+    main.main(["check", "-S", "split.group_column=null,BraTS21ID"])
+    out, err = capsys.readouterr()
+    assert "ready" in out
+    assert err.startswith("warning: data/raw/train: 11 files")
+    assert err.count("flairprep pack data/raw/train --remove") == 1
 
 
 def test_no_verdict_without_metrics(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
