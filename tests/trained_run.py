@@ -84,7 +84,7 @@ def write_lock(root: Path) -> None:
             ("ingest", deps, ["ingest"]),
             ("normalize", [], ["normalize"]),
             ("select_slices", [], ["select_slices"]),
-            ("export", [{"path": code.TENSOR, "md5": code.dvc_hash(PACKAGE / "stages/export.py")}], ["export"]),
+            ("export", [{"path": code.TENSOR[0], "md5": code.dvc_hash(PACKAGE / "stages/export.py")}], ["export"]),
             ("train", [], ["val_fold", "test_fold"]),
         )
     }

@@ -6,8 +6,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from flairprep import dataset
-
 __version__ = "0.2.0"
 
 __all__ = ["__version__", "dataset", "load_run", "load_volume", "preprocess", "torch_dataset"]
@@ -32,9 +30,10 @@ class _Dataset(ModuleType):
         self, directory: Path | str, folds: Sequence[int] | None = None, *, shuffle_seed: int | None = None
     ) -> Any:
         """Return the cases of some folds of data/export as a tf.data.Dataset; see `dataset.tf_data.dataset`."""
-        from flairprep.dataset import tf_data  # imports tensorflow
-
+        tf_data = import_module("flairprep.dataset.tf_data")  # imports tensorflow
         return tf_data.dataset(directory, folds, shuffle_seed=shuffle_seed)
 
 
+# By name, since every package that asks this one for its version would seem to import them.
+dataset = import_module("flairprep.dataset")
 dataset.__class__ = _Dataset
