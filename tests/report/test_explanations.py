@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from workspace import contents, in_this_process, volume
 
 import reports
+from flairprep.core.errors import FlairprepError
 from flairprep.explanation import maps
 from flairprep.explanation.maps import Explanation
 from flairprep.report import explanations
@@ -123,3 +124,17 @@ def test_the_chosen_cases_of_a_run_are_drawn_and_nothing_else_stays(
     first = contents(Path("assets"))
     assert explanations.draw(scored, -4.0, Path("assets")) == shown
     assert contents(Path("assets")) == first
+
+
+def test_a_network_that_cannot_be_used_costs_the_maps_and_not_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise FlairprepError("data/train/model.keras: planted")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(maps, "written", failing)
+    maps.MODEL.parent.mkdir(parents=True)
+    maps.MODEL.touch()
+    assert explanations.draw(table(("a", 1, 0.9, 0.0)), -4.0, tmp_path) == []
+    assert "planted" in caplog.text

@@ -1,5 +1,6 @@
 """The cases whose maps the page shows, and the pictures of a map beside its control."""
 
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +11,13 @@ import pandas as pd
 import SimpleITK as sitk
 from PIL import Image, ImageDraw, ImageFont
 
+from flairprep.core.errors import FlairprepError
 from flairprep.explanation import maps, occlusion
 from flairprep.explanation.maps import Explanation
 from flairprep.report import previews
 from flairprep.report.previews import BOX, Heat
+
+logger = logging.getLogger(__name__)
 
 ALWAYS_WRONG = 2  # cases of this kind at most: with one right and one wrong case of each label, six in all
 HIGH = 0.5  # correlation with the control from which on a map says little of what was learned
@@ -73,10 +77,19 @@ def chosen(scored: pd.DataFrame) -> dict[str, str]:
 def draw(scored: pd.DataFrame | None, background: float, assets: Path) -> list[Explained]:
     """Draw the maps of the cases that `chosen` names into assets/explain; none where there is no network.
 
-    A case without a volume in data/select_slices, which a later run removed, is left out.
+    A case without a volume in data/select_slices, which a later run removed, is left out. Where a map cannot be made,
+    a warning says why, and there is none.
     """
     if scored is None or not maps.MODEL.is_file():
         return []
+    try:
+        return _drawn(scored, background, assets)
+    except FlairprepError as error:  # the page is worth having without
+        logger.warning(f"report: no occlusion maps: {error}")
+        return []
+
+
+def _drawn(scored: pd.DataFrame, background: float, assets: Path) -> list[Explained]:
     reasons = {case: why for case, why in chosen(scored).items() if (maps.SLICES / f"{case}.nii.gz").is_file()}
     labels = dict(zip(scored["case_id"], scored["label"].astype(int), strict=True))
     shown = []
