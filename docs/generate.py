@@ -191,7 +191,8 @@ def pages() -> dict[Path, str]:
     made = {DOCS / name: environment.get_template(name).render(context) for name in ("params.md", "codes.md")}
     of_schema = json.dumps(schema(), indent=2) + "\n"
     schemas = {ROOT / "params.schema.json": of_schema, STUDY / "params.schema.json": of_schema}
-    return {**made, **schemas, **study_files()}
+    usual = {ROOT / "src/flairprep/report/templates/defaults.json": json.dumps(params.flatten(values), indent=1) + "\n"}
+    return {**made, **schemas, **usual, **study_files()}
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from workspace import write_params
 
 from flairprep.card import facts
 from flairprep.core.errors import FlairprepError
+from flairprep.report import provenance
 
 
 def test_a_missing_file_is_named_with_the_stage_that_makes_it(project: Path) -> None:
@@ -72,22 +73,22 @@ def git(*arguments: str, date: str = "2026-02-03T04:05:06+00:00") -> str:
 
 def test_the_commit_is_the_last_that_changed_the_run(project: Path) -> None:
     git("init", "-q")
-    assert facts.last_commit(facts.CODE) is None
+    assert provenance.last_commit(facts.CODE) is None
     git("add", "params.yaml")
     git("commit", "-qm", "run")
     first = git("rev-parse", "HEAD")
     Path("MODEL_CARD.md").write_text("a card")
     git("add", "MODEL_CARD.md")
     git("commit", "-qm", "card", date="2026-05-05T00:00:00+00:00")
-    assert facts.last_commit(facts.CODE) == facts.Commit(first, "2026-02-03", ())
+    assert provenance.last_commit(facts.CODE) == provenance.Commit(first, "2026-02-03", ())
     Path("params.yaml").write_text("lr: 1\n")
-    assert facts.last_commit(facts.CODE) == facts.Commit(first, "2026-02-03", ("params.yaml",))
+    assert provenance.last_commit(facts.CODE) == provenance.Commit(first, "2026-02-03", ("params.yaml",))
 
 
 def test_without_git_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert facts.last_commit(facts.CODE) is None
+    assert provenance.last_commit(facts.CODE) is None
 
 
 def test_packages_that_are_not_there_are_left_out() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from flairprep.card import cohort, data_passages, methods, model_passages
-from flairprep.card.facts import Commit, RunFacts
+from flairprep.card.facts import RunFacts
+from flairprep.report.provenance import Commit
 
 Paragraph = Callable[..., str]
 

@@ -1,7 +1,6 @@
 """Collect what a finished run knows of itself: its params, tables, numbers, network, packages and commit."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import Status
 from flairprep.core.tables import read_csv
 from flairprep.dataset import shards
+from flairprep.report.provenance import Commit, last_commit
 
 LOCK = Path("dvc.lock")
 EXPORT = Path("data/export")
@@ -46,15 +46,6 @@ MAKERS = {  # file: the stage that makes it
 }
 CODE = ("params.yaml", "dvc.yaml", "dvc.lock", "src", str(installed.RECORD))  # what a run consists of, as git knows it
 PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "dvc", "numpy", "SimpleITK", "pydicom", "scipy", "pandas")
-
-
-@dataclass(frozen=True)
-class Commit:
-    """The last commit that changed the run. date: of the commit, YYYY-MM-DD; changed: its files with later edits."""
-
-    revision: str
-    date: str
-    changed: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -200,23 +191,3 @@ def versions(names: Iterable[str]) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def last_commit(paths: Iterable[str]) -> Commit | None:
-    """Return the last commit that changed one of `paths`, None without git or before the first commit.
-
-    Not HEAD: a commit of the card itself would then change the card.
-    """
-    there = [path for path in paths if Path(path).exists()]
-    told = _git("log", "-1", "--format=%H %cs", "--", *there).split()
-    if len(told) != 2:
-        return None
-    changed = [line[3:] for line in _git("status", "--porcelain", "--", *there).splitlines()]
-    return Commit(told[0], told[1], tuple(sorted(changed)))
-
-
-def _git(*arguments: str) -> str:
-    try:
-        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout
-    except OSError:  # no git on this machine
-        return ""

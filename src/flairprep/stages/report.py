@@ -16,8 +16,10 @@ LATER = ("normalize", "select_slices", "export")  # stages after ingest in which
 
 
 class ReportParams(params.Section):
-    """Section `report` of params.yaml: where the labels come from, as text, or null."""
+    """Section `report` of params.yaml: the cohort's name and where its labels come from, as text, or null."""
 
+    cohort: str | None
+    """The name of the cohort on the page, e.g. BraTS 2021; null: the folder of its scans."""
     assay: str | None
     """How the labels were measured, as the page says it; null: not stated."""
     cut_off: str | None
