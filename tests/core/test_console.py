@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -269,3 +270,31 @@ def test_other_errors_are_not_taken_for_lack_of_memory(error: Exception) -> None
 )
 def test_unit_has_its_plural(count: int, unit: str, words: str) -> None:
     assert console.plural(count, unit) == words
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_run_with_the_remedy_as_its_last_line(
+    sent: signal.Signals, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    former = signal.getsignal(signal.SIGTERM)
+
+    def main() -> None:
+        with console.interruptible(lambda: "what to do"):
+            signal.raise_signal(sent)
+            raise AssertionError("it went on")
+
+    with pytest.raises(SystemExit) as ended:
+        console.run(main, "train")
+    assert ended.value.code == status
+    assert capsys.readouterr() == ("", "what to do\n")
+    assert signal.getsignal(signal.SIGTERM) is former
+
+
+def test_progress_without_lines_prints_nothing_into_a_pipe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(console, "SILENT_SECONDS", 0)
+    assert list(console.progress(range(20), 20, "train", "step", lines=False)) == list(range(20))
+    assert capsys.readouterr() == ("", "")
+    assert list(console.progress(range(20), 20, "train", "step")) == list(range(20))
+    assert capsys.readouterr().err.count("\n") == 10

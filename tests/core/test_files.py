@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flairprep.core.files import atomic_file, atomic_folder, write_json, write_text
+from flairprep.core.files import atomic_file, atomic_folder, shown_folder, write_json, write_text
 
 
 @pytest.fixture(autouse=True)
@@ -107,3 +107,22 @@ def test_json_keeps_the_order_of_keys_and_refuses_nan() -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(Path("a.json"), {"auc": float("nan")})
     assert json.loads(Path("a.json").read_text(encoding="utf-8")) == value
+
+
+def test_a_shown_folder_begins_empty_and_goes_with_a_block_that_fails(tmp_path: Path) -> None:
+    path = tmp_path / "train"
+    path.mkdir()
+    (path / "model.keras").touch()
+    with shown_folder(path):
+        assert not path.exists()
+        write_text(path / "history.csv", "epoch\n")
+    assert [file.name for file in path.iterdir()] == ["history.csv"]
+
+    def ended() -> None:
+        with shown_folder(path):
+            write_text(path / "history.csv", "epoch\n")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ended()
+    assert not path.exists()

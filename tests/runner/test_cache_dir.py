@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from flairprep.core import user_cache
 from flairprep.core.outcomes import Outcome, Status
 from flairprep.runner import cache_dir
 from flairprep.runner.cache_dir import CacheDir
@@ -228,53 +227,12 @@ def test_files_count_in_their_order(opened: CacheDir, tmp_path: Path) -> None:
     assert len({opened.digest_of(paths) for paths in ([a, b], [b, a], [a], [a, a], [])}) == 5
 
 
-def test_what_a_killed_worker_left_goes_after_a_day(opened: CacheDir) -> None:
-    for name, age in (("old", 2 * DAY), ("new", 0)):
-        (opened.root / "tmp" / name).mkdir()
-        (opened.root / "tmp" / name / "file").touch()
-        aged(opened.root / "tmp" / name, age)
+def test_the_secret_is_the_users_alone(root: Path) -> None:
     cache_dir.open_cache_dir()
-    assert [path.name for path in (opened.root / "tmp").iterdir()] == ["new"]
-
-
-def test_the_folder_is_the_users_alone(root: Path) -> None:
-    cache_dir.open_cache_dir()
-    assert root.stat().st_mode & 0o777 == 0o700
     assert (root / "secret").stat().st_mode & 0o777 == 0o600
     root.chmod(0o750)
-    with pytest.raises(PermissionError, match="not this user's alone"):
-        cache_dir.open_cache_dir()
-
-
-def test_a_folder_of_another_user_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache_dir.open_cache_dir()
-    monkeypatch.setattr(os, "geteuid", lambda: root.stat().st_uid + 1)
     with pytest.raises(PermissionError):
         cache_dir.open_cache_dir()
-
-
-@pytest.mark.parametrize(
-    ("variables", "expected"),
-    [
-        ({}, "{home}/.cache/flairprep/v1"),
-        ({"FLAIRPREP_CACHE": ""}, "{home}/.cache/flairprep/v1"),
-        ({"XDG_CACHE_HOME": "{home}/other"}, "{home}/other/flairprep/v1"),
-        ({"XDG_CACHE_HOME": "relative"}, "{home}/.cache/flairprep/v1"),
-        ({"FLAIRPREP_CACHE": "~/mine", "XDG_CACHE_HOME": "{home}/other"}, "{home}/mine/v1"),
-        ({"FLAIRPREP_CACHE": "here"}, "{home}/here/v1"),
-        ({"FLAIRPREP_CACHE": "off"}, None),
-    ],
-)
-def test_place_of_the_folder(
-    variables: dict[str, str], expected: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("FLAIRPREP_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value.format(home=tmp_path))
-    assert user_cache.cache_folder() == (expected and Path(expected.format(home=tmp_path)))
 
 
 def test_a_cache_that_is_off_is_none(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

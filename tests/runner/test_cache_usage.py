@@ -50,6 +50,20 @@ def test_pruning_takes_what_was_not_used_for_longest(opened: CacheDir, tmp_path:
     assert cache_usage.prune(25_000) == 0
 
 
+def test_states_of_trainings_count_and_go_by_their_last_use(opened: CacheDir, tmp_path: Path) -> None:
+    states = [opened.root / "training" / (64 * "b") / name for name in ("final-30.npz", "running-60-31.npz")]
+    states[0].parent.mkdir(parents=True)
+    for age, path in zip((20, 10), states, strict=True):
+        path.write_bytes(bytes(10_000))
+        aged(path, age * DAY)
+    put(opened, tmp_path, 64 * "a", bytes(10_000))
+    assert cache_usage.info().bytes > 30_000
+    cache_usage.prune(25_000)
+    assert [path.exists() for path in states] == [False, True]
+    cache_usage.clear()
+    assert not states[1].exists()
+
+
 def test_clearing_takes_everything_and_nothing_of_others(opened: CacheDir, tmp_path: Path) -> None:
     put(opened, tmp_path, 64 * "a", b"voxels")
     foreign = [opened.root / "mine.txt", opened.root.parent / "other/file"]
