@@ -112,6 +112,7 @@ NOT_RUN = {
 CHEAPER = {
     "lr=1e-4,5e-5,2e-5,1e-5": "lr=1e-5",
     "val_fold=0,1,2,3,4": "val_fold=1",
+    "val_fold=0..4": "val_fold=0..2",
     "git commit": "git commit --allow-empty",
     "dvc gc": "dvc gc --force",
 }

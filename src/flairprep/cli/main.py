@@ -15,8 +15,13 @@ from flairprep.core.errors import FlairprepError
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one subcommand; exit status 1 where the user has to fix something."""
-    options = parser().parse_args(argv)
-    console.run(lambda: options.run(options))
+
+
+    def typed() -> None:
+        options = parser().parse_args(argv)
+        options.run(options)
+
+    console.run(typed)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -121,6 +126,11 @@ def parser() -> argparse.ArgumentParser:
     )
 
     add(_run_of("plan"), "plan", "print a screening design of 16 runs for the usual advice", "flairprep plan")
+
+    example = "flairprep sweep lr=1e-4,1e-5 val_fold=0..4"
+    swept = add(_run_of("sweep"), "sweep", "print the commands of a sweep from the last commit", example)
+    swept.add_argument("assignments", nargs="+", metavar="KEY=VALUES", help="e.g. lr=1e-4,1e-5, or val_fold=0..4")
+    swept.add_argument("--run", action="store_true", dest="do", help="type them too: queue, run, compare")
 
     plots = add(_run_of("plots"), "plots", "write the plots as a page that needs no internet", "flairprep plots HEAD")
     plots.add_argument("runs", nargs="*", metavar="RUN", help="names or revisions, overlaid; default: the workspace")
@@ -248,9 +258,9 @@ def _cache(options: argparse.Namespace) -> None:
 
 def _verdict(options: argparse.Namespace) -> None:
     if options.predictions is None:
-        from flairprep.cli.verdict import verdict
+        from flairprep.cli import verdict
 
-        console.say(verdict())
+        verdict.show()
     else:
         from flairprep.cli import own_predictions
 

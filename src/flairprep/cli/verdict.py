@@ -1,20 +1,35 @@
-"""flairprep verdict: what evaluate printed, and how many runs this one was chosen from."""
+"""flairprep verdict: what evaluate printed, how many runs this one was chosen from, and which params differ."""
 
 import json
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
-
-from flairprep.core import params
+from flairprep.core import console, params
 from flairprep.core.errors import FlairprepError
-from flairprep.evaluation.baselines import told
-from flairprep.evaluation.diagnosis import Diagnosis
 from flairprep.evaluation.measures import EvaluateParams
-from flairprep.evaluation.verdict import sentence
 
 METRICS = Path("reports/metrics.json")
 BASELINES = Path("reports/evaluate/baselines.csv")
 DIAGNOSIS = Path("reports/evaluate/diagnosis.json")
+
+
+def show() -> None:
+    """Print the verdict: in a box on a terminal, else as plain text.
+
+    Raises:
+        FlairprepError: there is no reports/metrics.json.
+    """
+    if not console.shows_text():
+        console.say(verdict())
+        return
+    from rich.console import Console
+
+    from flairprep.cli import verdict_box
+
+    terminal = Console(highlight=False)
+    terminal.print(verdict_box.render(_numbers().splitlines(), _metrics(), terminal))
+    if told := _diagnosis():
+        console.say(told)  # outside of the box: it ends in a command, which a frame would cut
 
 
 def verdict() -> str:
@@ -23,21 +38,56 @@ def verdict() -> str:
     Raises:
         FlairprepError: there is no reports/metrics.json.
     """
-    if not METRICS.is_file():
-        raise FlairprepError(f"{METRICS}: no such file; `dvc repro` makes it")
+    return "\n".join(text for text in (_numbers(), _diagnosis()) if text)
+
+
+def _numbers() -> str:
+    import pandas as pd
+
+    from flairprep.evaluation.baselines import told
+    from flairprep.evaluation.verdict import sentence
+
     section = params.load(EvaluateParams, "evaluate")
-    lines = [sentence(json.loads(METRICS.read_text()), section.alpha)]
+    lines = [sentence(_metrics(), section.alpha)]
     if BASELINES.is_file() and (beside := told(pd.read_csv(BASELINES), "\n    ")):
         lines.append(f"  {beside}")
     lines.append(f"  {_search(section)}")
-    if DIAGNOSIS.is_file():
-        lines.append(str(Diagnosis(**json.loads(DIAGNOSIS.read_text()))))
+    lines += [f"  {line}" for line in differing()]
     return "\n".join(lines)
+
+
+def _diagnosis() -> str:
+    from flairprep.evaluation.diagnosis import Diagnosis
+
+    return str(Diagnosis(**json.loads(DIAGNOSIS.read_text()))) if DIAGNOSIS.is_file() else ""
+
+
+def _metrics() -> dict[str, Any]:
+    if not METRICS.is_file():
+        raise FlairprepError(f"{METRICS}: no such file; `dvc repro` makes it")
+    return dict(json.loads(METRICS.read_text()))
+
+
+def differing() -> list[str]:
+    """Say in a line which values of params.yaml differ from the last commit, which queued runs would inherit.
+
+    None where none does, or where there is no commit to compare with.
+    """
+    from flairprep.experiments import committed
+
+    try:
+        then = committed.committed_params()
+        found = {} if then is None else committed.changes(params.read_params(), then)
+    except FlairprepError as error:
+        return [str(error)]
+    if not found:
+        return []
+    return [f"params.yaml differs from the last commit: {committed.told(found)}; git restore {params.FILE} undoes it"]
 
 
 def _search(section: EvaluateParams) -> str:
     """Say how many runs there are on the same validation cases, and the p corrected for all of them."""
-    from flairprep.experiments.runs import WORKSPACE, read_runs  # imports dvc
+    from flairprep.experiments.runs import WORKSPACE, read_runs
     from flairprep.experiments.search import searched
 
     try:

@@ -7,17 +7,18 @@ on a terminal only, obeys NO_COLOR.
 import logging
 import os
 import re
+import select
 import signal
 import sys
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
-from flairprep.core import installed
+from flairprep.core import installed, stage_times
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import Outcome, Status
 
@@ -68,6 +69,11 @@ def _print_error(label: str, style: str, text: str) -> None:
 def is_terminal() -> bool:
     """Return whether standard error is a terminal that can show a bar."""
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def shows_text() -> bool:
+    """Return whether standard output is a terminal that can show boxes and colours."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 @cache
@@ -216,13 +222,47 @@ def interruptible(remedy: Callable[[], str]) -> Iterator[None]:
         signal.signal(signal.SIGTERM, former)
 
 
+def _unread() -> list[TextIO]:
+    """Return those of standard output and error whose reader is gone, as after `| head`."""
+    gone = []
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # no file behind it, or closed
+            poll = select.poll()
+            poll.register(stream.fileno(), 0)
+            if any(events & select.POLLERR for _, events in poll.poll(0)):
+                gone.append(stream)
+    return gone
+
+
+@contextmanager
+def _ended_by_its_reader() -> Iterator[None]:
+    """End quietly, with the exit status of a program that SIGPIPE ended, where nobody reads what the block prints."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not (gone := _unread()):
+            raise
+        for stream in gone:  # which Python would try to empty at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+
+
 def run(main: Callable[[], None], stage: str | None = None) -> None:
     """Run `main` as a program; an error that the user can fix is one or two lines and exit status 1.
 
     FLAIRPREP_DEBUG=1 shows the traceback too. With `stage`, the second line says how to restore its previous output,
     which DVC has removed; and in a study the installed code must be the recorded one, see `installed.fault`.
     """
+    with _ended_by_its_reader():
+        _run(main, stage)
+
+
+def _run(main: Callable[[], None], stage: str | None) -> None:
     show_logged_warnings()
+    started = time.monotonic()
     try:
         if stage and (fault := installed.fault()):
             raise FlairprepError(fault)
@@ -233,11 +273,15 @@ def run(main: Callable[[], None], stage: str | None = None) -> None:
             sys.exit(error.status)
         status = 130
     except (FlairprepError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _unread():
+            raise
         if debugging():
             traceback.print_exc()
         _print_error("error: ", "red", str(error))
         status = 1
     else:
+        if stage:
+            stage_times.note(stage, time.monotonic() - started)
         return
     if stage:
         print(f"{stage}: no output written; restore the previous one: dvc checkout", file=sys.stderr)
