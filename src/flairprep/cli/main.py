@@ -176,6 +176,18 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--on-failure", choices=("empty", "prior"), help="probability of a case that failed")
     predict.add_argument("--calibrate", action="store_true", help="by the validation cases of all folds there are")
     predict.add_argument("--kaggle", action="store_true", help="write BraTS21ID,MGMT_value, failed cases at the prior")
+
+    example = "flairprep validate other/scans other/labels.csv --case-column id --label-column methylated"
+    validate = add(_run_of("validate"), "validate", "validate the network of a run on another cohort", example)
+    validate.add_argument("path", type=Path, metavar="PATH", help="the scans, as for predict")
+    validate.add_argument("labels", type=Path, metavar="LABELS", help="their labels: a CSV, one row per case")
+    validate.add_argument("--run", dest="network", metavar="RUN", help="an experiment or revision; default: workspace")
+    validate.add_argument(
+        "--out", type=Path, default=Path("reports/validation"), metavar="DIR", help="of validation.html and .json"
+    )
+    for part, what in (("case", "of case ids"), ("label", "of labels")):
+        validate.add_argument(f"--{part}-column", metavar="NAME", help=f"{what}; default: labels.{part}_column")
+    validate.add_argument("--positive", metavar="TEXT", help="the text of label 1; '' where labels are 0 and 1")
     return top
 
 
