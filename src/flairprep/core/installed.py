@@ -13,7 +13,7 @@ from flairprep import __version__
 
 RECORD = Path(".flairprep")
 REQUIREMENTS = Path("requirements.txt")  # pins the version that the study is of
-PIN = re.compile(r"^flairprep(\[[\w,. -]*\])?==(\S+)$", re.MULTILINE)
+PIN = re.compile(r"^flairprep(\[[\w,. -]*\])? *== *([^\s;#,]+)", re.MULTILINE)
 PACKAGE = Path(__file__).resolve().parents[1]
 
 

@@ -1,8 +1,8 @@
 """Make the files of a study from the templates in this package, and record the installed code there."""
 
-import re
 from collections.abc import Sequence
-from importlib import metadata, resources
+from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def record(pipeline: str) -> dict[Path, str]:
     Raises:
         FlairprepError: it depends on code that is not installed.
     """
-    stages = YAML(typ="safe", pure=True).load(pipeline)["stages"]
+    stages = YAML(typ="safe").load(pipeline)["stages"]
     deps = sorted({dep for stage in stages.values() for dep in stage["deps"] if installed.source_of(dep)})
     files = {Path(dep): installed.listing(installed.source_of(dep) or "") for dep in deps}
     if missing := [str(path) for path, text in files.items() if not text]:
@@ -60,8 +60,7 @@ def with_pin(text: str) -> str:
 
 def requirement() -> str:
     """Return the installed flairprep as a requirement, with the extra of the tensorflow that is installed."""
-    names = {re.sub(r"[-_.]+", "-", name).lower() for one in metadata.distributions() if (name := one.name)}
-    gpu = "tensorflow" in names and any(name.startswith("nvidia-cudnn") for name in names)
+    gpu = find_spec("nvidia") is not None  # the libraries of CUDA, which tensorflow[and-cuda] brings
     return f"flairprep[{'gpu' if gpu else 'cpu'}]=={__version__}"
 
 

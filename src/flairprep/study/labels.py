@@ -129,7 +129,7 @@ def _label_column(table: Path, frame: pd.DataFrame, given: str | None) -> str:
 
 def _positive(table: Path, column: str, plain: Counter[str], given: str | None) -> str | None:
     texts = sorted(set(plain) - {""})
-    if set(texts) <= {"0", "1"} and given is None:
+    if texts and set(texts) <= {"0", "1"} and given is None:
         return None
     told = " and ".join(f"{text} ({plain[text]})" for text in texts[:4]) + (", ..." if len(texts) > 4 else "")
     if len(texts) != 2:

@@ -81,7 +81,8 @@ def upgraded(text: str, template: str) -> Change:
         places = _places("\n".join(lines) + "\n")
         before = _before(key, _keys(new), places)
         at = places[before].end if before else (places[section].start + 1 if section else _head(lines))
-        block = donor[_top(donor, given[key].start) : given[key].end]
+        top = given[key].start if given[key].start == _head(donor) else _top(donor, given[key].start)
+        block = donor[top : given[key].end]
         lines[at:at] = block
         value = new[section][key.rpartition(".")[2]] if section else new[key]
         added |= params.flatten({key: value})
@@ -114,10 +115,10 @@ def _inside(key: str, known: list[str]) -> bool:
 
 
 def _known(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the old values of keys that the new ones have."""
+    """Return the old values of keys that the new ones have; a section without keys is null in YAML."""
     return {
-        name: {key: one for key, one in value.items() if key in new[name]}
-        if name in params.SECTIONS and isinstance(value, Mapping)
+        name: {key: one for key, one in (value or {}).items() if key in new[name]}
+        if name in params.SECTIONS and isinstance(value, Mapping | None)
         else value
         for name, value in old.items()
         if name in new
