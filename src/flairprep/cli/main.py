@@ -16,7 +16,6 @@ from flairprep.core.errors import FlairprepError
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one subcommand; exit status 1 where the user has to fix something."""
 
-
     def typed() -> None:
         options = parser().parse_args(argv)
         options.run(options)
