@@ -1,11 +1,11 @@
-"""Closing by a ball, beside ITK's own filter."""
+"""Closing and dilation by a ball, beside ITK's own filter."""
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
-from flairprep.imaging.morphology import binary_closing
+from flairprep.imaging.morphology import binary_closing, binary_dilation
 
 RADII = [(1, 1, 1), (3, 3, 3), (3, 2, 1), (1, 2, 5), (4, 3, 1), (1, 1, 8)]  # (x, y, z)
 
@@ -40,3 +40,10 @@ def test_the_mask_itself_is_left_as_it_was() -> None:
     before = mask.copy()
     assert binary_closing(mask, (1, 2, 1)).sum() > mask.sum()
     np.testing.assert_array_equal(mask, before)
+
+
+@pytest.mark.parametrize("radius", RADII)
+def test_dilated_masks_are_those_of_itk(radius: tuple[int, ...]) -> None:
+    mask = gaussian_filter(np.random.default_rng(0).standard_normal((9, 17, 20)), 1) > 0.4
+    dilated = sitk.BinaryDilate(sitk.GetImageFromArray(mask.astype(np.uint8)), radius, sitk.sitkBall)
+    np.testing.assert_array_equal(binary_dilation(mask, radius), sitk.GetArrayFromImage(dilated) > 0)

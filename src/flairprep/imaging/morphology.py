@@ -1,4 +1,4 @@
-"""Close masks by a ball: the result of ITK's filter in a tenth of its time."""
+"""Close and dilate masks by a ball: the results of ITK's filters in a tenth of their time."""
 
 from collections.abc import Sequence
 
@@ -18,6 +18,11 @@ def binary_closing(mask: np.ndarray, radius: Sequence[int]) -> np.ndarray:
     dilated = _dilate(np.pad(mask, margins), ball)
     eroded = ~_dilate(~dilated, ball)
     return eroded[tuple(slice(low, -high) for low, high in margins)]
+
+
+def binary_dilation(mask: np.ndarray, radius: Sequence[int]) -> np.ndarray:
+    """Dilate `mask` (z, y, x), bool, by a ball of `radius` (x, y, z) voxels, each at least 1, as sitk.sitkBall."""
+    return _dilate(mask, _ball(radius))
 
 
 def _ball(radius: Sequence[int]) -> np.ndarray:
