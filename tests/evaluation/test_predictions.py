@@ -127,11 +127,11 @@ def test_probabilities_of_0_and_1_have_a_bin() -> None:
 
 
 def test_the_null_distribution_has_every_bin_and_counts_ties_as_high() -> None:
-    table = predictions.null_distribution(np.array([0.6, 0.0, 0.599, 0.6, 0.61, 0.625, 1.0]))
+    table = predictions.null_distribution(np.array([0.6, 0.0, 0.599, 0.6, 0.61, 0.65, 1.0]))
     assert len(table) == predictions.NULL_BINS
     found = table[table["permutations"] > 0]
     assert found.to_numpy().tolist() == [
-        *(["0.0125", 1, 0], ["0.5875", 1, 0], ["0.6125", 2, 2], ["0.6375", 1, 1], ["0.9875", 1, 1])
+        *(["0.0250", 1, 0], ["0.5750", 1, 0], ["0.6250", 2, 2], ["0.6750", 1, 1], ["0.9750", 1, 1])
     ]
 
 

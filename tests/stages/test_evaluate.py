@@ -366,8 +366,8 @@ def test_p_auc_can_be_counted_from_the_null_distribution(seed: int) -> None:
     total, high = null["permutations"].sum(), null["as_high"].sum()
     assert 0 < high < total
     assert (1 + high) / (1 + total) == pytest.approx(measures["p_auc"], rel=1e-5)
-    below = null["auc"] < measures["auc"] - 0.025
-    above = null["auc"] > measures["auc"] + 0.025
+    below = null["auc"] < measures["auc"] - 0.05
+    above = null["auc"] > measures["auc"] + 0.05
     assert null.loc[below, "as_high"].eq(0).all()
     assert (null["as_high"] == null["permutations"])[above].all()
     assert np.average(null["auc"], weights=null["permutations"]) == pytest.approx(0.5, abs=0.03)

@@ -115,7 +115,7 @@ def test_every_fail_and_warning_is_told_and_links_to_its_place(tmp_path: Path) -
     reports.write_project(tmp_path)
     page = written()
     text = page.text
-    part = text[text.index("failures and") : text.index("Where the labels come from")]
+    part = text[text.index("failures and") : text.index("Audit: leaks and shortcuts")]
     assert "4 failures and 2 warnings" in text  # ingest, leak, shortcut, sanity; ingest, sanity
     for told in ("BLANK_VOLUME", "WHOLE_HEAD", "leak item", "shortcut item", "fail check", "warn check"):
         assert told in part, told

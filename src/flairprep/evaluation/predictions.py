@@ -13,7 +13,7 @@ from flairprep.stats import clinical, hypothesis_tests, intervals, metrics, repl
 BINS = 20  # of the histogram
 THRESHOLDS = [step / 50 for step in range(1, 50)]  # of the decision curve
 RELIABILITY_BINS = 10  # of the reliability curve: about ten cases per bin in a fold of a hundred
-NULL_BINS = 40  # of the null distribution of the AUC
+NULL_BINS = 20  # of the null distribution of the AUC
 LEAST_OF_A_LABEL = 10  # cases of each label in a group for an AUC of its own: with fewer, its interval is 0.5 wide
 
 

@@ -53,6 +53,16 @@ class Notice:
     code: str = ""
 
 
+@dataclass(frozen=True)
+class Counter:
+    """One number of the first screen, and the place in the page that it leads to; None: its stage has not run."""
+
+    name: str
+    number: int | None
+    text: str
+    href: str
+
+
 def join(
     ingested: pd.DataFrame | None,
     later: Mapping[str, pd.DataFrame | None],
@@ -136,6 +146,25 @@ def of_sanity(sanity: dict[str, Any] | None) -> list[Notice]:
         ),
         key=lambda fault: fault.level,
     )
+
+
+def counters(
+    cases: Sequence[CaseOverview], audit: dict[str, Any] | None, sanity: dict[str, Any] | None
+) -> list[Counter]:
+    """Count leaks and shortcuts of audit.json, and the cases and checks that failed."""
+    items = audit["items"] if audit else []
+    counted = []
+    for verdict in ("leak", "shortcut"):
+        tested = [item for item in items if item["kind"] == verdict]
+        found = sum(item["verdict"] == verdict for item in items)
+        text = f"{len(tested)} items of the audit" if audit else "audit has not run"
+        counted.append(Counter(f"{verdict}{'' if found == 1 else 's'}", found if audit else None, text, "#audit"))
+    failed = sum(case.status == Status.FAILED.value for case in cases)
+    checks = [check["verdict"] for check in sanity["checks"]] if sanity else []
+    texts = [f"{failed} of {len(cases)} cases", f"{checks.count('fail')} of {len(checks)} checks"]
+    number = failed + checks.count("fail") if cases or sanity else None
+    name = "failure" if number == 1 else "failures"
+    return [*counted, Counter(name, number, ", ".join(texts) if number is not None else "no stage ran", "#attention")]
 
 
 def of_labels(balance: dict[str, Any] | None) -> list[Notice]:

@@ -53,6 +53,21 @@ def folds(split: pd.DataFrame) -> Figure:
     return Figure("folds-chart", "Cases by label in each fold", charts.balance("folds", rows), text)
 
 
+def cohort_bar(split: pd.DataFrame, val_fold: int, test_fold: int | None) -> list[dict[str, Any]]:
+    """Count the cases of each fold by label, for the bar of the cohort; split: as for `folds`.
+
+    Returns fold, label_0, label_1 and role (training, validation or test), in the order of the folds.
+    """
+    roles = {val_fold: "validation", test_fold: "test"}
+    counts = split.groupby([split["fold"].astype(int), "label"]).size()
+    folds = sorted(split["fold"].astype(int).unique().tolist())
+    return [
+        {"fold": fold, "role": roles.get(fold, "training")}
+        | {f"label_{label}": int(counts.get((fold, label), 0)) for label in ("0", "1")}
+        for fold in folds
+    ]
+
+
 def _called(column: str) -> str:
     return {"field_strength": "tesla"}.get(column, column)
 
@@ -75,6 +90,33 @@ def baselines(audit: dict[str, Any], metrics: dict[str, Any] | None, beside: str
         rows.append({"name": "the network", "auc": network, **{k: metrics[k] for k in ("auc_low", "auc_high")}})
     chart = charts.areas("bars", pd.DataFrame(rows)) if rows else Markup()
     return Figure("bars-chart", "What the network has to beat", chart, text)
+
+
+def outcome(metrics: dict[str, Any], audit: dict[str, Any] | None) -> Figure:
+    """Draw the declared accuracy and AUC with what they have to beat: NIR, chance, and the audit's baselines."""
+    names = (("accuracy", "nir"), ("auc", None))
+    rows: list[dict[str, Any]] = [
+        {"name": f"{'AUC' if name == 'auc' else name} {metrics[name]:.3f}", "value": metrics[name], "of": "network"}
+        | {"low": metrics[f"{name}_low"], "high": metrics[f"{name}_high"]}
+        | {"reference": 0.5 if nir is None else metrics[nir]}
+        for name, nir in names
+        if metrics[name] is not None
+    ]
+    rows += [
+        {"name": baseline["name"], "value": baseline["auc"], "of": "baseline", "reference": 0.5}
+        | {"low": baseline["auc_low"], "high": baseline["auc_high"]}
+        for baseline in (audit or {"baselines": []})["baselines"]
+        if baseline["auc"] is not None
+    ]
+    chart = charts.outcome("outcome", pd.DataFrame(rows))
+    return Figure("outcome-chart", "What the run reached", chart, captions.outcome(metrics))
+
+
+def null(metrics: dict[str, Any], table: pd.DataFrame) -> Figure:
+    """Draw the null distribution of the AUC with the run's; table: of reports/evaluate/null.csv, as numbers."""
+    chart = charts.null("null", table, metrics["auc"]) if metrics["auc"] is not None and len(table) else Markup()
+    total, high = (int(table[name].sum()) for name in ("permutations", "as_high"))
+    return Figure("null-chart", "Could it be chance?", chart, captions.null(metrics, total, high))
 
 
 def chance_band(validation: Predictions, monitor: Metric, n_permutations: int, seed: int) -> tuple[float, float]:

@@ -15,8 +15,8 @@ TEMPLATES = Path(__file__).with_name("templates")
 def render(template: str, **values: Any) -> str:
     """Render the file `template` of TEMPLATES with `values`.
 
-    Values that are not Markup show as text. The content security policy allows script.js alone, by its hash, and
-    pictures from the page's own folder alone.
+    Values that are not Markup show as text. The content security policy allows script.js alone, by its hash, what that
+    script loads, and pictures from the page's own folder.
 
     Raises:
         jinja2.UndefinedError: a value of the template is missing.
@@ -29,7 +29,7 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"percent": percent, "number": number, "anchor": anchor}
+    environment.filters |= {"percent": percent, "number": number, "anchor": anchor, "css": css}
     style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     fixed = {"style": Markup(style), "script": Markup(script), "script_hash": digest}
@@ -51,3 +51,9 @@ def number(value: float | None, digits: int = 3) -> str:
 def anchor(text: str) -> str:
     """Turn `text` into the name of a place in the page and the part of an address: no space, no quote."""
     return quote(text, safe="")
+
+
+def css(text: str) -> Markup:
+    """Turn `text` into a string of CSS, in which only letters and digits stand for themselves."""
+    escaped = (char if char.isascii() and char.isalnum() else f"\\{ord(char):x} " for char in text)
+    return Markup(f'"{"".join(escaped)}"')

@@ -43,6 +43,7 @@ def collect(
         "confusion": figures.confusion(validation),
         "beside": told(numeric_csv(evaluated / "baselines.csv", text=("baseline",))),
         "groups": figures.groups(by_group),
+        "null": figures.null(metrics, numeric_csv(evaluated / "null.csv")),
         "group_rows": by_group.astype(object).where(by_group.notna(), None).to_dict("records"),
     }
 

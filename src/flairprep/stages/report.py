@@ -51,10 +51,10 @@ class ModelUsed(params.Section, extra="ignore"):
 def main() -> None:
     """Read the outs of the stages that ran; write reports/index.html and reports/assets."""
     # They import altair and pandas, which commands that read params need not.
-    from flairprep.report import charts, explanations, figures, results
+    from flairprep.report import charts, explanations, figures, interactive, results
 
     section, evaluate = params.load(ReportParams, "report"), params.load(EvaluateUsed, "evaluate")
-    background = params.load(BackgroundUsed, "normalize").background
+    background, values = params.load(BackgroundUsed, "normalize").background, params.read_params()
     network = params.load(ModelUsed, "model").name
     monitor = train_config.resolve(params.load(train_config.TrainParams, "train"), network).monitor
     ingested, split = results.optional_csv(DATA / "ingest/cases.csv"), results.optional_csv(DATA / "split/split.csv")
@@ -69,17 +69,25 @@ def main() -> None:
         cases = case_overview.join(ingested, later, split, result["scored"], *shown)
         faults = [*case_overview.of_cases(cases), *case_overview.of_audit(audit), *case_overview.of_sanity(sanity)]
         faults = sorted([*faults, *case_overview.of_labels(balance)], key=lambda fault: fault.level)
+        drawn = {
+            **{"labels": figures.labels(balance) if balance else None, "groups": result.get("groups")},
+            **{"folds": figures.folds(split) if split is not None else None, "null": result.get("null")},
+            "baselines": figures.baselines(audit, result["metrics"], result["beside"]) if audit else None,
+            "outcome": figures.outcome(result["metrics"], audit) if result["metrics"] else None,
+        }
+        interactive.write([*drawn.values(), *result.get("training", ()), *result.get("declared", ())], out)
         text = html.render(
             "report.html",
-            **{**result, "audit": audit, "sanity": sanity, "balance": balance, "cases": cases, "provenance": section},
+            **{**result, **drawn, "audit": audit, "sanity": sanity, "balance": balance, "cases": cases},
             faults=faults,
-            labels=[figures.labels(balance)] if balance else [],
-            folds=[figures.folds(split)] if split is not None else [],
-            baselines=figures.baselines(audit, result["metrics"], result["beside"]) if audit else None,
+            counters=case_overview.counters(cases, audit, sanity),
+            bar=figures.cohort_bar(split, values["val_fold"], values["test_fold"]) if split is not None else [],
             choices={name: case_overview.choices(cases, name) for name in ("status", "code", "plane", "fold", "label")},
             explained=explanations.draw(result["scored"], background, out),
+            run=provenance.identify(values, section.cohort),
+            provenance=section,
             identity=provenance.hashes(provenance.read_lock(LOCK)),
-            values={key: params.value_of(value) for key, value in params.flatten(params.read_params()).items()},
+            values={key: params.value_of(value) for key, value in params.flatten(values).items()},
             captions=captions,
             outline=charts.outline,
         )

@@ -1,4 +1,56 @@
 "use strict";
+// Charts: where a pointer comes to one, the same chart with tooltips takes its place; without scripts it stays a picture.
+let library;
+const load = (source) => new Promise((done, failed) => {
+  const script = document.createElement("script");
+  script.src = source;
+  script.onload = done;
+  script.onerror = failed;
+  document.head.append(script);
+});
+const enliven = async (place) => {
+  library ??= Promise.all(["assets/vega.js", "assets/charts.js"].map(load));
+  await library;
+  const box = document.createElement("div");
+  box.className = "live-chart";
+  const picture = place.querySelector("svg");
+  const theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  // ast: expressions are interpreted, since the page forbids to make code of texts
+  const options = { actions: false, ast: true, renderer: "svg", defaultStyle: false, tooltip: { theme } };
+  await vegaEmbed(box, window.flairprepCharts[place.dataset.chart], options);
+  const drawn = box.querySelector("svg");
+  drawn.setAttribute("viewBox", picture.getAttribute("viewBox"));
+  drawn.removeAttribute("width");
+  drawn.removeAttribute("height");
+  drawn.setAttribute("aria-hidden", "true");
+  place.append(box);
+  place.classList.add("live");
+};
+for (const place of document.querySelectorAll("[data-chart]")) {
+  place.addEventListener("pointerenter", () => enliven(place).catch(() => {}), { once: true });
+}
+
+// Contents: the section that is being read.
+const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
+const reading = () => {
+  let current;
+  for (const section of document.querySelectorAll("main section")) {
+    if (section.getBoundingClientRect().top > 160) break;
+    current = links.get(section.id) ?? current;
+  }
+  for (const link of links.values()) link.toggleAttribute("aria-current", link === current);
+};
+addEventListener("scroll", () => requestAnimationFrame(reading), { passive: true });
+reading();
+
+// Links into a closed list open it.
+const unfold = () => {
+  const name = location.hash.slice(1);
+  document.getElementById(name)?.closest("details:not([open])")?.setAttribute("open", "");
+};
+addEventListener("hashchange", unfold);
+unfold();
+
 // Sort, filter and search of the cases; without it the page shows them all.
 const list = document.getElementById("case-list");
 const form = document.querySelector(".controls");

@@ -1,0 +1,37 @@
+"""Bring what draws the report's charts with tooltips: Vega as a file of the page's folder, and the specifications.
+
+The page shows the charts as SVG, which print and need no JavaScript. Where a pointer comes to one, its script loads
+both files once and puts the same chart in its place. A page opened from disk may not fetch, but may load scripts.
+"""
+
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import vl_convert
+
+from flairprep.core import files
+from flairprep.report.charts import Drawing
+from flairprep.report.figures import Figure
+
+LIBRARY, SPECIFICATIONS = "vega.js", "charts.js"
+
+
+def write(figures: Iterable[Figure | None], out: Path) -> None:
+    """Write Vega and the specifications of the figures that have a chart, by name, as two scripts into `out`."""
+    drawn = {figure.name: figure.chart for figure in figures if figure}
+    specifications = {name: chart.specification for name, chart in drawn.items() if isinstance(chart, Drawing)}
+    files.write_text(out / LIBRARY, library())
+    text = json.dumps(specifications, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    files.write_text(out / SPECIFICATIONS, f"window.flairprepCharts = {text};\n")
+
+
+@cache
+def library() -> str:
+    """Return Vega, Vega-Lite and vega-embed as one script that defines `vegaEmbed`, of the version that draws the SVG.
+
+    From the package vl-convert; about 0.9 MB, the same bytes for every run.
+    """
+    newest = max(vl_convert.get_vegalite_versions(), key=lambda version: [int(part) for part in version.split(".")])
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=newest)
