@@ -1,4 +1,4 @@
-"""A study from a wheel in an environment of its own, without the repository: made, run, swept, compared and upgraded."""
+"""A study from a wheel in an environment of its own, without the repository: made, run, swept, compared, upgraded."""
 
 import json
 import os
@@ -110,7 +110,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     where = environment.run(str(environment.python), "-c", "import flairprep; print(flairprep.__file__)", cwd=ROOT)
     assert Path(where.strip()).is_relative_to(environment.folder / "env")
     environment.run("flairprep", "init", "study", "--demo", "12", cwd=environment.folder)
-    miniature.Project(environment.root).edit(**{k.replace(".", "__"): v for k, v in miniature.MINIATURE.items()})
+    small = miniature.MINIATURE | {"ingest.max_failed": 0.5}
+    miniature.Project(environment.root).edit(**{key.replace(".", "__"): value for key, value in small.items()})
     assert set(environment.ran("repro")) == STAGES
     environment.commit()
     return environment

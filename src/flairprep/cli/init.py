@@ -3,6 +3,7 @@
 import argparse
 import getpass
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -63,7 +64,7 @@ def run(options: argparse.Namespace) -> None:
     for line in data.said:
         console.say(f"init: {line}")
     console.say(f"init: {root} is a study of flairprep {__version__}; type next:")
-    for command in (f"cd {root}", *([] if first else ["git commit -m 'flairprep study'"]), *commands):
+    for command in (f"cd {shlex.quote(str(root))}", *([] if first else ["git commit -m 'flairprep study'"]), *commands):
         console.say(f"    {command}")
 
 
@@ -122,9 +123,9 @@ def _commands(data: Data, *, demo: bool) -> list[str]:
     """Return the next commands, in the order in which they are to be typed."""
     commands = ["flairprep key"] * data.needs_key
     if data.link is None and not demo:
-        commands.append(f"dvc add {data.dicom_dir}")
+        commands.append(f"dvc add {shlex.quote(str(data.dicom_dir))}")
     if "labels.table" not in data.values and not demo:
-        commands.append(f"git add {data.table}")
+        commands.append(f"git add {shlex.quote(str(data.table))}")
     return [*commands, "flairprep check", "dvc repro"]
 
 
@@ -143,7 +144,7 @@ def _place(root: Path, data: Data) -> None:
         data.said.append(f"{data.dicom_dir} is a link to {data.link}; nothing was copied")
     if data.copy:
         shutil.copyfile(data.copy, root / data.table)
-        data.said.append(f"{data.table} is a copy of {data.copy}; edit that one")
+        data.said.append(f"{data.table} is a copy of {data.copy}, which git keeps; edit the copy")
 
 
 def _under_git(root: Path, paths: Sequence[Path]) -> bool:
