@@ -126,10 +126,10 @@ def families(found: Examination) -> set[str]:
 
 
 def told(found: Examination) -> str:
-    """Return the number of shifted fields, the strongest, and how many cases lie outside."""
+    """Return the number of shifted fields, the strongest, and how many cases leak."""
     rows = found.shifted
     first = f"{len(rows)} shifted" + (f", first {rows[0].field} (effect {rows[0].effect:.2f})" if rows else "")
-    return f"{first}; {sum(place.outside for place in found.places.values())} outside; {len(found.leaked)} leaked"
+    return f"{first}; {len(found.leaked)} leaked"
 
 
 def main() -> None:

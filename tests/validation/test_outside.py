@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from flairprep.validation.outside import NEAREST, POWER, conformal_p, place_cases, robust_units
+from flairprep.validation.outside import NEAREST, POWER, beyond_range, conformal_p, place_cases, robust_units
 
 
 def sources(seed: int, training: int = 120, new: int = 30, features: int = 12) -> tuple[dict, np.ndarray]:
@@ -38,8 +38,24 @@ def test_planted_outliers_lie_outside_and_are_told_by_their_feature() -> None:
     table["geometry"]["feature 5"][120:124] = 40.0
     places = place_cases(table, new)
     assert [place.outside for place in places[:4]] == [True] * 4
-    assert all(place.why.startswith("feature 5 +8.0 SD") for place in places[:4])
+    assert all(place.why.startswith("feature 5 40") for place in places[:4])
     assert sum(place.outside for place in places[4:]) <= 2
+
+
+def test_one_value_far_beyond_every_training_case_is_outside() -> None:
+    table, new = sources(0, features=60)
+    table["geometry"]["spacing_z"] = np.where(np.arange(150) % 2, 4.0, 6.0)
+    table["geometry"]["spacing_z"][120] = 6.5
+    table["geometry"]["spacing_z"][121] = 10.0
+    places = place_cases(table, new)
+    assert not places[0].outside
+    assert places[1].outside
+    assert places[1].why.startswith("spacing_z 10")
+
+
+def test_a_feature_that_no_training_case_has_is_not_beyond() -> None:
+    training = np.array([[np.nan, 1.0], [np.nan, 2.0]])
+    assert beyond_range(training, np.array([[5.0, 2.6], [np.nan, 2.4]])).tolist() == [[False, True], [False, False]]
 
 
 def test_between_two_modes_is_outside_though_no_feature_is_extreme() -> None:

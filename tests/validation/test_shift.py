@@ -91,6 +91,19 @@ def test_gaps_are_left_out_and_a_cohort_without_values_is_not_testable() -> None
     assert (rows["number 1"].verdict, rows["number 1"].new) == ("not testable", "not given")
 
 
+def test_a_header_that_one_cohort_lacks_is_not_testable_but_a_warning_that_it_lacks_is() -> None:
+    """As of NIfTI files beside DICOM: `association.parse_columns` gives numbers with gaps a column of their own."""
+    sources, new = cohorts(0)
+    header = sources["header fields"]
+    header["manufacturer"] = np.where(new, "", header["manufacturer"])
+    header["code"] = np.where(new, "", "WHOLE_HEAD")
+    header["echo_time"] = np.where(new, np.nan, 100 + np.arange(len(new)) % 9.0)
+    header["echo_time given"] = np.where(new, "no", "yes")
+    rows = {row.field: row.verdict for row in compare(sources, new)}
+    assert (rows["manufacturer"], rows["code"], rows["echo_time"]) == ("not testable", "shift", "not testable")
+    assert "echo_time given" not in rows
+
+
 def test_one_case_cannot_show_a_shift() -> None:
     rows = compare(*cohorts(0, new=1))
     assert {row.verdict for row in rows} == {"not testable"}

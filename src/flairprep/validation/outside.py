@@ -5,6 +5,7 @@ A case's score is its mean distance to the nearest training cases, over features
 assumption on the features' distribution, which has a mode for each plane and scanner.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,13 +19,15 @@ NEAREST = 5  # training cases that a distance averages over
 LEVEL = 0.01  # share of training cases that lie as far out as a case that is called outside
 LIMIT = 8.0  # robust standard deviations; what lies further counts as that far
 IQR_TO_SD = 1.349  # interquartile range of a normal distribution in standard deviations
+UNUSUAL = 2.0  # robust standard deviations from which a reason names a feature
 NAMED = 3  # features that a reason names
+FAR, LEAST_FAR = 0.5, 0.1  # shares of the training range, and of its middle, beyond which a value is far out
 KINDS = ("manufacturer", "field_strength", "plane", "acquisition_type", "contrast_agent", "skull_stripped", "space")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a case lies: its conformal p, whether that is outside, and why: its most unusual features, new values."""
+    """Where a case lies: its conformal p, whether that is outside, and why: its new or most unusual values."""
 
     p: float
     outside: bool
@@ -55,6 +58,18 @@ def conformal_p(training: Array, others: Array) -> Array:
     return np.asarray((1 + (of_training >= of_others[:, None]).sum(axis=1)) / (1 + len(training)))
 
 
+def beyond_range(training: Array, others: Array) -> Array:
+    """Return which values of `others` lie far beyond the training cases' range, both (n, features); bool.
+
+    Far is half of the range, and a tenth of the middle: with dozens of features some value always lies a little beyond.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a feature that no training case has: none is beyond
+        low, high, middle = (f(training, axis=0) for f in (np.nanmin, np.nanmax, np.nanmedian))
+    margin = np.maximum(FAR * (high - low), LEAST_FAR * np.abs(middle))
+    return np.asarray((others < low - margin) | (others > high + margin))
+
+
 def place_cases(sources: Mapping[str, Columns], new: Array) -> list[Place]:
     """Place each new case; sources and new: as in `shift.compare`, the header fields under "header fields".
 
@@ -68,11 +83,14 @@ def place_cases(sources: Mapping[str, Columns], new: Array) -> list[Place]:
     level = max(LEVEL, 1 / (1 + len(training)))
     header = sources.get("header fields", {})
     unseen = _unseen({name: values for name, values in header.items() if name in KINDS}, new)
+    beyond = beyond_range(table[~new], table[new])
     places = []
-    for p, row, kinds in zip(conformal_p(training, others).tolist(), others, unseen, strict=True):
-        order = np.argsort(-np.abs(row), kind="stable")[:NAMED]
-        unusual = [f"{list(numbers)[index]} {row[index]:+.1f} SD" for index in order if abs(row[index]) > 2]
-        outside = p <= level + 1e-12 or bool(kinds)
+    for p, values, row, far, kinds in zip(
+        conformal_p(training, others).tolist(), table[new], others, beyond, unseen, strict=True
+    ):
+        order = np.argsort(-(np.abs(row) + 2 * LIMIT * far), kind="stable")[:NAMED]  # those beyond the range first
+        unusual = [f"{list(numbers)[at]} {values[at]:.4g}" for at in order if far[at] or abs(row[at]) > UNUSUAL]
+        outside = p <= level + 1e-12 or bool(kinds) or bool(far.any())
         places.append(Place(p, outside, "; ".join([*kinds, *unusual]) if outside else ""))
     return places
 

@@ -20,6 +20,8 @@ from flairprep.stats.hypothesis_tests import holm
 ALPHA = 0.01  # of all tests together: a cohort without a shift is flagged once in a hundred
 LEAST_EFFECT = 0.1  # a smaller difference is no shift, however many cases show it
 PERMUTATIONS = 49_999
+GIVEN = " given"  # ends the names of columns that `association.parse_columns` makes of numbers with gaps
+EMPTY_SAYS = ("code", "space")  # columns in which an empty cell is an answer: no warning, no standard space
 COMMON = 3  # categories that a description names
 
 Verdict = Literal["shift", "clean", "not testable"]
@@ -61,10 +63,14 @@ def compare(sources: Mapping[str, Columns], new: Array, seed: int = 0) -> list[F
         for name, values in columns.items():
             if is_constant(values):
                 continue
-            kept = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(len(values), bool)
+            given = _given(name, values)
+            lacking = not (given[new].any() and given[~new].any())
+            if lacking and name.endswith(GIVEN):
+                continue  # the numbers themselves are not testable, and say so
+            kept = given if values.dtype.kind == "f" else np.full(len(values), True)
             training, others = values[kept & ~new], values[kept & new]
             words = describe(training), describe(others)
-            if len(training) and len(others):
+            if not lacking:
                 tested.append((family, name, *two_sample(training, others, rng), least_p(training, others), *words))
             else:
                 untested.append(FieldShift(family, name, "not testable", 0.0, 1.0, 1.0, *words))
@@ -74,6 +80,15 @@ def compare(sources: Mapping[str, Columns], new: Array, seed: int = 0) -> list[F
         for (family, name, effect, p, least, *words), p_holm in zip(tested, corrected, strict=True)
     ]
     return sorted([*rows, *untested], key=lambda row: (row.p_holm, -row.effect, row.field))
+
+
+def _given(name: str, values: Array) -> Array:
+    """Return which cases have a value, (n_cases,), bool: NIfTI files, which have no header, are no other scanner."""
+    if values.dtype.kind == "f":
+        return ~np.isnan(values)
+    if name.endswith(GIVEN):
+        return np.asarray(values == "yes")
+    return np.full(len(values), True) if name in EMPTY_SAYS else np.asarray(values != "")
 
 
 def _verdict(effect: float, p_holm: float, least: float) -> Verdict:
