@@ -190,3 +190,5 @@ def test_a_run_of_other_code_of_preprocessing_is_refused_with_its_version(
     ran = study.ran("repro")
     assert ran[0] == "normalize"  # the others follow only where its bytes change
     assert "train" not in ran
+    study.run("flairprep", "compare")
+    assert "code" in json.loads((study.root / "reports/compare.json").read_text())["keys"]

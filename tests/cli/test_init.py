@@ -124,3 +124,18 @@ def test_options_that_cannot_be_are_refused_before_anything_is_written(place: Pa
         main.main(["init", "study", *arguments])
     assert ended.value.code == 1
     assert contents(place) == {}
+
+
+@pytest.mark.slow
+def test_data_that_lie_in_the_new_folder_stay_there(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "study/own").mkdir(parents=True)
+    miniature.write_cohort(place / "study/own", 4)
+    main.main(["init", "study", "--scans", "study/own/train", "--labels", "study/own/train_labels.csv"])
+    told = values(place / "study")
+    assert (told["ingest"]["dicom_dir"], told["labels"]["table"]) == ("own/train", "own/train_labels.csv")
+    assert "own/train_labels.csv" in git(place / "study", "ls-files")
+    assert not list((place / "study/data/raw").iterdir())
+    assert "dvc add own/train" in capsys.readouterr().out
+    os.chdir(place / "study")
+    subprocess.run([sys.executable, "-m", "dvc", "add", "-q", "own/train"], check=True)
+    main.main(["check"])

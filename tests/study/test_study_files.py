@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from flairprep import __version__
 from flairprep.core import installed
 from flairprep.core.errors import FlairprepError
+from flairprep.inference import code
 from flairprep.study import files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +54,24 @@ def test_code_that_is_not_there_is_refused() -> None:
     text = files.template("pipeline.yaml").replace(".flairprep/cohort.md5", ".flairprep/gone.md5")
     with pytest.raises(FlairprepError, match=r"gone\.md5"):
         files.record(text)
+
+
+def test_predict_knows_the_code_of_a_study_by_its_record(tmp_path: Path) -> None:
+    made = files.record(files.template("pipeline.yaml"))
+    for path, text in made.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    stages = {
+        name: {"deps": [{"path": dep, "md5": code.dvc_hash(tmp_path / dep)} for dep in stage["deps"]]}
+        for name, stage in load(files.template("pipeline.yaml").replace("${ingest.dicom_dir}", "x"))["stages"].items()
+    }
+    own = code.preprocessing_code(stages)
+    assert {".flairprep/dicom.md5", ".flairprep/stages/normalize.py.md5", ".flairprep/stages/export.py.md5"} < set(own)
+    assert not {".flairprep/network.md5", ".flairprep/dataset.md5"} & set(own)
+    assert code.differing(own, installed.PACKAGE) == []
+    other = own | {".flairprep/dicom.md5": "0" * 32}
+    assert [fault.split(" ")[0] for fault in code.differing(other, installed.PACKAGE)] == [".flairprep/dicom.md5"]
+    assert len(code.differing(own, tmp_path)) == len(own)
 
 
 @pytest.mark.parametrize(

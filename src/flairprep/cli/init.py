@@ -25,7 +25,8 @@ TRAIN, TABLE = RAW / "train", RAW / "train_labels.csv"  # as params.yaml names t
 class Data:
     """Where the data of the new study lie, and what they say. said: sentences for the terminal.
 
-    values: of params.yaml; link: where the raw folder leads, where it is one; copy: of the table of labels.
+    values: of params.yaml; link: where the raw folder leads, where it is one; copy: of the table of labels; tracked:
+    what of them git keeps.
     """
 
     dicom_dir: Path = TRAIN
@@ -33,6 +34,7 @@ class Data:
     values: dict[str, Any] = field(default_factory=dict)
     link: Path | None = None
     copy: Path | None = None
+    tracked: list[Path] = field(default_factory=list)
     needs_key: bool = False
     said: list[str] = field(default_factory=list)
 
@@ -56,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
         _make_demo(root, options.demo)
     files.write(root, study)
     _place(root, data)
-    first = _under_git(root, [*study, *([] if options.demo else made), *([data.table] if options.demo else [])])
+    first = _under_git(root, [*study, *data.tracked])
     if options.demo:
         _dvc(root, "add", "--quiet", str(data.dicom_dir))
     if first:
@@ -79,7 +81,7 @@ def _check_options(options: argparse.Namespace) -> None:
 
 def _looked_at(root: Path, options: argparse.Namespace) -> Data:
     """Look at the data that the options name, and choose their places in the study."""
-    data = Data()
+    data = Data(tracked=[TABLE] * bool(options.demo))
     ids, key = None, None
     if options.scans:
         from flairprep.cohort import case_ids
@@ -88,6 +90,7 @@ def _looked_at(root: Path, options: argparse.Namespace) -> Data:
         ids, key = found.ids, case_ids.read_key(options.scans)
         data.dicom_dir = _inside(root, options.scans) or TRAIN
         data.link = None if _inside(root, options.scans) else options.scans.resolve()
+        data.tracked += [data.dicom_dir] * bool(data.link)
         data.needs_key = found.layout == "export" and not found.keyed
         data.values |= {"ingest.dicom_dir": data.dicom_dir.as_posix(), "ingest.sequence": found.sequence}
         data.said += [f"scans: {line}" for line in found.describe()]
@@ -97,6 +100,7 @@ def _looked_at(root: Path, options: argparse.Namespace) -> Data:
         place = data.dicom_dir / among if among else _inside(root, options.labels)
         data.table = place or RAW / options.labels.name
         data.copy = None if place else options.labels
+        data.tracked += [] if among else [data.table]
         data.values |= {
             "labels.table": data.table.as_posix(),
             "labels.case_column": columns.case_column,
@@ -155,7 +159,7 @@ def _under_git(root: Path, paths: Sequence[Path]) -> bool:
         _git(root, "init", "--quiet")
         _name_a_user(root)
     top = root.resolve() if new else Path(os.fsdecode(inside.stdout.strip())).resolve()
-    if not (root / ".dvc/tmp").exists() and not (root / ".dvc/.gitignore").exists():
+    if not (root / ".dvc/.gitignore").exists():  # dvc init writes it
         _init_dvc(root, subdir=top != root.resolve())
     _git(root, "add", "--", *sorted(map(str, paths)))
     return new
