@@ -134,3 +134,45 @@ def test_585_cases_of_noisy_heads_stay_below_80_megabytes(tmp_path: Path) -> Non
     first = (tmp_path / "slices.webp").read_bytes()
     previews.write(previews.montage(upright, shown)[0], tmp_path / "slices.webp")
     assert (tmp_path / "slices.webp").read_bytes() == first
+
+
+def test_lesions_stand_out_of_the_tissue_however_far_the_background_lies() -> None:
+    """Grey levels between a lesion and the tissue around it: as many, whatever value the background has."""
+    rng = np.random.default_rng(0)
+    values = np.full((16, 40, 40), -4.0)
+    values[2:14, 4:36, 4:36] = rng.normal(0.2, 0.4, (12, 32, 32))
+    values[2:14, 4:8, 4:36] = -3.0  # fluid
+    values[2:14, 4, :] = -3.9  # half background, as interpolation leaves it
+    values[6:9, 18:21, 18:21] = 1.7
+    levels = set()
+    for background in (-4.0, -9.0, -400.0):
+        moved = np.where(values == -4, background, values) + 1e-6
+        picture = np.asarray(previews.grey(moved[7], previews.tissue_window(moved, background))).astype(int)
+        levels.add(round(picture[18:21, 18:21].mean() - picture[10:17, 10:30].mean()))
+    (contrast,) = levels
+    assert contrast > 50
+
+
+def test_the_window_of_the_tissue_is_made_of_any_volume() -> None:
+    for values in (np.full((2, 3, 4), -4.0), np.full((2, 3, 4), np.nan), np.ones((2, 3, 4))):
+        low, high = previews.tissue_window(values, -4.0)
+        assert low <= high
+
+
+def test_the_outline_lies_on_the_rim_of_the_mask() -> None:
+    z, y, x = np.indices((40, 40, 40)) - 19.5
+    inside = z**2 + y**2 + x**2 < 12**2
+    spacing = (1.0, 1.0, 1.0)
+    edge = np.asarray(previews.outline(Upright(inside, spacing)))[..., 3] > 0
+    filled = np.asarray(previews.planes(Upright(inside.astype(float), spacing), (0.0, 1.0))[0]) > 127
+    axial, whole = edge[20:-20, 20 : BOX - 20], filled[20:-20, 20 : BOX - 20]
+    assert axial.any()
+    assert not (axial & ~whole).any()
+    ends = np.argwhere(whole.any(axis=0)).ravel()[[0, -1]], np.argwhere(axial.any(axis=0)).ravel()[[0, -1]]
+    np.testing.assert_array_equal(*ends)
+    middle = axial.shape[0] // 2
+    assert not axial[middle - 10 : middle + 10, middle - 10 : middle + 10].any()
+
+
+def test_an_empty_mask_has_no_outline() -> None:
+    assert previews.outline(Upright(np.zeros((4, 5, 6), bool), (1.0, 1.0, 1.0))).getbbox() is None

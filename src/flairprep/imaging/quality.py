@@ -78,7 +78,7 @@ def efc(values: Array) -> float | None:
     """Return the entropy of `values` (n,) by their energy, as a share of the largest possible: 0 to 1.
 
     Entropy focus criterion (Atkinson et al. 1997, IEEE Trans Med Imaging 16:903): -sum(b ln b) with
-    b = x / sqrt(sum(x^2)), divided by sqrt(n) ln sqrt(n), which it reaches if all x are equal. Blur and ghosts raise it.
+    b = x / sqrt(sum(x^2)), divided by sqrt(n) ln sqrt(n), which equal values reach. Blur and ghosts raise it.
     None where a value is negative, or all are 0.
     """
     flat = values.ravel().astype(np.float64)

@@ -1,4 +1,4 @@
-"""Draw the pictures of all cases, as acquired and as the network sees them, through the result cache."""
+"""Draw all cases, as acquired and as the network sees them, and measure their quality, through the result cache."""
 
 import logging
 from collections.abc import Callable
@@ -10,7 +10,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from flairprep.core.outcomes import CaseError
-from flairprep.imaging import nifti
+from flairprep.imaging import nifti, quality
+from flairprep.imaging.foreground import foreground
+from flairprep.imaging.quality import Quality
+from flairprep.imaging.skull_stripping import is_skull_stripped
 from flairprep.report import previews
 from flairprep.report.previews import Shown
 from flairprep.runner.case_stage import map_volumes
@@ -33,9 +36,9 @@ def acquired(case_id: str, *, out: Path) -> Shown:
 
 
 def windowed(case_id: str, *, background: float) -> Window:
-    """Return the window that data/select_slices/ID.nii.gz would have of its own."""
+    """Return the window that the tissue in data/select_slices/ID.nii.gz would have of its own."""
     volume = nifti.read_volume(SLICES / f"{case_id}.nii.gz")
-    return previews.window(previews.tissue(sitk.GetArrayViewFromImage(volume), background))
+    return previews.tissue_window(sitk.GetArrayViewFromImage(volume), background)
 
 
 def seen(case_id: str, *, out: Path, background: float, window: Window) -> Shown:
@@ -51,6 +54,24 @@ def all_slices(case_id: str, *, out: Path, window: Window) -> int:
     sheet, bar = previews.montage(previews.upright(nifti.read_volume(SLICES / f"{case_id}.nii.gz")), window)
     previews.write(sheet, out / f"{case_id}{previews.SUFFIX}")
     return bar
+
+
+def outlined(case_id: str, *, out: Path, background: float) -> bool:
+    """Draw the outline of the tissue in data/select_slices/ID.nii.gz, to lie over `seen`; return if there is any."""
+    volume = previews.upright(nifti.read_volume(SLICES / f"{case_id}.nii.gz"))
+    inside = previews.mask(volume.values, background)
+    previews.write(previews.outline(volume._replace(values=inside)), out / f"{case_id}{previews.SUFFIX}")
+    return bool(inside.any())
+
+
+def measured(case_id: str, *, out: Path) -> Quality:
+    """Measure data/ingest/volumes/ID.nii.gz; draw the outline of its tissue, to lie over `acquired`."""
+    image = nifti.read_volume(VOLUMES / f"{case_id}.nii.gz")
+    skull_stripped = is_skull_stripped(image)
+    mask = foreground(image, skull_stripped=skull_stripped)
+    previews.write(previews.outline(previews.upright(mask)), out / f"{case_id}{previews.SUFFIX}")
+    found = quality.measure(image, mask, skull_stripped=skull_stripped)
+    return Quality(*(None if value is None else float(f"{value:.6g}") for value in found))
 
 
 def over(work: Callable[..., T], folder: Path, cases: list[str], label: str, out: Path, **given: Any) -> dict[str, T]:
@@ -80,5 +101,13 @@ def draw(cases: list[str], out: Path, background: float) -> tuple[dict[str, Show
     look = partial(seen, out=after)
     shown = over(look, SLICES, cases, "what the network sees", after, background=background, window=window)
     whole = over(partial(all_slices, out=sheets), SLICES, cases, "all slices", sheets, window=window)
+    edges = out / "outlines/after"
+    over(partial(outlined, out=edges), SLICES, cases, "outlines", edges, background=background)
     acquisitions = over(partial(acquired, out=before), VOLUMES, cases, "as acquired", before)
     return acquisitions, {case: one for case, one in shown.items() if case in whole}
+
+
+def measure(cases: list[str], out: Path) -> dict[str, Quality]:
+    """Measure the quality of `cases`, as acquired, and draw the outlines of their masks into `out`."""
+    edges = out / "outlines/before"
+    return over(partial(measured, out=edges), VOLUMES, cases, "quality", edges)

@@ -113,7 +113,7 @@ def rows_of(image: sitk.Image, one: Explanation, background: float) -> tuple[Seq
         Three strips of BOX x 3 BOX pixels, and the bar's length in mm.
     """
     volume, maps_upright = _upright(image, one)
-    window = previews.window(previews.tissue(volume.values, background))
+    window = previews.tissue_window(volume.values, background)
     at = np.rint(occlusion.peak(maps_upright[0].values)).astype(int).tolist()
     strips = [
         previews.planes(volume, window, heat, at) for heat in (Heat(np.zeros_like(volume.values), 1.0), *maps_upright)
@@ -136,7 +136,7 @@ def picture(image: sitk.Image, one: Explanation, background: float) -> Image.Ima
 def all_slices(image: sitk.Image, one: Explanation, background: float) -> Image.Image:
     """Draw every axial slice of the network's input below the map of the trained network."""
     volume, (trained, _) = _upright(image, one)
-    return previews.montage(volume, previews.window(previews.tissue(volume.values, background)), trained)[0]
+    return previews.montage(volume, previews.tissue_window(volume.values, background), trained)[0]
 
 
 def _upright(image: sitk.Image, one: Explanation) -> tuple[previews.Upright, tuple[Heat, Heat]]:

@@ -1,18 +1,18 @@
-"""Draw a volume: three planes through its centre, all its slices, and the histogram of its values.
+"""Draw a volume: three planes through its centre, all its slices, its mask's outline, the histogram of its values.
 
 Radiological convention: the patient's right is on the left of axial and coronal pictures, the front on the left of
 sagittal ones, the head up. Letters and the bar are drawn into the pictures, so that they stay with them.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from flairprep.core.files import atomic_part
 
@@ -21,6 +21,8 @@ Array = npt.NDArray[Any]
 BOX = 176  # pixels of the square that each plane is shown in
 MONTAGE = 1024  # pixels that all slices together are at most wide
 WINDOW = (1.0, 99.5)  # percentiles of the values that are black and white
+TISSUE_WINDOW = (10.0, 99.9)  # of the tissue alone: fluid is black, and lesions smaller than the rest stay below white
+NEAR = 1e-4  # of the background's value: stored values are rounded
 BINS = 40  # of the histogram
 RANGE = (0.1, 99.9)  # percentiles that it goes from and to: one hot voxel must not squeeze it
 SIDES = (("R", "L"), ("R", "L"), ("A", "P"))  # what lies on the left and on the right of the planes
@@ -28,7 +30,7 @@ BARS = (1, 2, 5, 10, 20, 50, 100)  # mm
 QUALITIES = (60, 40, 20, 10)  # of WebP; noise takes the most bytes and shows the loss the least
 MOST = 0.1  # bytes a pixel: 585 cases with two strips and a montage of 64 slices stay below 80 MB
 SUFFIX = ".webp"
-WHITE, RED, BLUE = "white", (255, 70, 20), (40, 120, 255)
+WHITE, RED, BLUE, YELLOW = "white", (255, 70, 20), (40, 120, 255), (255, 210, 0)
 OPACITY = 0.7  # of the largest heat
 
 
@@ -75,8 +77,28 @@ def tissue(values: Array, background: float | None = None) -> Array:
     Raises nothing: a picture is made of any volume.
     """
     flat = values[np.isfinite(values)]
-    kept = flat[flat != (flat.min() if background is None else background)] if flat.size else flat
+    kept = flat[flat != flat.min()] if background is None and flat.size else flat[mask(flat, background or 0.0)]
     return kept if kept.size else (flat if flat.size else np.zeros(1))
+
+
+def mask(values: Array, background: float) -> Array:
+    """Return where `values` are finite and not `background`, bool of their shape."""
+    return np.isfinite(values) & (np.abs(values - background) > NEAR * max(1.0, abs(background)))
+
+
+def tissue_window(values: Array, background: float) -> tuple[float, float]:
+    """Return black and white for `values` (z, y, x) by the tissue alone, so that lesions in it stand out.
+
+    Voxels beside the background are left out: interpolation mixed them with it, and its value may lie far below.
+    """
+    inside = mask(values, background)
+    inner = inside.copy()
+    for axis in range(values.ndim):
+        kept, whole = np.moveaxis(inner, axis, 0), np.moveaxis(inside, axis, 0)
+        kept[1:] &= whole[:-1]
+        kept[:-1] &= whole[1:]
+    low, high = np.percentile(values[inner] if inner.any() else tissue(values, background), TISSUE_WINDOW)
+    return float(low), float(high)
 
 
 def window(values: Array) -> tuple[float, float]:
@@ -109,6 +131,28 @@ def planes(
         heat: laid over the planes, which are in colour then.
         at: index (z, y, x) that the planes go through, by default the centre.
     """
+    strip, across = _strip(volume, at, lambda cut: _coloured(volume, shown, heat, cut), "RGB" if heat else "L")
+    draw = ImageDraw.Draw(strip)
+    for place, (left, right) in enumerate(SIDES):
+        _letter(draw, (place * BOX + 3, BOX // 2), left, "lm")
+        _letter(draw, ((place + 1) * BOX - 3, BOX // 2), right, "rm")
+    return strip, _bar(draw, across, BOX, (3 * BOX, BOX))
+
+
+def outline(inside: Upright) -> Image.Image:
+    """Draw the outline of a mask (bool) as `planes` draws its volume, in colour on nothing, to lie over it."""
+    strip, _across = _strip(inside, None, lambda cut: grey(inside.values[cut], (0.0, 1.0)), "L")
+    filled = strip.point([0] * 128 + [255] * 128)
+    edge = ImageChops.subtract(filled, filled.filter(ImageFilter.MinFilter(3)))
+    picture = Image.new("RGBA", strip.size, (*YELLOW, 0))
+    picture.putalpha(edge)
+    return picture
+
+
+def _strip(
+    volume: Upright, at: Sequence[int] | None, paint: Callable[[tuple[Any, ...]], Image.Image], mode: str
+) -> tuple[Image.Image, float]:
+    """Place what `paint` makes of three cuts of volume.values side by side; return how many mm BOX is, too."""
     z, y, x = at or (n // 2 for n in volume.values.shape)
     dz, dy, dx = volume.spacing
     cuts: list[tuple[tuple[Any, ...], tuple[float, float]]] = [
@@ -117,17 +161,14 @@ def planes(
         ((slice(None, None, -1), slice(None), x), (dz, dy)),
     ]
     across = max(n * step for n, step in zip(volume.values.shape, volume.spacing, strict=True))
-    strip = Image.new("RGB" if heat else "L", (3 * BOX, BOX))
-    draw = ImageDraw.Draw(strip)
-    for place, ((cut, steps), (left, right)) in enumerate(zip(cuts, SIDES, strict=True)):
-        picture = _coloured(volume, shown, heat, cut)
+    strip = Image.new(mode, (3 * BOX, BOX))
+    for place, (cut, steps) in enumerate(cuts):
+        picture = paint(cut)
         shape = picture.size[::-1]
         height, width = (max(1, round(n * step / across * BOX)) for n, step in zip(shape, steps, strict=True))
         picture = picture.resize((width, height), Image.Resampling.BOX)
         strip.paste(picture, (place * BOX + (BOX - width) // 2, (BOX - height) // 2))
-        _letter(draw, (place * BOX + 3, BOX // 2), left, "lm")
-        _letter(draw, ((place + 1) * BOX - 3, BOX // 2), right, "rm")
-    return strip, _bar(draw, across, BOX, (3 * BOX, BOX))
+    return strip, across
 
 
 def montage(volume: Upright, shown: tuple[float, float], heat: Heat | None = None) -> tuple[Image.Image, int]:
@@ -186,10 +227,13 @@ def _bar(draw: ImageDraw.ImageDraw, millimetres: float, pixels: int, corner: Seq
 
 
 def write(picture: Image.Image, path: Path) -> None:
-    """Write `picture` as WebP, whole or not at all, at the best of QUALITIES that needs no more than MOST."""
+    """Write `picture` as WebP, whole or not at all, at the best of QUALITIES that needs no more than MOST.
+
+    What lies over another picture (RGBA) keeps every pixel.
+    """
     for quality in QUALITIES:
         content = io.BytesIO()
-        picture.save(content, "WEBP", quality=quality, method=4)
+        picture.save(content, "WEBP", quality=quality, method=4, lossless=picture.mode == "RGBA")
         if content.tell() <= MOST * picture.width * picture.height:
             break
     with atomic_part(path) as partial:
