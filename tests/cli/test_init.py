@@ -116,6 +116,7 @@ def test_files_in_the_way_stay_and_no_other_comes(place: Path, capsys: pytest.Ca
         ["--positive", "yes"],
         ["--label-column", "x"],
         ["--demo", "3"],
+        ["--demo", "0"],
         ["--scans", "x"],
     ],
 )

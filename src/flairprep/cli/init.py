@@ -45,21 +45,21 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         FlairprepError: what is in the way, or missing, and the remedy.
     """
-    root = options.dir
+    root, demo = options.dir, options.demo is not None
     _check_options(options)
     data = _looked_at(root, options)
-    made = [data.dicom_dir] * bool(data.link or options.demo) + [data.table] * bool(data.copy or options.demo)
-    commands = _commands(data, demo=bool(options.demo))
+    made = [data.dicom_dir] * (data.link is not None or demo) + [data.table] * (data.copy is not None or demo)
+    commands = _commands(data, demo=demo)
     study = files.new(params_text.with_values(files.template("params.yaml"), data.values), _title(root), commands)
     if (root / files.CONFIG).exists():
         del study[files.CONFIG]  # of a DVC project that is there already
     files.refuse_existing(root, [*study, *made])
-    if options.demo:
+    if demo:
         _make_demo(root, options.demo)
     files.write(root, study)
     _place(root, data)
     first = _under_git(root, [*study, *data.tracked])
-    if options.demo:
+    if demo:
         _dvc(root, "add", "--quiet", str(data.dicom_dir))
     if first:
         _git(root, "commit", "--quiet", "-m", f"Study of flairprep {__version__}")
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> None:
 def _check_options(options: argparse.Namespace) -> None:
     if shutil.which("git") is None:
         raise FlairprepError("git is not installed, and a study is kept by git and DVC; install it")
-    if options.demo and (options.scans or options.labels):
+    if options.demo is not None and (options.scans or options.labels):
         raise FlairprepError("--demo makes scans and labels of its own; leave out --scans and --labels")
     if not options.labels and (options.positive is not None or options.label_column is not None):
         raise FlairprepError("--positive and --label-column say how to read a table; name it: --labels TABLE")
@@ -81,7 +81,7 @@ def _check_options(options: argparse.Namespace) -> None:
 
 def _looked_at(root: Path, options: argparse.Namespace) -> Data:
     """Look at the data that the options name, and choose their places in the study."""
-    data = Data(tracked=[TABLE] * bool(options.demo))
+    data = Data(tracked=[TABLE] * (options.demo is not None))
     ids, key = None, None
     if options.scans:
         from flairprep.cohort import case_ids
