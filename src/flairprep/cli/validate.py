@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     with files.scratch("validate") as folder:
         for name in ("training", "new"):
             (folder / name).mkdir()
-        applied = apply(trained, steps, options.path, labels_of(options), folder / "new", lazy_network(trained))
+        applied = apply(steps, options.path, labels_of(options), folder / "new", lazy_network(trained))
         development = read_development(trained, folder / "training")
         split = development.split
         fold_of = dict(zip(split["case_id"], split["fold"], strict=True))

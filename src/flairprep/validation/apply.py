@@ -20,7 +20,9 @@ from flairprep.inference.predict import Predict, Prediction, predict_cases
 from flairprep.inference.preprocess import Steps, preprocess_cases
 from flairprep.inference.run import TrainedRun
 from flairprep.inference.scans import cases_at
+from flairprep.nifti_input.sessions import split_sessions
 from flairprep.validation.identities import Identity, identities_of
+from flairprep.validation.identities import patients_of as identified_patients
 from flairprep.validation.measured import Cohort, measured
 
 SHOWN = 4  # case ids that an error lists
@@ -41,12 +43,11 @@ class Applied:
         return [one for one in self.predictions if one.probability is not None and one.outcome.case_id in self.labels]
 
 
-def apply(run: TrainedRun, steps: Steps, path: Path, section: LabelsParams, folder: Path, predict: Predict) -> Applied:
+def apply(steps: Steps, path: Path, section: LabelsParams, folder: Path, predict: Predict) -> Applied:
     """Predict and measure the cases at `path`.
 
     Args:
-        run: whose normalize section the features need.
-        steps: of the run.
+        steps: of the network's run.
         path: anything that ingest reads.
         section: of the labels; its table need not lie in the project.
         folder: gets the fingerprints.
@@ -56,17 +57,16 @@ def apply(run: TrainedRun, steps: Steps, path: Path, section: LabelsParams, fold
         FlairprepError: no case there, a fault of the labels table, or none of its rows is a case there.
     """
     home = case_ids.read_key(Path(steps.ingest.dicom_dir))
-    cases, place = cases_at(path, steps.ingest.sequence, home)
     check_columns(section)
-    labels_of_ids = _labels(section, cases, (case_ids.read_key(path) if path.is_dir() else None) or home, path)
+    cases, place = cases_at(path, steps.ingest.sequence, home)
     applied = steps.applied_to(place)
+    cases = split_sessions(cases, applied.ingest, place)
+    labels_of_ids = _labels(section, cases, (case_ids.read_key(path) if path.is_dir() else None) or home, path)
     cohort = Cohort(folder)
-    preprocessed = measured(preprocess_cases(cases, applied), cohort, run.steps.normalize)
+    preprocessed = measured(preprocess_cases(cases, applied), cohort, steps.normalize)
     predictions = list(predict_cases(preprocessed, predict))
     identities = identities_of(cases, applied.ingest)
-    own = {case.case_id: case.patient or case.case_id for case in cases}
-    patients = {case: identities[case].patient or own[case] for case in own}
-    return Applied(predictions, cohort, labels_of_ids, identities, patients)
+    return Applied(predictions, cohort, labels_of_ids, identities, identified_patients(cases, identities))
 
 
 def check_columns(section: LabelsParams) -> None:

@@ -1,7 +1,8 @@
 """Read who was scanned from the headers of a case, as pseudonyms under one secret for both cohorts."""
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -41,6 +42,19 @@ def identify(case: RawCase, *, params: IngestParams, secret: bytes) -> Identity:
 def is_serial(patient: str) -> bool:
     """Return whether a patient id may be a running number, which two cohorts share by chance."""
     return bool(patient) and bool(SERIAL.fullmatch(patient))
+
+
+def naming_nobody(values: Collection[str]) -> set[str]:
+    """Return the values that name nobody: "" and what more than half of the cases have, as overwritten ids do."""
+    counts = Counter(values)
+    return {"", *(value for value, count in counts.items() if count > max(2, len(values) / 2))}
+
+
+def patients_of(cases: Sequence[RawCase], identities: Mapping[str, Identity]) -> dict[str, str]:
+    """Return the patient of each case by its id: a pseudonym, else the case itself, for sessions their patient's."""
+    unknown = naming_nobody([identity.patient for identity in identities.values()])
+    pseudonyms = {case: identity.patient for case, identity in identities.items() if identity.patient not in unknown}
+    return {case.case_id: pseudonyms.get(case.case_id, case.patient or case.case_id) for case in cases}
 
 
 def identities_of(cases: list[RawCase], params: IngestParams) -> dict[str, Identity]:

@@ -1,6 +1,5 @@
 """Find the cases of a new cohort that the training cohort holds already: equal study, patient, or scan."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import scipy  # its submodules load on first use
 
 from flairprep.audit.near_duplicates import MIN_CASES, MIN_CORRELATION, Array, Fingerprints, correlations
 from flairprep.core.files import number
-from flairprep.validation.identities import Identity
+from flairprep.validation.identities import Identity, naming_nobody
 
 ALPHA = 0.01  # of the test whether cases of one running number are alike
 REMEDY = "leave them out of LABELS"
@@ -153,10 +152,8 @@ def _matches(
     first: dict[str, str] = {}
     for case_id, identity in (training or {}).items():
         first.setdefault(getattr(identity, name), case_id)
-    common = {""}
-    for cohort in (new, training or {}):
-        counts = Counter(getattr(identity, name) for identity in cohort.values())
-        common |= {value for value, count in counts.items() if count > max(2, len(cohort) / 2)}
+    cohorts = [[getattr(identity, name) for identity in cohort.values()] for cohort in (new, training or {})]
+    common = naming_nobody(cohorts[0]) | naming_nobody(cohorts[1])
     values = {case_id: getattr(identity, name) for case_id, identity in new.items()}
     return [Match(case, first[value]) for case, value in values.items() if value in first and value not in common]
 
