@@ -124,7 +124,15 @@ def test_json_holds_six_digits() -> None:
     assert set(item) == {"family", "field", "verdict", "effect", "p", "p_holm", "training", "new"}
 
 
-def test_words_for_numbers_shares_and_labels() -> None:
+def test_another_share_of_label_1_is_a_shift_and_unlabelled_cases_do_not_count() -> None:
+    new = np.arange(160) >= 100
+    labels = np.where(new, np.arange(160) % 10 != 0, np.arange(160) % 10 == 0).astype(float)
+    labels[-20:] = np.nan
+    (row,) = compare({"label": {"label": labels}}, new)
+    assert (row.verdict, row.training, row.new, row.effect) == ("shift", "1 in 10%", "1 in 90%", pytest.approx(0.8))
+
+
+def test_words_for_numbers_and_shares() -> None:
     assert describe(np.array([1.0, 2.0, 3.0])) == "2 (1.5 to 2.5)"
-    assert describe(np.array([0.0, 1.0, 1.0, 1.0])) == "1 in 75%"
+    assert describe(np.array([1.0, 1.0])) == "1 (1 to 1)"
     assert describe(np.array(["a", "a", "b", ""])) == "a 50%, not given 25%, b 25%"

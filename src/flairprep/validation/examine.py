@@ -56,7 +56,7 @@ def examine(training: Side, new: Side, scratch: Path) -> Examination:
     is_new = np.repeat([False, True], [len(ids[1]), len(ids[0])])
     once = np.concatenate([_first_of_each(side.patients) for side in (training, new)])
     labels = [side.labels.get(case, np.nan) for side in (training, new) for case in side.cohort.case_ids]
-    tested = _of(sources, once) | {"label": {"label": np.array(labels, float)[once]}}
+    tested = _of(sources, once) | {shift.LABEL: {shift.LABEL: np.array(labels, float)[once]}}
     with threadpool_limits(1):
         shifts = shift.compare(tested, is_new[once])
         files = [*training.cohort.files, *new.cohort.files]

@@ -26,7 +26,6 @@ COLUMNS = (
     *("case_id", "label", "probability", "recalibrated", "predicted", "status", "code", "message"),
     *("outside_p", "outside", "leak"),
 )
-KEPT = ("verdict", "n", "accuracy", "accuracy_low", "accuracy_high", "auc", "auc_low", "auc_high", "log_loss", "brier")
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def validate(
         "cases": _counts(applied, len(scored)),
         "flags": flags(found),
         "measures": {key: _plain(value) for key, value in numbers.items() if key not in OF_EPOCHS},
-        "development": {key: development[key] for key in KEPT if key in development},
+        "development": {key: development[key] for key in numbers if key in development and key not in OF_EPOCHS},
         "calibration": _calibration(run, recalibration),
         "shift": {
             "alpha": ALPHA,

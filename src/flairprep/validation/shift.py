@@ -22,6 +22,7 @@ LEAST_EFFECT = 0.1  # a smaller difference is no shift, however many cases show 
 PERMUTATIONS = 49_999
 GIVEN = " given"  # ends the names of columns that `association.parse_columns` makes of numbers with gaps
 EMPTY_SAYS = ("code", "space")  # columns in which an empty cell is an answer: no warning, no standard space
+LABEL = "label"  # the field whose numbers are labels
 COMMON = 3  # categories that a description names
 
 Verdict = Literal["shift", "clean", "not testable"]
@@ -69,7 +70,7 @@ def compare(sources: Mapping[str, Columns], new: Array, seed: int = 0) -> list[F
                 continue  # the numbers themselves are not testable, and say so
             kept = given if values.dtype.kind == "f" else np.full(len(values), True)
             training, others = values[kept & ~new], values[kept & new]
-            words = describe(training), describe(others)
+            words = [share_of_one(part) if name == LABEL else describe(part) for part in (training, others)]
             if not lacking:
                 tested.append((family, name, *two_sample(training, others, rng), least_p(training, others), *words))
             else:
@@ -119,12 +120,15 @@ def least_p(training: Array, new: Array) -> float:
     return exact if training.dtype.kind == "f" else max(exact / 2, 1 / (1 + PERMUTATIONS))
 
 
+def share_of_one(labels: Array) -> str:
+    """Return the share of label 1 among labels, (n_cases,), 0 or 1."""
+    return f"1 in {labels.mean():.0%}" if len(labels) else "not given"
+
+
 def describe(values: Array) -> str:
     """Return median and quartiles of numbers, or the shares of the commonest categories."""
     if not len(values):
         return "not given"
-    if values.dtype.kind == "f" and set(values.tolist()) <= {0.0, 1.0}:
-        return f"1 in {values.mean():.0%}"
     if values.dtype.kind == "f":
         low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
         return f"{middle:.4g} ({low:.4g} to {high:.4g})"
