@@ -4,9 +4,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from flairprep.core import console, params
 from flairprep.core.errors import FlairprepError
+from flairprep.evaluation.baselines import told
+from flairprep.evaluation.diagnosis import Diagnosis
 from flairprep.evaluation.measures import EvaluateParams
+from flairprep.evaluation.verdict import sentence
+from flairprep.experiments import committed
+from flairprep.experiments.runs import WORKSPACE, read_runs
+from flairprep.experiments.search import searched
 
 METRICS = Path("reports/metrics.json")
 BASELINES = Path("reports/evaluate/baselines.csv")
@@ -28,8 +36,8 @@ def show() -> None:
 
     terminal = Console(highlight=False)
     terminal.print(verdict_box.render(_numbers().splitlines(), _metrics(), terminal))
-    if told := _diagnosis():
-        console.say(told)  # outside of the box: it ends in a command, which a frame would cut
+    if text := _diagnosis():
+        console.say(text)  # outside of the box: it ends in a command, which a frame would cut
 
 
 def verdict() -> str:
@@ -42,11 +50,6 @@ def verdict() -> str:
 
 
 def _numbers() -> str:
-    import pandas as pd
-
-    from flairprep.evaluation.baselines import told
-    from flairprep.evaluation.verdict import sentence
-
     section = params.load(EvaluateParams, "evaluate")
     lines = [sentence(_metrics(), section.alpha)]
     if BASELINES.is_file() and (beside := told(pd.read_csv(BASELINES), "\n    ")):
@@ -57,8 +60,6 @@ def _numbers() -> str:
 
 
 def _diagnosis() -> str:
-    from flairprep.evaluation.diagnosis import Diagnosis
-
     return str(Diagnosis(**json.loads(DIAGNOSIS.read_text()))) if DIAGNOSIS.is_file() else ""
 
 
@@ -73,8 +74,6 @@ def differing() -> list[str]:
 
     None where none does, or where there is no commit to compare with.
     """
-    from flairprep.experiments import committed
-
     try:
         then = committed.committed_params()
         found = {} if then is None else committed.changes(params.read_params(), then)
@@ -87,11 +86,8 @@ def differing() -> list[str]:
 
 def _search(section: EvaluateParams) -> str:
     """Say how many runs there are on the same validation cases, and the p corrected for all of them."""
-    from flairprep.experiments.runs import WORKSPACE, read_runs
-    from flairprep.experiments.search import searched
-
     try:
-        known = read_runs()
+        known = read_runs(queue=False)
     except FlairprepError as error:
         return f"other runs are not counted: {error}"
     found = searched(known, alpha=section.alpha, permutations=section.permutations, seed=section.seed)

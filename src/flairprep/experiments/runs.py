@@ -6,16 +6,14 @@ dvc.lock records what has run; params.yaml holds only what should run.
 import hashlib
 import io
 import json
-import subprocess
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
-import dvc.api
 import pandas as pd
-from dvc.exceptions import DvcException
-from dvc.scm import RevError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -23,6 +21,8 @@ from flairprep.core import installed, params
 from flairprep.core.errors import FlairprepError
 from flairprep.evaluation import predictions
 from flairprep.evaluation.predictions import Predictions
+from flairprep.experiments import repository
+from flairprep.experiments.repository import WORKSPACE, Row
 from flairprep.network import model_config, train_config
 from flairprep.stats import metrics
 
@@ -32,7 +32,7 @@ SETTING = ("lr", "batch_size", "epochs", "test_fold", "normalize", "select_slice
 COHORT = ("ingest", "labels", "split")  # sections that decide on the cohort
 CODE_STAGES = ("normalize", "select_slices", "export", "train")  # their code is part of a setting
 SOURCES = ("src/", f"{installed.RECORD}/")  # where it lies in a clone, and its record in a study
-WORKSPACE = "workspace"
+HEADER = "schema: '2.0'\nstages:\n"  # of dvc.lock, and after it a block per stage
 AUDIT = "reports/audit.json"
 
 
@@ -76,36 +76,45 @@ class KnownRuns:
     earlier: frozenset[str]
 
 
-def read_runs(names: Sequence[str] = (), *, this_commit: bool = False) -> KnownRuns:
+def read_runs(names: Sequence[str] = (), *, this_commit: bool = False, queue: bool = True) -> KnownRuns:
     """Read the runs called `names`; by default those of the workspace, of every commit, and of their experiments.
 
     Args:
         names: of experiments, or of any git revision; "workspace" is one too.
         this_commit: leave out the runs of other commits than HEAD.
+        queue: report those that run, wait or have failed, too.
 
     Raises:
         FlairprepError: no git and DVC repository here, or a name that neither knows.
     """
+    listed, earlier = list_revisions(names, this_commit, queue=queue)
+    with repository.opened() as blobs:
+        return _read_listed(listed, earlier, blobs)
+
+
+def _read_listed(
+    listed: Sequence[tuple[str, str | None, str | None]], earlier: frozenset[str], blobs: repository.Blobs
+) -> KnownRuns:
     by_name: dict[str, ExperimentRun] = {}
     skipped: dict[str, str] = {}
     same_as: dict[str, str] = {}
     name_by_lock: dict[str, str] = {}
-    listed, earlier = list_revisions(names, this_commit)
     for name, revision, state in listed:
         if state not in (None, "Success"):
             skipped[name] = state.lower()
             continue
         first = name
         try:
-            files = dvc.api.DVCFileSystem(rev=revision)
+            files = repository.Files(revision, blobs)
             lock = files.read_text("dvc.lock")
             if (first := name_by_lock.setdefault(lock, name)) != name:
                 same_as[name] = first
                 if revision is not None:
                     continue  # the workspace's files win, since git may lack some of a commit's
-            by_name[first] = replace(_read_run(first, parse_lock(lock), files), revision=revision)
+            files.know(stages := parse_lock(lock))
+            by_name[first] = replace(_read_run(first, stages, files), revision=revision)
             skipped.pop(first, None)
-        except (DvcException, OSError) as error:
+        except (repository.MissingError, OSError) as error:
             reason = f"missing: {' '.join(str(error).split())}; dvc pull, or run it again"
             skipped |= {} if first in by_name else {first: reason}
         except FlairprepError as error:
@@ -120,53 +129,36 @@ def read_runs(names: Sequence[str] = (), *, this_commit: bool = False) -> KnownR
     return KnownRuns(runs, skipped, {name: same_as.get(first, first) for name, first in same_as.items()}, earlier)
 
 
-def _commits_with_runs() -> list[str]:
-    """Return HEAD and every commit that dvc.lock changed in or that an experiment started from."""
-    changed = _git("rev-list", "HEAD", "--branches", "--tags", "--", "dvc.lock")
-    # refs/exps/ab/cdef.../NAME belongs to the commit abcdef...; DVC keeps its own notes beside
-    refs = [ref.split("/") for ref in _git("for-each-ref", "--format=%(refname)", "refs/exps")]
-    started = [ref[2] + ref[3] for ref in refs if len(ref) == 5 and len(ref[2] + ref[3]) == 40]
-    return list(dict.fromkeys([*_git("rev-parse", "HEAD"), *changed, *started]))
-
-
-def _git(*arguments: str) -> list[str]:
-    """Return the lines that git prints; none where it fails, as before the first commit."""
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.split()
-
-
 def list_revisions(
-    names: Sequence[str], this_commit: bool
+    names: Sequence[str], this_commit: bool, *, queue: bool = True
 ) -> tuple[list[tuple[str, str | None, str | None]], frozenset[str]]:
     """Return (name, revision, state) of the experiments, commits and the workspace to read; and which are earlier."""
-    try:
-        rows = dvc.api.exp_show(revs=None if this_commit and not names else _commits_with_runs() or None)
-    except DvcException as error:
-        raise FlairprepError(f"{error}; compare reads what `dvc exp show` shows") from error
-    rows = rows or [{"Experiment": None, "rev": WORKSPACE, "State": None}]  # DVC lists nothing without a commit
-    commits = [row["rev"] for row in rows if row["Experiment"] is None and row["rev"] != WORKSPACE]
-    of_head = True
+    commits = repository.commits_with_runs()
+    rows = repository.rows(commits[:1] if this_commit and not names else commits, queue=queue)
+    rows = rows or [Row(None, WORKSPACE)]  # before the first commit
+    heads = [row.revision for row in rows if row.experiment is None and row.revision != WORKSPACE]
+    of_head, is_earlier = True, []
     for row in rows:  # each commit is followed by its experiments, HEAD comes first
-        of_head = of_head if row["Experiment"] else row["rev"] in (WORKSPACE, *commits[:1])
-        row["earlier"] = not of_head
-    rows.sort(key=lambda row: (row["rev"] == WORKSPACE, row["earlier"], row["Experiment"] is None))  # stable otherwise
-    counts = Counter(row["Experiment"] for row in rows)  # names of experiments are unique under one commit only
+        of_head = of_head if row.experiment else row.revision in (WORKSPACE, *heads[:1])
+        is_earlier.append(not of_head)
+    ordered = sorted(  # stable otherwise
+        zip(rows, is_earlier, strict=True),
+        key=lambda entry: (entry[0].revision == WORKSPACE, entry[1], entry[0].experiment is None),
+    )
+    counts = Counter(row.experiment for row in rows)  # names of experiments are unique under one commit only
     known: list[tuple[str, str | None, str | None]] = []
-    for row in rows:
-        name = row["Experiment"] or row["rev"]
-        unique_name = f"{name} ({row['rev']})" if row["Experiment"] and counts[name] > 1 else name
-        known.append((unique_name, None if name == WORKSPACE else row["rev"], row["State"]))
-    earlier = frozenset(entry[0] for entry, row in zip(known, rows, strict=True) if row["earlier"])
+    for row, _ in ordered:
+        name = row.experiment or row.revision
+        unique_name = f"{name} ({row.revision})" if row.experiment and counts[name] > 1 else name
+        known.append((unique_name, None if name == WORKSPACE else row.revision, row.state))
+    earlier = frozenset(entry[0] for entry, (_, of_other) in zip(known, ordered, strict=True) if of_other)
     if not names:
         return known, earlier
     by_name = {entry[0]: entry for entry in reversed(known)}
     for name in set(names) - set(by_name):
-        try:
-            dvc.api.DVCFileSystem(rev=name).read_text("dvc.lock")
-        except RevError as error:
+        if not repository.is_revision(name):
             hint = params.suggest(name, tuple(by_name))
-            raise FlairprepError(f"{name}: no experiment or revision; {hint}") from error
-        except (DvcException, OSError):
-            continue  # a revision without a run, which `read_runs` reports
+            raise FlairprepError(f"{name}: no experiment or revision; {hint}")
     return [by_name.get(name, (name, name, None)) for name in names], earlier
 
 
@@ -177,12 +169,36 @@ def parse_lock(lock: str) -> dict[str, Any]:
         FlairprepError: it holds none, as with merge conflict markers.
     """
     try:
-        return dict(YAML(typ="safe", pure=True).load(lock)["stages"])
+        if lock.startswith(HEADER):
+            return _parse_blocks(lock.removeprefix(HEADER), 2)
+        return dict(_parse_yaml(lock)["stages"])
     except (YAMLError, TypeError, KeyError) as error:
         raise FlairprepError(
             "dvc.lock: no stages, perhaps because of merge conflict markers; "
             "git checkout --ours dvc.lock, then dvc repro"
         ) from error
+
+
+def _parse_blocks(text: str, indent: int) -> dict[str, Any]:
+    """Parse a mapping whose keys stand behind `indent` spaces: most of its parts are the same in most runs."""
+    values: dict[str, Any] = {}
+    for block in re.split(rf"^(?= {{{indent}}}[^\s-])", text, flags=re.MULTILINE):
+        head, _, body = block.partition("\n")
+        if re.fullmatch(r" *[^\s:]+:", head) and re.match(rf" {{{indent + 2}}}[^\s-]", body):
+            (key,) = _parse_yaml(head)
+            values[key] = _parse_blocks(body, indent + 2)
+        elif block:
+            values |= _parse_yaml(block)
+    return values
+
+
+@lru_cache(maxsize=10_000)
+def _parse_yaml(text: str) -> dict[str, Any]:
+    """Parse YAML that must be a mapping; callers must not change what they get."""
+    values = YAML(typ="safe", pure=True).load(text)
+    if not isinstance(values, dict):
+        raise TypeError(type(values).__name__)
+    return values
 
 
 def _read_run(name: str, stages: Mapping[str, Any], files: Any) -> ExperimentRun:
@@ -191,7 +207,7 @@ def _read_run(name: str, stages: Mapping[str, Any], files: Any) -> ExperimentRun
     Args:
         name: of the run.
         stages: of dvc.lock.
-        files: DVCFileSystem of the revision.
+        files: of the revision.
 
     Raises:
         FlairprepError: a stage is out of date, dvc.lock or a table is another version's, or reports/audit.json is not
