@@ -75,7 +75,7 @@ def test_cache_answers_unchanged_archives(monkeypatch: pytest.MonkeyPatch) -> No
     def fails(*_: object, **__: object) -> None:
         raise AssertionError("read again")
 
-    monkeypatch.setattr(ingest, "survey_case", fails)
+    monkeypatch.setattr(ingest.sessions, "survey", fails)
     monkeypatch.setattr(archives, "walk_one", fails)
     assert ingested() == before
     assert contents(OUT) == outs

@@ -20,7 +20,7 @@ from flairprep.imaging import nifti
 from flairprep.stages import ingest
 
 COLUMNS = (
-    "case_id,status,code,message,plane,rows,columns,slices,spacing_x,spacing_y,spacing_z,manufacturer,"
+    "case_id,status,code,message,plane,rows,columns,slices,spacing_x,spacing_y,spacing_z,space,manufacturer,"
     "field_strength,echo_time,repetition_time,inversion_time,acquisition_type,contrast_agent,sex,age_band,"
     "skull_stripped,interpolated,session"
 )
