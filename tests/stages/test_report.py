@@ -70,6 +70,7 @@ def written() -> Texts:
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pictures: for tests of what the page says."""
     monkeypatch.setattr(case_pictures, "draw", lambda *_: ({}, {}))
+    monkeypatch.setattr(case_pictures, "measure", lambda *_: {})
 
 
 def test_the_page_and_its_pictures_are_whole_and_byte_stable(tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_the_page_and_its_pictures_are_whole_and_byte_stable(tmp_path: Path) -> 
     assert set(page.pictures) == {
         f"assets/{path.relative_to('reports/assets')}" for path in Path("reports/assets").rglob("*.webp")
     }
-    for kind, count in (("before", 11), ("after", 11), ("slices", 11)):
+    for kind, count in (("before", 11), ("after", 11), ("slices", 11), ("outlines/before", 11), ("outlines/after", 11)):
         assert len(list(Path(f"reports/assets/{kind}").iterdir())) == count, kind
     with Image.open("reports/assets/after/00001.webp") as picture:
         assert picture.size == (528, 176)
@@ -263,7 +264,7 @@ def test_a_picture_is_drawn_again_only_where_its_volume_changed(
     changed[0, 0, 0] = 2.0
     nifti.write_volume(changed, Path("data/select_slices/00003.nii.gz"))
     written()
-    assert drawn == ["00003", "00003"]  # what the network sees, and all its slices
+    assert drawn == ["00003"] * 3  # what the network sees, all its slices, and the outline of its mask
 
 
 def test_params_are_checked(tmp_path: Path) -> None:

@@ -10,13 +10,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 TEMPLATES = Path(__file__).with_name("templates")
+STYLES, SCRIPTS = ("style.css", "cases.css"), ("script.js", "cases.js")
 
 
 def render(template: str, **values: Any) -> str:
     """Render the file `template` of TEMPLATES with `values`.
 
-    Values that are not Markup show as text. The content security policy allows script.js alone, by its hash, what that
-    script loads, and pictures from the page's own folder.
+    Values that are not Markup show as text. The content security policy allows SCRIPTS alone, by their hash, what they
+    load, and pictures from the page's own folder.
 
     Raises:
         jinja2.UndefinedError: a value of the template is missing.
@@ -30,7 +31,9 @@ def render(template: str, **values: Any) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"percent": percent, "number": number, "anchor": anchor, "css": css}
-    style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
+    style, script = (
+        "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names) for names in (STYLES, SCRIPTS)
+    )
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     fixed = {"style": Markup(style), "script": Markup(script), "script_hash": digest}
     return environment.get_template(template).render(**fixed, **values)

@@ -21,8 +21,9 @@ Array = npt.NDArray[Any]
 BOX = 176  # pixels of the square that each plane is shown in
 MONTAGE = 1024  # pixels that all slices together are at most wide
 WINDOW = (1.0, 99.5)  # percentiles of the values that are black and white
-TISSUE_WINDOW = (10.0, 99.9)  # of the tissue alone: fluid is black, and lesions smaller than the rest stay below white
-NEAR = 1e-4  # of the background's value: stored values are rounded
+BRIGHTEST = 99.9  # percentile of the tissue that is white: small lesions stay below it
+BULK = 3.0  # deviations below the tissue's median that are black: fluid, but no other tissue
+QUARTILES = 1.349  # distance of a normal distribution's quartiles, in deviations
 BINS = 40  # of the histogram
 RANGE = (0.1, 99.9)  # percentiles that it goes from and to: one hot voxel must not squeeze it
 SIDES = (("R", "L"), ("R", "L"), ("A", "P"))  # what lies on the left and on the right of the planes
@@ -82,8 +83,8 @@ def tissue(values: Array, background: float | None = None) -> Array:
 
 
 def mask(values: Array, background: float) -> Array:
-    """Return where `values` are finite and not `background`, bool of their shape."""
-    return np.isfinite(values) & (np.abs(values - background) > NEAR * max(1.0, abs(background)))
+    """Return where `values` are finite and not `background`, which volumes hold exactly; bool of their shape."""
+    return np.isfinite(values) & (values != np.float32(background))
 
 
 def tissue_window(values: Array, background: float) -> tuple[float, float]:
@@ -97,8 +98,9 @@ def tissue_window(values: Array, background: float) -> tuple[float, float]:
         kept, whole = np.moveaxis(inner, axis, 0), np.moveaxis(inside, axis, 0)
         kept[1:] &= whole[:-1]
         kept[:-1] &= whole[1:]
-    low, high = np.percentile(values[inner] if inner.any() else tissue(values, background), TISSUE_WINDOW)
-    return float(low), float(high)
+    kept = values[inner] if inner.any() else tissue(values, background)
+    darkest, lower, median, upper, high = np.percentile(kept, (WINDOW[0], 25, 50, 75, BRIGHTEST))
+    return float(max(darkest, median - BULK * (upper - lower) / QUARTILES)), float(high)
 
 
 def window(values: Array) -> tuple[float, float]:

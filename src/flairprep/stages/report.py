@@ -5,7 +5,7 @@ from pathlib import Path
 from flairprep.core import console, files, params
 from flairprep.core.outcomes import Status
 from flairprep.network import train_config
-from flairprep.report import captions, case_overview, case_pictures, html, provenance
+from flairprep.report import captions, case_overview, case_pictures, html, provenance, quality, ratings
 
 DATA = Path("data")
 REPORTS = Path("reports")
@@ -65,6 +65,8 @@ def main() -> None:
     with files.atomic_folder(ASSETS) as out:
         usable = [] if ingested is None else ingested.loc[ingested["status"] != Status.FAILED.value, "case_id"].tolist()
         shown = case_pictures.draw(usable, out, background)
+        measured = quality.compare(case_pictures.measure(usable, out))
+        quality.write(measured, out)
         later = {stage: results.optional_csv(DATA / stage / "cases.csv") for stage in LATER}
         cases = case_overview.join(ingested, later, split, result["scored"], *shown)
         faults = [*case_overview.of_cases(cases), *case_overview.of_audit(audit), *case_overview.of_sanity(sanity)]
@@ -76,6 +78,7 @@ def main() -> None:
             "outcome": figures.outcome(result["metrics"], audit) if result["metrics"] else None,
         }
         interactive.write([*drawn.values(), *result.get("training", ()), *result.get("declared", ())], out)
+        run, identity = provenance.identify(values, section.cohort), provenance.hashes(provenance.read_lock(LOCK))
         text = html.render(
             "report.html",
             **{**result, **drawn, "audit": audit, "sanity": sanity, "balance": balance, "cases": cases},
@@ -84,9 +87,12 @@ def main() -> None:
             bar=figures.cohort_bar(split, values["val_fold"], values["test_fold"]) if split is not None else [],
             choices={name: case_overview.choices(cases, name) for name in ("status", "code", "plane", "fold", "label")},
             explained=explanations.draw(result["scored"], background, out),
-            run=provenance.identify(values, section.cohort),
+            run=run,
             provenance=section,
-            identity=provenance.hashes(provenance.read_lock(LOCK)),
+            identity=identity,
+            quality=measured,
+            measure_names=quality.NAMES,
+            ratings_key=ratings.key(run.cohort, [case.case_id for case in cases], identity),
             values={key: params.value_of(value) for key, value in params.flatten(values).items()},
             captions=captions,
             outline=charts.outline,

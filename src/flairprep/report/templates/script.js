@@ -77,11 +77,11 @@ if (list && form) {
   };
 
   const order = () => {
-    const key = sort.value, sign = descending.checked ? -1 : 1;
+    const key = sort.value, numeric = sort.selectedOptions[0].hasAttribute("data-number"), sign = descending.checked ? -1 : 1;
     const compare = (a, b) => {
       const one = a.dataset[key], other = b.dataset[key];
       if (!one !== !other) return one ? -1 : 1; // what has no value comes last, either way
-      const difference = key === "probability" || key === "wrong" ? one - other : collator.compare(one, other);
+      const difference = numeric ? one - other : collator.compare(one, other);
       return sign * difference || collator.compare(a.dataset.id, b.dataset.id);
     };
     const sorted = [...rows].sort(compare);
