@@ -70,7 +70,8 @@ def compare(sources: Mapping[str, Columns], new: Array, seed: int = 0) -> list[F
                 continue  # the numbers themselves are not testable, and say so
             kept = given if values.dtype.kind == "f" else np.full(len(values), True)
             training, others = values[kept & ~new], values[kept & new]
-            words = [share_of_one(part) if name == LABEL else describe(part) for part in (training, others)]
+            told = share_of_one if name == LABEL else describe
+            words = told(training), told(others)
             if not lacking:
                 tested.append((family, name, *two_sample(training, others, rng), least_p(training, others), *words))
             else:
