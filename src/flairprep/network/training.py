@@ -166,6 +166,7 @@ def fit(
     """
     state = states.latest() if states else None
     last = LastEpochs(state.kept if state else ())
+    last.set_model(network)  # as Keras does where an epoch is left
     if state:
         recorder.resume(state.logs, state.y_prob)
         restore(network, state)
