@@ -65,7 +65,7 @@ def shown(width: int, **options: Any) -> str:
     return out.getvalue()
 
 
-@pytest.mark.parametrize("width", [40, 80, 120, 300])
+@pytest.mark.parametrize("width", [20, 40, 80, 120, 300])
 def test_the_box_is_as_wide_as_the_terminal_up_to_a_limit(width: int) -> None:
     lines = shown(width, color_system=None).splitlines()
     assert {cell_len(line) for line in lines} == {min(width, verdict_box.WIDTH)}

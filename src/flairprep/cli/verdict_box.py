@@ -11,6 +11,7 @@ from rich.text import Text
 WIDTH = 100  # columns at most; longer lines are hard to read
 FINE, PLAIN = "├─┤●▲", "|-|o^"  # of terminals with and without these characters
 LABEL = 9  # columns of a line's name
+NARROW = 10  # columns of an axis below which nothing is drawn
 
 
 def interval_line(value: float, low: float, high: float, width: int, signs: str = FINE) -> str:
@@ -41,8 +42,10 @@ def drawing(metrics: Mapping[str, Any], width: int, signs: str = FINE) -> list[s
 
     metrics: of metrics.json. An AUC without an interval is not drawn.
     """
-    room = width - 2 * (LABEL + 1)
-    lines = []
+    room = width - 2 * (LABEL + 1) - 3
+    lines: list[str] = []
+    if room < NARROW:
+        return lines
     rows: list[tuple[str, str, str, float, str]] = [
         ("accuracy", "0 %", "100 %", metrics["nir"], f"NIR {metrics['nir']:.1%}"),
         ("auc", "0", "1", 0.5, "chance 0.5"),
@@ -53,8 +56,8 @@ def drawing(metrics: Mapping[str, Any], width: int, signs: str = FINE) -> list[s
             continue
         label = name if name == "accuracy" else "AUC"
         left = f"{label}{first.rjust(LABEL + 3 - len(label))} "
-        lines.append(f"{left}{interval_line(value, low, high, room - 3, signs)} {last}")
-        lines.append(" " * len(left) + mark_line(guess, text, room - 3, signs))
+        lines.append(f"{left}{interval_line(value, low, high, room, signs)} {last}")
+        lines.append(" " * len(left) + mark_line(guess, text, room, signs))
     return [line.rstrip() for line in lines]
 
 
