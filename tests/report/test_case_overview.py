@@ -88,3 +88,17 @@ def test_cases_without_a_label_or_a_scan_are_named() -> None:
 def test_choices_are_the_values_that_occur() -> None:
     assert case_overview.choices(joined(), "code") == ["EMPTY_FOREGROUND", "NOT_MR", "WHOLE_HEAD"]
     assert case_overview.choices(joined(), "label") == ["1"]
+
+
+def test_the_counters_count_leaks_shortcuts_and_failures() -> None:
+    verdicts = [("leak", "leak"), ("leak", "clean"), ("shortcut", "shortcut"), ("shortcut", "shortcut")]
+    audit = {"items": [{"kind": kind, "verdict": verdict} for kind, verdict in verdicts]}
+    sanity = {"checks": [{"verdict": verdict} for verdict in ("pass", "fail", "warn")]}
+    table = pd.DataFrame({"case_id": ["a", "b", "c"], "status": ["ok", "failed", "failed"], "code": "", "message": ""})
+    cases = case_overview.join(table, {}, None, None, {}, {})
+    found = case_overview.counters(cases, audit, sanity)
+    assert [(one.name, one.number, one.href) for one in found] == [
+        *(("leak", 1, "#audit"), ("shortcuts", 2, "#audit"), ("failures", 3, "#attention"))
+    ]
+    assert found[2].text == "2 of 3 cases, 1 of 3 checks"
+    assert [one.number for one in case_overview.counters([], None, None)] == [None] * 3

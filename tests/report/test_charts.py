@@ -21,7 +21,12 @@ POINT = {"fpr": 0.5, "fpr_low": 0.1, "fpr_high": 0.9, "tpr": 0.75, "tpr_low": 0.
 BINS = pd.DataFrame({"probability": [0.25, 0.75, 0.25, 0.75], "label": [0, 0, 1, 1], "cases": [4, 1, 0, 3]})
 RELIABLE = pd.DataFrame({"cases": [4, 6], "probability": [0.2, 0.7], "share": [0.25, 0.8]})
 RELIABLE = RELIABLE.assign(share_low=[0.0, 0.4], share_high=[0.8, 1.0])
+REACHED = pd.DataFrame({"name": ["AUC", HOSTILE], "value": [0.7, 0.6], "low": [0.6, None], "high": [0.8, None]})
+REACHED = REACHED.assign(reference=0.5, of=["network", "baseline"])
+NULL = pd.DataFrame({"auc": [0.25, 0.75], "permutations": [7, 3], "as_high": [0, 2]})
 DRAWN = {
+    "outcome": lambda: charts.outcome("outcome", REACHED),
+    "null": lambda: charts.null("null", NULL, 0.8),
     "balance": lambda: charts.balance("balance", LABELS),
     "areas": lambda: charts.areas("areas", AREAS),
     "accuracy": lambda: charts.accuracy("accuracy", HISTORY, 0.55, (0.4, 0.65), (2, 0.7)),
@@ -53,7 +58,7 @@ def test_a_chart_is_whole_xml_without_a_fixed_text_colour(name: str, drawn: dict
     assert "NaN" not in drawn[name]
 
 
-@pytest.mark.parametrize("name", [name for name in DRAWN if name not in {"balance", "areas"}])
+@pytest.mark.parametrize("name", [name for name in DRAWN if name not in {"balance", "areas", "outcome"}])
 def test_both_axes_have_titles(name: str, drawn: dict[str, Markup]) -> None:
     titles = re.findall(r'role-axis-title"[^>]*><text[^>]*>([^<]*)', drawn[name])
     assert len([title for title in titles if title]) >= 2, titles
@@ -65,7 +70,7 @@ def test_no_two_charts_share_an_id(drawn: dict[str, Markup]) -> None:
 
 
 def test_hostile_texts_show_as_text(drawn: dict[str, Markup]) -> None:
-    for name in ("balance", "areas"):
+    for name in ("balance", "areas", "outcome"):
         assert "<script" not in drawn[name]
         assert len(re.findall("</svg>", drawn[name])) == 1
 
@@ -76,6 +81,11 @@ def test_bars_are_as_long_as_the_cases_and_say_the_nir(drawn: dict[str, Markup])
     widths = {colour: [float(width) for _, width, c in bars if c == colour] for colour in (charts.BLUE, charts.ORANGE)}
     assert widths[charts.ORANGE][0] / widths[charts.BLUE][0] == pytest.approx(5 / 3)
     assert "NIR 62%" in drawn["balance"]
+
+
+def test_charts_have_one_scale_where_they_are_shown_equally_wide(drawn: dict[str, Markup]) -> None:
+    widths = {name: float(re.findall(r'viewBox="0 0 ([\d.]+)', svg)[0]) for name, svg in drawn.items()}
+    assert set(widths.values()) == {charts.FULL}, widths
 
 
 def test_the_outline_is_as_high_as_the_counts() -> None:

@@ -113,3 +113,37 @@ def test_where_no_group_is_large_enough_the_sentence_says_so() -> None:
     shown = figures.groups(table)
     assert not shown.chart
     assert shown.words.startswith("No group")
+
+
+def test_the_bar_of_the_cohort_has_every_fold_with_its_labels_and_its_use() -> None:
+    split = pd.DataFrame({"label": list("01101"), "fold": ["10", "10", "2", "0", "0"]})
+    assert figures.cohort_bar(split, 2, 10) == [
+        {"fold": 0, "role": "training", "label_0": 1, "label_1": 1},
+        {"fold": 2, "role": "validation", "label_0": 0, "label_1": 1},
+        {"fold": 10, "role": "test", "label_0": 1, "label_1": 1},
+    ]
+
+
+def test_the_outcome_shows_both_numbers_and_every_baseline_that_has_one() -> None:
+    known = {"name": "geometry", "auc": 0.6, "auc_low": 0.5, "auc_high": 0.7}
+    numbers = metrics()
+    drawn = figures.outcome(numbers, {"baselines": [known, {**known, "name": "shading", "auc": None}]})
+    (table,) = drawn.chart.specification["datasets"].values()
+    assert [(row["of"], row["value"], row["reference"]) for row in table] == [
+        ("network", numbers["accuracy"], 0.5),
+        ("network", numbers["auc"], 0.5),
+        ("baseline", 0.6, 0.5),
+    ]
+    alone = figures.outcome(numbers | {"auc": None}, None)
+    assert len(next(iter(alone.chart.specification["datasets"].values()))) == 1
+
+
+def test_the_null_distribution_is_drawn_with_the_run_and_told_in_numbers() -> None:
+    table = predictions.null_distribution(np.array([0.7, 0.4, 0.5, 0.7, 0.8])).astype(float)
+    drawn = figures.null(metrics() | {"auc": 0.7, "p_auc": 0.6}, table)
+    assert "2 of 4 permutations" in drawn.words
+    assert "this run 0.700" in drawn.chart
+    rows = [row for rows in drawn.chart.specification["datasets"].values() for row in rows if "against" in row]
+    assert sum(row["permutations"] for row in rows) == 4
+    assert sum(row["permutations"] for row in rows if row["against"] == "as high") == 2
+    assert not figures.null(metrics() | {"auc": None}, table).chart

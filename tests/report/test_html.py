@@ -74,3 +74,12 @@ def test_shares_are_percents(value: float | None, text: str) -> None:
 def test_the_name_of_a_place_holds_nothing_that_ends_it(text: str) -> None:
     assert re.fullmatch(r"[\w.~%-]+", html.anchor(text), re.ASCII)
     assert html.anchor(text) != html.anchor(text + "_")
+
+
+@pytest.mark.parametrize("text", ['a"b', "a\\b", "a\nb", "</style><script>", "\u202eé 8 %", "f" * 3 + "1"])
+def test_a_string_of_css_holds_nothing_that_ends_it(text: str) -> None:
+    quoted = html.css(text)
+    inside = quoted[1:-1]
+    assert quoted[0] == quoted[-1] == '"'
+    assert re.fullmatch(r"(\\[0-9a-f]{1,6} |[A-Za-z0-9])*", inside)
+    assert re.sub(r"\\([0-9a-f]+) ", lambda found: chr(int(found[1], 16)), inside) == text

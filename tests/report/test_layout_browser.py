@@ -55,9 +55,7 @@ def shown(visit: Any, page: Path, width: int, medium: str = "light") -> Visit:
 
 @pytest.mark.parametrize("medium", MEDIA)
 @pytest.mark.parametrize("width", WIDTHS)
-def test_nothing_is_cut_and_nothing_overflows(
-    width: int, medium: str, run: Path, hostile: Path, visit: Any, request: pytest.FixtureRequest
-) -> None:
+def test_nothing_is_cut_and_nothing_overflows(width: int, medium: str, run: Path, hostile: Path, visit: Any) -> None:
     for page in (run, hostile):
         seen = shown(visit, page, width, medium)
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= width

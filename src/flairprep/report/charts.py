@@ -289,7 +289,7 @@ def outcome(name: str, table: pd.DataFrame) -> Drawing:
     """
     shown = alt.Scale(domain=["network", "baseline"], range=[BLUE, GREY])
     base = alt.Chart(table).encode(
-        alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=170)),
+        alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=125)),
         color=alt.Color("of:N", scale=shown, legend=None),
     )
 
@@ -302,7 +302,7 @@ def outcome(name: str, table: pd.DataFrame) -> Drawing:
         base.mark_point(filled=True, opacity=1, size=90).encode(x("value"), tooltip=told),
         base.mark_tick(thickness=2, size=18).encode(x("reference"), color=alt.value(OWN)),
     ]
-    return svg(name, *layers, height=alt.Step(26), width=WIDTH - 75)
+    return svg(name, *layers, height=alt.Step(26), width=WIDTH - 80)
 
 
 def null(name: str, table: pd.DataFrame, reached: float) -> Drawing:
