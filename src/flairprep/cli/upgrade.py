@@ -20,7 +20,8 @@ def run(_: argparse.Namespace) -> None:
         console.say(f"upgrade: the study is of the installed flairprep {__version__} already")
         return
     upgrade.carry_out(Path(), planned)
-    console.say(f"upgrade: from flairprep {planned.former or 'of unknown version'} to {__version__}")
+    former = "other code" if planned.former == __version__ else f"flairprep {planned.former or 'of unknown version'}"
+    console.say(f"upgrade: from {former} to flairprep {__version__}")
     for key, value in planned.added.items():
         console.say(f"  new param: {key}: {params.value_of(value)}")
     for key, value in planned.removed.items():
