@@ -22,6 +22,7 @@ from flairprep.validation.shift import ALPHA, FieldShift
 
 BY = ("manufacturer", "field_strength", "plane", "sex", "age_band")
 OF_EPOCHS = ("best_accuracy", "best_epoch", "p_selection", "declared_epochs")  # there are no epochs to choose from
+DIGITS = 7  # of probabilities, as predictions.csv has them: a network sums 32-bit numbers in any order
 COLUMNS = (
     *("case_id", "label", "probability", "recalibrated", "predicted", "status", "code", "message"),
     *("outside_p", "outside", "leak"),
@@ -61,7 +62,7 @@ def validate(
         raise FlairprepError("every labelled case failed; predictions.csv of flairprep predict says why, case by case")
     ids = np.array([one.outcome.case_id for one in scored])
     y_true = np.array([applied.labels[case] for case in ids])
-    y_prob = np.array([one.probability for one in scored], float)
+    y_prob = np.array([one.probability for one in scored], float).round(DIGITS)
     groups = np.array([applied.patients[case] for case in ids])
     run = Predictions(ids, y_true, y_prob[None], groups)
     leaked = np.array([case in found.leaked for case in ids])
