@@ -16,6 +16,11 @@ from flairprep.report.charts import Drawing
 from flairprep.report.figures import Figure
 
 LIBRARY, SPECIFICATIONS = "vega.js", "charts.js"
+NOTICE = (  # who passes a report on passes Vega on; its licence asks to be named, and the bundle has no comments
+    "/*! Vega, Vega-Lite, vega-embed and vega-tooltip, Copyright University of Washington Interactive Data Lab and "
+    "contributors, under the BSD 3-Clause License; from the Python package vl-convert-python, whose notices name the "
+    "other libraries in it. */\n"
+)
 
 
 def write(figures: Iterable[Figure | None], out: Path) -> None:
@@ -34,4 +39,4 @@ def library() -> str:
     From the package vl-convert; about 0.9 MB, the same bytes for every run.
     """
     newest = max(vl_convert.get_vegalite_versions(), key=lambda version: [int(part) for part in version.split(".")])
-    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=newest)
+    return NOTICE + vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=newest)
