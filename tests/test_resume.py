@@ -299,7 +299,12 @@ def test_a_training_of_dvc_is_watched_ended_and_goes_on_in_the_workspace_and_the
     environment = {**os.environ, **project.variables, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     environment.pop("PYTHONPATH", None)
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    repro = subprocess.Popen(["dvc", "repro", "train"], cwd=project.root, env=environment, **quiet)
+
+    def started(*command: str) -> subprocess.Popen[bytes]:
+        """A command that nobody waits for: what it leaves running would hold a pipe open."""
+        return subprocess.Popen(command, cwd=project.root, env=environment, **quiet)
+
+    repro = started("dvc", "repro", "train")
     _, process = begun(project, "")
     shown = json.loads(project.run("dvc", "plots", "show", "--json", "data/train/history.csv"))
     values = shown["data"]["data/train/history.csv"][0]["content"]["data"]["values"]
@@ -312,14 +317,14 @@ def test_a_training_of_dvc_is_watched_ended_and_goes_on_in_the_workspace_and_the
     assert "data/train" not in (project.root / "dvc.lock").read_text().split("evaluate:")[0].split("outs:")[-1]
 
     project.run("dvc", "exp", "run", "--queue", "-n", "killed", "train")
-    project.run("dvc", "queue", "start")
+    assert started("dvc", "queue", "start").wait(PATIENCE) == 0
     folder, process = begun(project, ".dvc/tmp/exps/*/")
     assert rows(folder / "data/train/history.csv") > 2  # it went on where the workspace was
     os.kill(process, signal.SIGKILL)
     over(project)
     assert "Failed" in project.run("dvc", "queue", "status")
     project.run("dvc", "exp", "run", "--queue", "-n", "again", "train")
-    project.run("dvc", "queue", "start")
+    assert started("dvc", "queue", "start").wait(PATIENCE) == 0
     over(project)
     assert outs(project, "again") == expected
     first = EPOCH.search(project.run("dvc", "queue", "logs", "again"))
