@@ -135,6 +135,14 @@ def parser() -> argparse.ArgumentParser:
     plots.add_argument("runs", nargs="*", metavar="RUN", help="names or revisions, overlaid; default: the workspace")
     plots.add_argument("--out", type=Path, default=Path("reports/plots.html"), metavar="FILE", help="the page to write")
 
+    exclude = add(
+        _run_of("exclude"),
+        "exclude",
+        "exclude the cases that were rated so in the report",
+        "flairprep exclude ratings.csv",
+    )
+    exclude.add_argument("table", type=Path, metavar="FILE", help="ratings.csv, as the report's page hands it out")
+
     card = add(_run_of("card"), "card", "write the model card and the data set card of the last run", "flairprep card")
     card.add_argument(
         "--out", type=Path, default=Path("reports/card"), metavar="DIR", help="gets MODEL_CARD.md and croissant.jsonld"

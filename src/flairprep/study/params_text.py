@@ -50,6 +50,40 @@ def with_values(text: str, values: Mapping[str, Any]) -> str:
     return _checked("\n".join(lines) + "\n", {**params.flatten(_load(text)), **values})
 
 
+def with_entries(text: str, key: str, entries: Mapping[str, str]) -> str:
+    """Return the text with more entries in the mapping `key`, `section.name`, one per line after those that it has.
+
+    Entries in braces, as in {"00109": dark}, are put on lines of their own; a comment behind the key stays there.
+
+    Raises:
+        FlairprepError: the key is missing, or its entries cannot be told apart from comments.
+    """
+    lines, place = text.splitlines(), _places(text).get(key)
+    section, _, name = key.rpartition(".")
+    if place is None:
+        raise FlairprepError(f"params.yaml: {key}: missing; add {name}: {{}} to section {section}")
+    old = _load(text)[section][name] or {}
+    node = YAML().load(text)[section][name]
+    block = bool(old) and not node.fa.flow_style()
+    column = node.lc.col if block else place.indent + 2
+    new = [
+        f"{' ' * column}{json.dumps(one, ensure_ascii=False)}: {json.dumps(why, ensure_ascii=False)}"
+        for one, why in (entries if block else {**old, **entries}).items()
+    ]
+    if block:
+        lines[place.end : place.end] = new
+    else:
+        match = re.fullmatch(r"(\s*[\w.-]+:).*?(\s+#.*)?", lines[place.start])
+        if match is None or place.end > place.start + 1:
+            raise FlairprepError(
+                f"params.yaml: {key}: braces over several lines; write one entry per line, without them"
+            )
+        lines[place.start : place.end] = [f"{match[1]}{match[2] or ''}", *new]
+    merged = {**params.flatten(_load(text)), **{f"{key}.{one}": why for one, why in {**old, **entries}.items()}}
+    merged.pop(key, None)
+    return _checked("\n".join(lines) + "\n", merged)
+
+
 def _written(value: Any) -> str:
     """Return a value as YAML: a text plain where that reads back as the same text, else in double quotes."""
     if not isinstance(value, str):
