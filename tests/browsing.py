@@ -75,6 +75,7 @@ def made(folder: Path, count: int, hostile: bool = False, committed: bool = Fals
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(case_pictures, "draw", draw_once)
+        patch.setattr(case_pictures, "measure", lambda *_: {})  # there are no volumes
         cases = reports.write_project(folder, count, pictures=False, **cohort)
         if hostile:
             for index, text in enumerate(reports.HOSTILE, 1):
