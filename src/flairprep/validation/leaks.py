@@ -9,6 +9,7 @@ import numpy as np
 import scipy  # its submodules load on first use
 
 from flairprep.audit.near_duplicates import MIN_CASES, MIN_CORRELATION, Array, Fingerprints, correlations
+from flairprep.core import console
 from flairprep.core.files import number
 from flairprep.validation.identities import Identity, naming_nobody
 
@@ -79,7 +80,7 @@ def near_duplicates(correlation: Array | None, new: Sequence[str], training: Seq
         for row in np.flatnonzero(highest >= MIN_CORRELATION).tolist()
     )
     if matches:
-        text = f"{len(matches)} scans are almost equal to one of the training cohort; {REMEDY}"
+        text = f"{console.plural(len(matches), 'scan')} almost equal to one of the training cohort; {REMEDY}"
         return Leak("near-duplicates", "leak", text, matches)
     text = f"no scan is like one of the training cohort: they correlate by {highest.max():.2f} at most"
     return Leak("near-duplicates", "clean", f"{text}, not {MIN_CORRELATION}")
@@ -114,7 +115,9 @@ def shared_patients(
         if p is not None and p < ALPHA:
             sure = matches
         elif not sure:
-            text = f"{len(serial)} patient ids are in the training cohort too, but they are short running numbers"
+            text = (
+                f"{console.plural(len(serial), 'patient id')} of the training cohort, but they may be running numbers"
+            )
             if p is None:
                 return Leak("patient", "not testable", f"{text}, as every study gives them")
             return Leak(
@@ -167,5 +170,5 @@ def _shared(
         return Leak(name, "not testable", f"the training cohort's files name no {name}")
     if not matches:
         return Leak(name, "clean", f"no case has its {name} in common with the training cohort")
-    text = f"{len(matches)} cases have their {name} in common with the training cohort; {REMEDY}"
+    text = f"{console.plural(len(matches), 'case')} with a {name} that the training cohort has; {REMEDY}"
     return Leak(name, "leak", text, tuple(matches))
