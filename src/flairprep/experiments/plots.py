@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import vl_convert
 from dvc.exceptions import DvcException
 from dvc.render.match import match_defs_renderers
 from dvc.repo import Repo
@@ -15,6 +14,7 @@ from markupsafe import Markup
 
 from flairprep.core.errors import FlairprepError
 from flairprep.report.html import render
+from flairprep.report.interactive import library
 
 logger = logging.getLogger(__name__)
 
@@ -68,13 +68,6 @@ def read_plots(runs: Sequence[str] = ()) -> list[Plot]:
     return plots
 
 
-def library() -> str:
-    """Return Vega, Vega-Lite and vega-embed as one script that defines `vegaEmbed`, from the package vl-convert."""
-    versions = [version for version in vl_convert.get_vegalite_versions() if version.split(".")[0] == SCHEMA]
-    newest = max(versions, key=lambda version: [int(part) for part in version.split(".")])
-    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=newest)
-
-
 def page(plots: Sequence[Plot]) -> str:
     """Return the HTML page of `plots`, whose content security policy forbids it to load anything.
 
@@ -84,5 +77,5 @@ def page(plots: Sequence[Plot]) -> str:
     if not plots:
         raise FlairprepError("plots: no plot of dvc.yaml has data; `dvc repro` makes it")
     revisions = list(dict.fromkeys(revision for plot in plots for revision in plot.revisions))
-    script = Markup(library().replace("</script", "<\\/script"))
+    script = Markup(library(SCHEMA).replace("</script", "<\\/script"))
     return render("plots.html", plots=plots, revisions=revisions, library=script)

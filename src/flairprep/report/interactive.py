@@ -33,10 +33,14 @@ def write(figures: Iterable[Figure | None], out: Path) -> None:
 
 
 @cache
-def library() -> str:
-    """Return Vega, Vega-Lite and vega-embed as one script that defines `vegaEmbed`, of the version that draws the SVG.
+def library(major: str = "") -> str:
+    """Return Vega, Vega-Lite and vega-embed as one script that defines `vegaEmbed`, with the notice of their licence.
 
     From the package vl-convert; about 0.9 MB, the same bytes for every run.
+
+    Args:
+        major: of Vega-Lite; "" for the version that draws the SVG.
     """
-    newest = max(vl_convert.get_vegalite_versions(), key=lambda version: [int(part) for part in version.split(".")])
+    versions = [one for one in vl_convert.get_vegalite_versions() if one.split(".")[0] == major or not major]
+    newest = max(versions, key=lambda version: [int(part) for part in version.split(".")])
     return NOTICE + vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=newest)

@@ -100,8 +100,7 @@ def _log_error(one: Measure) -> float:
 
 
 def matthews(y_true: Array, y_prob: Array, patients: Array, *, seed: int = 0) -> Measure:
-    """Return Matthews' correlation of prediction and label, 0 where one of them is constant; bootstrap over patients.
-    Return Matthews' correlation of prediction and label, 0 where one of them is constant; bootstrap over patients."""
+    """Return Matthews' correlation of prediction and label, 0 where one is constant; bootstrap over patients."""
     ones, positive = np.asarray(y_true) > 0.5, np.asarray(y_prob) > 0.5
     cells = np.stack([ones & positive, ~ones & ~positive, ~ones & positive, ones & ~positive], axis=1).astype(float)
     tp, tn, fp, fn = (draw_weights(patients, N_BOOTSTRAP, seed) @ cells).T
