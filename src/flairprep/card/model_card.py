@@ -93,7 +93,7 @@ def write(facts: RunFacts, answers: Mapping[str, str], hashes: list[tuple[str, s
     described = cohort.describe(facts)
     passages = data_passages.passages(facts, described) | model_passages.passages(facts, described)
     known = dict(answers)
-    if passages["assay"] and all(facts.values["report"].values()):
+    if passages["assay"] and all(facts.values["report"][key] for key in ("assay", "cut_off", "dates")):
         known.setdefault("assay", passages["assay"])
     lists = {
         "CLAIM 2024": checklists.answer(checklists.CLAIM, passages, known),
