@@ -10,8 +10,6 @@ from typing import Any
 
 import pandas as pd
 import SimpleITK as sitk
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from flairprep import __version__
 from flairprep.card import network_archive
@@ -21,7 +19,7 @@ from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import Status
 from flairprep.core.tables import read_csv
 from flairprep.dataset import shards
-from flairprep.report.provenance import Commit, last_commit
+from flairprep.report.provenance import Commit, last_commit, read_lock
 
 LOCK = Path("dvc.lock")
 EXPORT = Path("data/export")
@@ -135,20 +133,6 @@ def spacings(exported: pd.DataFrame) -> list[tuple[float, ...]]:
             raise FlairprepError(f"{path}: cannot be read; restore it: dvc checkout, or dvc repro") from error
         found.append(tuple(reader.GetSpacing()))
     return found
-
-
-def read_lock(path: Path) -> dict[str, Any]:
-    """Read dvc.lock, empty where there is none: the stages were run by hand.
-
-    Raises:
-        FlairprepError: it is not YAML, e.g. since a merge left conflict markers.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        return YAML(typ="safe", pure=True).load(path) or {}
-    except YAMLError as error:
-        raise FlairprepError(f"{path}: not valid YAML; `dvc repro` after `git checkout {path}` restores it") from error
 
 
 def differences(lock: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:

@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> None:
         raise FlairprepError("\n       ".join(faults))
     finished = facts.read()
     answers = questions.read()
-    card = model_card.write(finished, answers, provenance.hashes(facts.read_lock(facts.LOCK)))
+    card = model_card.write(finished, answers, provenance.hashes(provenance.read_lock(facts.LOCK)))
     plain = {key: references.plain(text) for key, text in card.passages.items()}
     described = croissant.card(finished, plain, answers, croissant.files(finished.info), options.out)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -166,16 +166,25 @@ def complete(path: Path, opened: Opened | None) -> Dataset | None:
     return dataset
 
 
+def is_gzipped(file: BinaryIO) -> bool:
+    """Return whether a file is gzipped, and go back to its start.
+
+    Raises:
+        CaseError: TOO_LARGE.
+    """
+    if (size := file.seek(0, 2)) > MAX_FILE:
+        raise CaseError(Code.TOO_LARGE, f"a file of {size >> 20} MB; {MAX_FILE >> 20} can be read")
+    file.seek(0)
+    zipped = file.read(2) == GZIP
+    file.seek(0)
+    return zipped
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """Open a file, or a member of an archive; inflate it where it is gzipped and DICOM."""
     with open_raw(path) as file:
-        if (size := file.seek(0, 2)) > MAX_FILE:
-            raise CaseError(Code.TOO_LARGE, f"a file of {size >> 20} MB; {MAX_FILE >> 20} can be read")
-        file.seek(0)
-        zipped = file.read(2) == GZIP
-        file.seek(0)
-        if not zipped:
+        if not is_gzipped(file):
             yield file
             return
         with gzip_ng.GzipNGFile(fileobj=file, mode="rb") as inflater:

@@ -12,10 +12,9 @@ from zlib_ng import zlib_ng
 from flairprep.core.codes import Code
 from flairprep.core.outcomes import CaseError
 from flairprep.dicom.archives import MAX_FILE, open_raw
-from flairprep.dicom.reading import undamaged
+from flairprep.dicom.reading import GZIP, is_gzipped, undamaged
 from flairprep.nifti_input.header import LENGTH, NiftiFields, interpret
 
-GZIP = b"\x1f\x8b"
 CHUNK = 2**20  # bytes that are read, or inflated, at a time
 MAX_REST = 2**24  # bytes behind the voxels; more is a decompression bomb or another kind of file
 SUFFIXES = (".nii", ".hdr", ".img")
@@ -71,12 +70,7 @@ def read_voxels(path: Path, fields: NiftiFields, place: int = 0) -> memoryview:
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
     """Yield the content of a file, inflated where it is gzipped, in pieces of at most CHUNK bytes."""
-    if (size := file.seek(0, 2)) > MAX_FILE:
-        raise CaseError(Code.TOO_LARGE, f"a file of {size >> 20} MB; {MAX_FILE >> 20} can be read")
-    file.seek(0)
-    zipped = file.read(2) == GZIP
-    file.seek(0)
-    if not zipped:
+    if not is_gzipped(file):
         while chunk := file.read(CHUNK):
             yield chunk
         return
