@@ -97,6 +97,7 @@ def test_every_subcommand_has_a_row_with_its_options(commands: dict[str, argpars
 # What the pass below does not run, and why.
 NOT_RUN = {
     r"flairprep init .*|cd .*": "another project; tests/test_study.py types them in an environment of a wheel",
+    r"tensorboard .*": "a program of its own, which flairprep does not install",
     r"make demo|make test": "they make .venv, in minutes; .ci/run makes test, and the pass starts with what demo runs",
     r"\. \.venv/bin/activate|pip .*": "no command of the project",
     r"ln -s .*|git add data/raw/train": "there is no other disk; tests/test_raw_link.py links a folder outside",

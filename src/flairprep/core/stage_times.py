@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flairprep.core import files
 
-FILE = Path(".dvc/tmp/flairprep/seconds.json")  # git ignores it as DVC's
+FILE = Path(".dvc/tmp/stage_seconds.json")  # git ignores it as DVC's
 
 
 def _file() -> Path:
@@ -18,7 +18,7 @@ def _file() -> Path:
 def note(stage: str, seconds: float) -> None:
     """Remember the seconds of a stage that ended well; nothing happens outside of a DVC project or on a full disk."""
     path = _file()
-    if path.parents[1].is_dir() or path.parents[2].is_dir():
+    if path.parent.is_dir() or path.parents[1].is_dir():
         with suppress(OSError):
             files.write_json(path, {**last(), stage: round(seconds, 3)})
 
