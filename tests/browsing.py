@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import reports
+from flairprep.imaging.quality import Quality
 from flairprep.report import case_pictures, previews
 from flairprep.report.previews import Histogram, Shown, Upright
 from flairprep.stages import report
@@ -70,12 +72,24 @@ def draw_once(cases: list[str], out: Path, _: float) -> tuple[dict[str, Shown], 
     return shown, shown
 
 
-def made(folder: Path, count: int, hostile: bool = False, committed: bool = False, **cohort: Any) -> Path:
+def nothing_measured(*_: Any) -> dict[str, Quality]:
+    """In place of case_pictures.measure: there are no volumes."""
+    return {}
+
+
+def made(
+    folder: Path,
+    count: int,
+    hostile: bool = False,
+    committed: bool = False,
+    measure: Callable[..., dict[str, Quality]] = nothing_measured,
+    **cohort: Any,
+) -> Path:
     """A project of `count` cases in `folder` and its page; committed: its inputs are in git; cohort: section report."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(case_pictures, "draw", draw_once)
-        patch.setattr(case_pictures, "measure", lambda *_: {})  # there are no volumes
+        patch.setattr(case_pictures, "measure", measure)
         cases = reports.write_project(folder, count, pictures=False, **cohort)
         if hostile:
             for index, text in enumerate(reports.HOSTILE, 1):

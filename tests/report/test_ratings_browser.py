@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from flairprep.cli.main import main
 from flairprep.imaging.quality import Quality
-from flairprep.report import case_pictures, previews
+from flairprep.report import previews
 from flairprep.report.previews import Upright
 
 pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
@@ -32,9 +32,7 @@ def measure_once(cases: list[str], out: Path) -> dict[str, Quality]:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a dozen cases with a quality; the first failed and has none."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(case_pictures, "measure", measure_once)
-        return made(tmp_path_factory.mktemp("rated"), CASES)
+    return made(tmp_path_factory.mktemp("rated"), CASES, measure=measure_once)
 
 
 def rate(visit: Visit, case: str, rating: str, comment: str = "") -> None:
