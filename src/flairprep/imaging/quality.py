@@ -127,7 +127,10 @@ def white_and_grey(image: sitk.Image, mask: sitk.Image) -> tuple[Array, Array] |
         return None
     column = sitk.GetImageFromArray(brain[np.newaxis])
     labels = np.full(inside.shape, CLASSES, np.uint8)
-    labels[inside] = sitk.GetArrayViewFromImage(sitk.OtsuMultipleThresholds(column, CLASSES - 1))[0]
+    otsu = sitk.OtsuMultipleThresholdsImageFilter()
+    otsu.SetNumberOfThresholds(CLASSES - 1)
+    otsu.SetNumberOfWorkUnits(1)  # equal bytes with any number of threads
+    labels[inside] = sitk.GetArrayFromImage(otsu.Execute(column))[0]
     labels = np.where(_among_equals(labels), labels, CLASSES)
     sizes = np.bincount(labels.ravel(), minlength=CLASSES + 1)[:CLASSES]
     darker, brighter = sorted(np.argsort(sizes)[-2:])
@@ -138,7 +141,10 @@ def white_and_grey(image: sitk.Image, mask: sitk.Image) -> tuple[Array, Array] |
 
 
 def _smooth(image: sitk.Image) -> Array:
-    return sitk.GetArrayFromImage(sitk.SmoothingRecursiveGaussian(image, SMOOTHING))
+    gaussian = sitk.SmoothingRecursiveGaussianImageFilter()
+    gaussian.SetSigma(SMOOTHING)
+    gaussian.SetNumberOfWorkUnits(1)
+    return sitk.GetArrayFromImage(gaussian.Execute(image))
 
 
 def _among_equals(labels: Array) -> Array:
