@@ -118,6 +118,8 @@ def test_a_training_ended_five_times_ends_in_the_bytes_of_an_undisturbed_one(
                 run.process.send_signal(sent)
                 break
         code, said = run.ended()
+        if code == 0 and (until, share) == MOMENTS[-1]:
+            break  # a busy machine let it end before the last signal came
         assert code == status
         out = tmp_path / "study/data/train"
         if sent is signal.SIGKILL:
