@@ -31,10 +31,8 @@ def test_every_value_is_near_and_the_background_is_exact_and_nobody_elses(
     assert (decoded[~inside] == np.float32(background)).all()
     assert (decoded[inside] != np.float32(background)).all()
     assert np.abs(decoded[inside]).max() <= np.float32(clip)
-    low = background if -clip < background < 0 else -clip
-    high = background if 0 < background < clip else clip
-    expected = np.clip(values, low, high)
-    at_an_end = (expected <= low) | (expected >= high) | (np.abs(expected - background) < lattice.slope)
+    expected = np.clip(values, -clip, clip)
+    at_an_end = (np.abs(expected) >= clip) | (np.abs(expected - background) < lattice.slope)
     off = np.abs(decoded[inside] - expected)
     step = max(2.5e-4, 2 * max(abs(background), clip) / 32510)
     assert off[~at_an_end].max() <= step / 2 + 1e-6
@@ -63,6 +61,14 @@ def test_a_wide_range_stays_float32(background: float, clip: float) -> None:
     volume, lattice = stored(np.array([-3.14159, 2.71828, 999.0]), inside, background, clip, 1.0)
     assert lattice is None
     np.testing.assert_array_equal(volume[0, 0], np.float32(np.clip([-3.14159, 2.71828, 999.0], -clip, clip)))
+
+
+@pytest.mark.parametrize("background", [-900.0, 0.0, 900.0])
+def test_of_float32_too_no_tissue_has_the_background(background: float) -> None:
+    volume, lattice = stored(np.full(3, background), np.ones((1, 1, 3), bool), background, 1000.0, 1.0)
+    assert lattice is None
+    assert (volume != background).all()
+    np.testing.assert_allclose(volume, background, atol=1e-3)
 
 
 def test_nibabel_and_itk_read_the_values(tmp_path: Path) -> None:

@@ -73,10 +73,10 @@ def test_statistics_of_the_foreground_map_every_voxel_of_it_and_are_cut_alike_on
     inside = values != 0
     offset, scale = intensity.fit(values[inside], method)
     mapped = normalized(values, intensity=method, clip=clip, background=-4.1)
-    expected = np.clip((values[inside] - offset) / scale, max(-clip, -4.1), clip)  # no tissue below the background
+    expected = np.clip((values[inside] - offset) / scale, -clip, clip)
     np.testing.assert_allclose(mapped[inside], expected, rtol=0, atol=2.5e-4)
-    assert (mapped[inside].min(), mapped[inside].max()) == pytest.approx((max(-clip, -4.1), clip), abs=2.5e-4)
-    assert (mapped[inside] > -4.1).all()
+    assert (mapped[inside].min(), mapped[inside].max()) == pytest.approx((-clip, clip), abs=2.5e-4)
+    assert (mapped[inside] != np.float32(-4.1)).all()
     assert set(mapped[~inside]) == {np.float32(-4.1)}
 
 
@@ -192,12 +192,11 @@ def test_on_real_scans_the_background_is_everything_but_tissue(scans: Path, name
     mask = sitk.GetArrayFromImage(foreground(reorient(image, "LPS"), skull_stripped=True)) > 0
     done = sitk.GetArrayFromImage(normalize.normalize(image, params(), skull_stripped=True))
     np.testing.assert_array_equal(done != -4, mask)
-    assert done[mask].min() > -4
 
 
 def test_in_a_brain_with_outliers_the_background_is_everything_but_tissue() -> None:
-    """The dark outliers that lie beyond the background's value are cut just short of it."""
+    """Dark outliers may lie beyond the background's value: cut there, all cohorts' darkest voxels would be alike."""
     values = stripped()
     done = normalized(values)
     np.testing.assert_array_equal(done != -4, values != 0)
-    assert -4 < done[values < 0].max() < -3.999
+    assert done[values < 0].max() == -6

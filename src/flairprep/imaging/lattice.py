@@ -68,8 +68,8 @@ def lattice_of(background: float, clip: float, unit: float) -> tuple[Lattice, in
 def stored(values: Array, inside: Array, background: float, clip: float, unit: float) -> tuple[Array, Lattice | None]:
     """Cut the tissue's `values` to [-clip, clip] and lay them into a volume of `background`.
 
-    Where -clip < background < clip, no tissue gets the background's value: below a negative background, tissue is cut
-    to the next value above it, and above a positive one to the next below it.
+    No tissue gets the background's value: it moves to the next one, towards zero. It is not cut there: the darkest
+    voxels of a cohort, once cut alike, would leave its intensity statistics to tell the label.
 
     Args:
         values: (n,), float64.
@@ -81,22 +81,14 @@ def stored(values: Array, inside: Array, background: float, clip: float, unit: f
     """
     made = lattice_of(background, clip, unit)
     if made is None:
-        low, high = -clip, clip
-        if -clip < background < 0:
-            low = float(np.nextafter(np.float32(background), np.float32(clip)))
-        elif 0 < background < clip:
-            high = float(np.nextafter(np.float32(background), np.float32(-clip)))
+        tissue = np.clip(values, -clip, clip).astype(np.float32)
+        tissue[tissue == np.float32(background)] = np.nextafter(np.float32(background), np.float32(-background or 1))
         volume = np.full(inside.shape, background, np.float32)
-        volume[inside] = np.clip(values, low, high)
+        volume[inside] = tissue
         return volume, None
     lattice, empty = made
     codes = lattice.encode(values, -clip, clip)
-    if -clip < background < 0:
-        np.maximum(codes, empty + 1, out=codes)
-    elif 0 < background < clip:
-        np.minimum(codes, empty - 1, out=codes)
-    else:
-        codes[codes == empty] += 1
+    codes[codes == empty] += -1 if background > 0 else 1
     volume = np.full(inside.shape, empty, np.int16)
     volume[inside] = codes
     return volume, lattice

@@ -34,14 +34,13 @@ class NormalizeParams(params.Section):
     clip: float = Field(gt=0)
     """Values are cut to [-clip, clip], in units of the map, unless it is none."""
     background: float
-    """Value of everything but tissue, padding included. Tissue is cut just short of it, so that no tissue has it."""
+    """Value of everything but tissue, padding included; no tissue has exactly this value."""
 
 
 def normalize(image: sitk.Image, params: NormalizeParams, *, skull_stripped: bool) -> sitk.Image:
     """Normalise `image`: nearest axes of params.orientation, float32, clipped, one background value.
 
-    Where the background lies between -clip and clip, tissue is cut on its side of zero too, so that no tissue has it.
-    Values are rounded to a lattice, see `lattice.lattice_of`. The intensity `none` leaves the foreground's values as
+    Values are rounded to a lattice, see `lattice.lattice_of`, and none of the tissue is that of the background. The intensity `none` leaves the foreground's values as
     they are, neither clipped nor rounded.
 
     Raises:
