@@ -40,8 +40,8 @@ class NormalizeParams(params.Section):
 def normalize(image: sitk.Image, params: NormalizeParams, *, skull_stripped: bool) -> sitk.Image:
     """Normalise `image`: nearest axes of params.orientation, float32, clipped, one background value.
 
-    Values are rounded to a lattice, see `lattice.lattice_of`, and none of the tissue is that of the background. The intensity `none` leaves the foreground's values as
-    they are, neither clipped nor rounded.
+    Values are rounded to a lattice, see `lattice.lattice_of`, and no tissue has exactly the background's value. The
+    intensity `none` leaves the foreground's values as they are, neither clipped nor rounded.
 
     Raises:
         CaseError: EMPTY_FOREGROUND or CONSTANT_FOREGROUND.
