@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3 pytho
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-slow lint types docs dist fuzz bench bench-training bench-scale bench-increment bench-verdict bench-evidence bench-selection bench-audit bench-demo bench-plan bench-diagnosis bench-files bench-explain bench-predict bench-validate lock clean
+.PHONY: demo test test-slow lint types docs dist site fuzz bench bench-training bench-scale bench-increment bench-verdict bench-evidence bench-selection bench-audit bench-demo bench-plan bench-diagnosis bench-files bench-explain bench-predict bench-validate lock clean
 
 # The environment alone, for your own data.
 .PHONY: setup
@@ -37,6 +37,14 @@ test-slow: .venv/dev
 # docs/params.md, docs/codes.md and params.schema.json, from the code.
 docs: .venv/done
 	@python docs/generate.py
+
+# The pages as a site in the folder site, which needs no network. In .site they lie as here, so that every link between them works.
+PAGES := README.md CHANGELOG.md CONTRIBUTING.md LICENSE NOTICE CITATION.cff docs
+site: .venv-site/done
+	@rm -rf .site && mkdir -p .site/bench && ln -s ../../bench/results .site/bench/results && ln -s $(addprefix ../,$(PAGES)) .site
+	@NO_MKDOCS_2_WARNING=1 PYTHONDONTWRITEBYTECODE=1 .venv-site/bin/mkdocs build --strict --quiet
+	@rm -rf .site
+	@echo 'look at:   site/index.html (open it in a browser)'
 
 dist: .venv/dev
 	@rm -rf dist && uv build --quiet --out-dir dist
@@ -93,12 +101,20 @@ LOCK := requirements$(if $(GPU),-gpu).lock
 	@$(UV) --require-hashes -r requirements-dev.lock
 	@touch $@
 
+# What the site needs, an environment of its own: 150 MB.
+.venv-site/done: requirements-site.lock requirements-bootstrap.lock
+	@$(PYTHON) -m venv --clear .venv-site
+	@.venv-site/bin/pip install -qq --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements-bootstrap.lock
+	@.venv-site/bin/$(UV) --python .venv-site/bin/python --require-hashes -r requirements-site.lock
+	@touch $@
+
 # Pinned versions and hashes for Python 3.11 to 3.13, without addresses.
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 USED := --extra dask --extra demo
 
 lock: .venv/done
 	@echo 'uv>=0.9' | $(COMPILE) --output-file requirements-bootstrap.lock -
+	@printf '%s\n' 'mkdocs-material>=9.8' 'mermaidx>=0.10' | $(COMPILE) --output-file requirements-site.lock -
 	@$(COMPILE) --extra cpu $(USED) --output-file requirements.lock pyproject.toml
 	@$(COMPILE) --extra gpu $(USED) --constraints requirements.lock --output-file requirements-gpu.lock pyproject.toml
 	@$(COMPILE) --extra cpu $(USED) --extra dev --constraints requirements.lock \
@@ -106,4 +122,4 @@ lock: .venv/done
 		--output-file requirements-dev.lock pyproject.toml
 
 clean:
-	@rm -rf .venv
+	@rm -rf .venv .venv-site

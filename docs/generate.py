@@ -142,6 +142,7 @@ COPIED = {  # template -> file of the root; none is called dvc.yaml, in which DV
     "reports_gitignore": "reports/.gitignore",
     **{f"plots/{path.name}": f".dvc/plots/{path.name}" for path in sorted((ROOT / ".dvc/plots").glob("*.json"))},
 }
+CLONE_ALONE = "# Of a clone alone"  # from here on .gitignore is not that of a study, which may call a folder site
 PIPELINE_HEAD = """\
 # Stage X is section X of params.yaml, flairprep's module stages/X.py and data/X or reports/X.json.
 # .flairprep/ records the installed code that each stage imports: `flairprep upgrade` writes it, and DVC reruns the
@@ -166,7 +167,9 @@ def study_params() -> str:
 
 def study_files() -> dict[Path, str]:
     """Return the templates that are made from files of the root, and their text."""
-    copies = {STUDY / name: (ROOT / source).read_text("utf-8") for name, source in COPIED.items()}
+    copies = {
+        STUDY / name: (ROOT / source).read_text("utf-8").partition(CLONE_ALONE)[0] for name, source in COPIED.items()
+    }
     pipeline = study_pipeline((ROOT / "dvc.yaml").read_text("utf-8"))
     return {**copies, STUDY / "pipeline.yaml": pipeline, STUDY / "params.yaml": study_params()}
 
