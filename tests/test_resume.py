@@ -331,7 +331,7 @@ def test_a_training_of_dvc_is_watched_ended_and_goes_on_in_the_workspace_and_the
     assert started("dvc", "queue", "start").wait(PATIENCE) == 0
     folder, process = begun(project, ".dvc/tmp/exps/*/")
     assert rows(folder / "data/train/history.csv") > 2  # it went on where the workspace was
-    os.kill(process, signal.SIGKILL)
+    project.run("dvc", "queue", "kill", "killed")
     over(project)
     assert "Failed" in project.run("dvc", "queue", "status")
     project.run("dvc", "exp", "run", "--queue", "-n", "again", "train")

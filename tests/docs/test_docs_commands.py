@@ -102,6 +102,7 @@ NOT_RUN = {
     r"\. \.venv/bin/activate|pip .*": "no command of the project",
     r"ln -s .*|git add data/raw/train": "there is no other disk; tests/test_raw_link.py links a folder outside",
     r"flairprep key": "for exports; the miniature has a folder a case. tests/cli/test_main.py runs it",
+    r"dvc queue kill NAME": "no run of the queue is going on; tests/test_resume.py kills one",
     r"dvc remote .*|dvc push.*|dvc pull.*|git push|dvc exp (push|pull) .*": "there is no remote",
     r"dask .*|FLAIRPREP_SCHEDULER=.*": "there is no cluster; tests/runner/test_cluster.py makes one",
     r"TF_CONFIG=.*": "there are no other hosts; tests/test_hosts.py runs it as two processes",

@@ -145,7 +145,8 @@ def calibration_numbers(y_true: np.ndarray, y_prob: np.ndarray, groups: np.ndarr
         "log_loss": metrics.log_loss(y_true, y_prob),
         "accuracy": metrics.accuracy(y_true, y_prob),
     }
-    return {key: number(value) for key, value in numbers.items()}
+    # Below the digits of the probabilities is noise: what a fit makes 0 would have other digits in every run.
+    return {key: number(round(value, DIGITS - 1)) for key, value in numbers.items()}
 
 
 def _rows(applied: Applied, found: Examination, intercept: float | None) -> list[dict[str, str]]:
