@@ -42,6 +42,7 @@ def test_real_series_gives_the_same_outs_from_any_archive(scans: Path) -> None:
             (RAW / f"{case}{kind}").unlink()
 
 
+@pytest.mark.slow
 def test_names_of_members_come_out_nowhere(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     put(RAW / f"{CANARY}/{CANARY} 1", "p1", 1)
     put(RAW / f"{CANARY}/{CANARY} 2", "p2", 2)

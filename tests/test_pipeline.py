@@ -33,27 +33,24 @@ def test_nothing_reruns_without_a_change(project: Project) -> None:
     assert project.repro() == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "stages"),
     [
         ({"lr": 2e-4, "batch_size": 6, "epochs": 3, "seed": 1, "val_fold": 1, "test_fold": 2}, TRAIN),
-        pytest.param({"train__schedule": "constant"}, TRAIN, marks=pytest.mark.slow),
-        pytest.param({"model__init": "glorot_uniform"}, ("sanity", *TRAIN), marks=pytest.mark.slow),
+        ({"train__schedule": "constant"}, TRAIN),
+        ({"model__init": "glorot_uniform"}, ("sanity", *TRAIN)),
         ({"sanity__seed": 1}, ("sanity", "report")),
-        pytest.param({"audit__seed": 1}, ("audit", "evaluate", "report"), marks=pytest.mark.slow),
+        ({"audit__seed": 1}, ("audit", "evaluate", "report")),
         ({"evaluate__seed": 1}, ("evaluate", "report")),
-        pytest.param({"balance__power": 0.9}, ("balance", "report"), marks=pytest.mark.slow),
+        ({"balance__power": 0.9}, ("balance", "report")),
         # Other shards, the same examples in the same order: train writes the same bytes, so evaluate has nothing to do.
-        pytest.param({"export__cases_per_shard": 3}, ("export", "sanity", "train", "report"), marks=pytest.mark.slow),
-        pytest.param({"split__seed": 1}, ("split", "audit", *EXPORT), marks=pytest.mark.slow),
-        pytest.param(
-            {"select_slices__method": "resample"}, ("select_slices", "audit", *EXPORT), marks=pytest.mark.slow
-        ),
-        pytest.param(
-            {"normalize__background": -5.0}, ("normalize", "select_slices", "audit", *EXPORT), marks=pytest.mark.slow
-        ),
-        pytest.param({"ingest__max_failed": 0.5}, ("ingest", "report"), marks=pytest.mark.slow),
-        pytest.param({"report__assay": "pyrosequencing"}, ("report",), marks=pytest.mark.slow),
+        ({"export__cases_per_shard": 3}, ("export", "sanity", "train", "report")),
+        ({"split__seed": 1}, ("split", "audit", *EXPORT)),
+        ({"select_slices__method": "resample"}, ("select_slices", "audit", *EXPORT)),
+        ({"normalize__background": -5.0}, ("normalize", "select_slices", "audit", *EXPORT)),
+        ({"ingest__max_failed": 0.5}, ("ingest", "report")),
+        ({"report__assay": "pyrosequencing"}, ("report",)),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else None,
 )

@@ -277,6 +277,7 @@ def test_the_search_finds_what_it_looks_for() -> None:
     assert not leaks({"data/ingest/cases.csv": b"ok1,warned"}, ["CANARY ok1"])
 
 
+@pytest.mark.slow
 def test_nothing_of_headers_and_names_comes_out_of_folders_of_cases(
     project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -94,6 +94,7 @@ FAST = ("folders", ".zip")
 @pytest.mark.parametrize(
     "layout", [pytest.param(one, marks=[] if one in FAST else pytest.mark.slow) for one in LAYOUTS]
 )
+@pytest.mark.slow
 def test_nothing_of_nifti_scans_comes_out(layout: str, project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for seed, case in enumerate(CASES):
         put_case(case, seed)

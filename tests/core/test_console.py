@@ -276,6 +276,7 @@ def test_unit_has_its_plural(count: int, unit: str, words: str) -> None:
 def test_a_signal_ends_a_run_with_the_remedy_as_its_last_line(
     sent: signal.Signals, status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored in what it runs in the background
     former = signal.getsignal(signal.SIGTERM)
 
     def main() -> None:

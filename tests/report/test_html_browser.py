@@ -13,7 +13,7 @@ import reports
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
 sync_api.expect.set_options(timeout=60_000)  # ms; a busy machine paints late
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe looks for barriers")
-pytestmark = NEEDS_CHROMIUM
+pytestmark = [NEEDS_CHROMIUM, pytest.mark.slow]
 
 SECONDS = 1.0  # until the first view
 MEGABYTES = 80

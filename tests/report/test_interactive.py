@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import vl_convert
 from markupsafe import Markup
 
@@ -11,6 +12,7 @@ from flairprep.report import charts, interactive
 from flairprep.report.figures import Figure
 
 
+@pytest.mark.slow
 def test_every_figure_with_a_chart_has_its_specification_and_nothing_else(tmp_path: Path) -> None:
     table = pd.DataFrame({"name": ["</script>\u2028"], "auc": [0.6], "auc_low": [0.5], "auc_high": [None]})
     drawn = charts.areas("areas", table)

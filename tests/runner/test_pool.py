@@ -61,11 +61,13 @@ def test_worker_that_dies_hangs_or_takes_too_much_costs_its_own_case(
     assert time.monotonic() - start < LATE
 
 
+@pytest.mark.slow
 def test_every_case_may_kill_its_worker(count: int) -> None:
     results = list(map_cases(killed, range(7), "test", on_failure=lost))
     assert [(number, code) for number, code, _ in results] == [(number, Code.CRASHED) for number in range(7)]
 
 
+@pytest.mark.slow
 def test_worker_that_is_killed_while_idle_costs_no_case(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLAIRPREP_WORKERS", "1")
     results = map_cases(square, range(10), "test", on_failure=lost)

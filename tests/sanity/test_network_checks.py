@@ -74,6 +74,7 @@ def test_a_sound_network_learns_two_cases_by_heart_in_both_modes(
     assert network_checks.initial_loss(run.y_prob[0], 0.5).verdict == "pass"
 
 
+@pytest.mark.slow
 def test_every_layer_of_a_sound_network_learns_and_a_frozen_one_is_named(
     sound: tuple[Trial, network_checks.ShortRun],
 ) -> None:
@@ -143,6 +144,7 @@ def test_a_gap_between_the_modes_fails_above_its_threshold() -> None:
     assert network_checks.batch_norm(run(2), own=False).value == 0.25
 
 
+@pytest.mark.slow
 def test_capacity_is_all_cases_learned_by_heart() -> None:
     shuffled = np.array([0, 1, 1, 0, 0, 1, 1, 0])
     large = network_checks.fit(Trial(build, 0), Budget(1), IMAGES, shuffled, least=20, most=200, goal=np.inf)
@@ -153,6 +155,7 @@ def test_capacity_is_all_cases_learned_by_heart() -> None:
     assert network_checks.capacity(small).verdict == "fail"
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_start_and_another_start_fails() -> None:
     def start(seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         trial = Trial(build, seed)

@@ -193,6 +193,7 @@ def test_intensities_without_normalisation_are_a_shortcut_where_the_gain_is_the_
     assert by_name["intensity statistics"]["verdict"] == "shortcut"
 
 
+@pytest.mark.slow
 def test_the_same_inputs_give_the_same_bytes_and_another_seed_other_p() -> None:
     first = run(cohort())
     bytes_ = contents(Path("reports"))
@@ -212,6 +213,7 @@ def test_one_label_only_is_refused() -> None:
     assert not Path("reports/audit.json").exists()
 
 
+@pytest.mark.slow
 def test_a_volume_is_measured_again_only_where_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without = run(cohort())
     measured: list[sitk.Image] = []
@@ -231,6 +233,7 @@ def test_a_volume_is_measured_again_only_where_it_changed(tmp_path: Path, monkey
     assert len(measured) == N + 1
 
 
+@pytest.mark.slow
 def test_a_volume_that_cannot_be_measured_ends_the_audit_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     cases = cohort()
     run(cases)

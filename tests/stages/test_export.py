@@ -89,6 +89,7 @@ def test_a_second_run_gives_equal_bytes_with_more_workers_and_leaves_nothing_els
     assert others == {"features.json", "dataset_info.json", "cases.csv"}
 
 
+@pytest.mark.slow
 def test_a_case_whose_process_dies_is_a_row_and_leaves_no_record(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,6 +141,7 @@ def test_same_as_names_the_first_case_that_shares_a_value(project: Callable[...,
     ]
 
 
+@pytest.mark.slow
 def test_outs_are_the_same_bytes_with_one_and_with_two_workers(
     project: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(case_pictures, "measure", lambda *_: {})
 
 
+@pytest.mark.slow
 def test_the_page_and_its_pictures_are_whole_and_byte_stable(tmp_path: Path) -> None:
     reports.write_project(tmp_path)
     page = written()
@@ -217,6 +218,7 @@ def test_with_one_class_the_page_says_so(tmp_path: Path) -> None:
     assert "no effect would be detected" in text
 
 
+@pytest.mark.slow
 def test_a_case_without_a_volume_has_no_picture_and_says_so(tmp_path: Path) -> None:
     reports.write_project(tmp_path)
     Path("data/ingest/volumes/00002.nii.gz").unlink()

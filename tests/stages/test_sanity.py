@@ -109,6 +109,7 @@ def test_one_label_alone_is_refused(project: Path) -> None:
     assert not (project / "data/sanity/gate").exists()
 
 
+@pytest.mark.slow
 def test_a_network_that_no_memory_holds_names_what_to_lower(project: Path) -> None:
     exports.write_export(project, LABELS, draw)
     write_section(project, dense=10**13)

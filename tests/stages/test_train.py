@@ -85,6 +85,7 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # What a run leaves behind
 
 
+@pytest.mark.slow
 def test_the_kept_network_gives_the_declared_predictions_of_validation_and_test_cases(noise: Path) -> None:
     every = table(noise / "val_loss/val_predictions.csv")
     declared = every[every["epoch"] > every["epoch"].max() - 3].groupby("case_id")["probability"].mean()
@@ -113,6 +114,7 @@ def test_each_network_of_the_mean_is_that_of_its_epoch(noise: Path) -> None:
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
+@pytest.mark.slow
 def test_fewer_epochs_than_three_are_all_in_the_mean(project: Path, epochs: int) -> None:
     out = trained(project, "out", epochs=epochs)
     declared = table(out / "val_predictions.csv").groupby("case_id")["probability"].mean()
@@ -171,6 +173,7 @@ def test_patience_ends_a_run_that_does_not_get_better(project: Path, capsys: pyt
     assert "train.schedule" in said.err
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_a_number_ends_the_run_and_names_lr(project: Path) -> None:
     write_params(project, **merged({"lr": 1e30}))
     with pytest.raises(FlairprepError, match=r"epoch \d+; .*\blr\b.*params\.yaml"):
@@ -178,6 +181,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run_and_names_lr(project: Path) ->
     assert not (project / "data/train").exists()
 
 
+@pytest.mark.slow
 def test_a_network_that_no_memory_holds_ends_the_run_and_names_what_to_lower(project: Path) -> None:
     write_params(project, **merged({"model": {"dense": 10**13}}))
     with pytest.raises(FlairprepError, match=r"batch_size, model\.filters or select_slices.size"):

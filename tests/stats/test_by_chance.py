@@ -13,16 +13,19 @@ def test_one_epoch_is_binomial() -> None:
         assert np.mean(best >= k) == pytest.approx(binom.sf(k - 1, 117, 0.5), abs=0.012)
 
 
+@pytest.mark.slow
 def test_independent_epochs_are_the_largest_of_binomials() -> None:
     best = by_chance.best_of_epochs(117, 60, 0.0, runs=20_000)
     assert np.mean(best >= 70) == pytest.approx(1 - binom.cdf(69, 117, 0.5) ** 60, abs=0.012)
 
 
+@pytest.mark.slow
 def test_a_smoother_curve_reaches_less() -> None:
     shares = [np.mean(by_chance.best_of_epochs(117, 60, r) >= 70) for r in by_chance.CORRELATIONS]
     assert shares == sorted(shares, reverse=True)
 
 
+@pytest.mark.slow
 def test_the_questions_numbers() -> None:
     """Best of 60 epochs of 117 cases: 60 % in 18 to 74 % of runs, and of four such runs 66.7 % in 0.7 to 5.5 %."""
     best = [by_chance.best_of_epochs(117, 60, r) for r in by_chance.CORRELATIONS]

@@ -91,6 +91,7 @@ def test_ideal_probabilities_are_calibrated() -> None:
     assert overconfident.value == pytest.approx(0.5, abs=0.02)
 
 
+@pytest.mark.slow
 def test_predictive_values_follow_bayes_and_cover() -> None:
     """Mercaldo, Lau and Zhou 2007: coverage of the logit interval near its level at a fixed prevalence."""
     rng = np.random.default_rng(0)
