@@ -106,6 +106,7 @@ NOT_RUN = {
     r"dvc remote .*|dvc push.*|dvc pull.*|git push|dvc exp (push|pull) .*": "there is no remote",
     r"dask .*|FLAIRPREP_SCHEDULER=.*": "there is no cluster; tests/runner/test_cluster.py makes one",
     r"TF_CONFIG=.*": "there are no other hosts; tests/test_hosts.py runs it as two processes",
+    r"flairprep view .*": "it serves until it is ended; tests/cli/test_view.py starts and ends it",
     r"flairprep cache .*": "it works on the user's own result cache",
 }
 

@@ -124,6 +124,14 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("reports/explain"), metavar="DIR", help="of the maps, pictures and explain.csv"
     )
 
+    view = add(_run_of("view"), "view", "show a case in the browser: scan, input, mask, map", "flairprep view 00002")
+    view.add_argument("case", metavar="CASE", help="a case id, as in data/ingest/cases.csv")
+    view.add_argument("--port", type=int, default=0, metavar="N", help="of 127.0.0.1; default: a free one")
+    view.add_argument("--no-browser", action="store_true", help="print the address and open nothing")
+    view.add_argument(
+        "--maps", type=Path, default=Path("reports/explain"), metavar="DIR", help="what flairprep explain wrote"
+    )
+
     add(_run_of("plan"), "plan", "print a screening design of 16 runs for the usual advice", "flairprep plan")
 
     example = "flairprep sweep lr=1e-4,1e-5 val_fold=0..4"
