@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3 pytho
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-slow lint types docs dist site fuzz bench bench-training bench-scale bench-increment bench-verdict bench-evidence bench-selection bench-audit bench-demo bench-plan bench-diagnosis bench-files bench-explain bench-predict bench-validate lock clean
+.PHONY: demo test test-slow lint types docs dist site fuzz bench bench-training bench-scale bench-increment bench-verdict bench-evidence bench-selection bench-audit bench-demo bench-plan bench-diagnosis bench-files bench-explain bench-predict bench-run bench-validate lock clean
 
 # The environment alone, for your own data.
 .PHONY: setup
@@ -76,8 +76,9 @@ bench-verdict: bench-evidence bench-selection
 # The audit on small volumes (10), trainings with planted faults (40), 50 demo cohorts from DICOM to verdict (40), what one
 # case more than 200 costs (10; 15 GB of disk for a while), screening designs on simulated networks (20), DVC with
 # 350,000 raw files, loose and packed (30; 8 GB and a million inodes for a while), occlusion maps on the demo (20),
-# predict beside the stages (15), and planted shifts and leaks in other cohorts (30).
-bench-evidence bench-selection bench-audit bench-demo bench-increment bench-plan bench-diagnosis bench-files bench-explain bench-predict bench-validate: bench-%: .venv/dev
+# predict beside the stages (15), planted shifts and leaks in other cohorts (30), and a whole run of 585 cases (90; its
+# script can set other commits beside it).
+bench-evidence bench-selection bench-audit bench-demo bench-increment bench-plan bench-diagnosis bench-files bench-explain bench-predict bench-run bench-validate: bench-%: .venv/dev
 	@mkdir -p bench/results
 	@python bench/$*.py >bench/results/$*.txt; status=$$?; cat bench/results/$*.txt; exit $$status
 

@@ -10,30 +10,25 @@ seconds of processor. The difference is DVC's own share.
 """
 
 import argparse
-import ctypes
 import hashlib
 import os
-import resource
-import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import clone
 import machine
 import numpy as np
 import scale
+from clone import Cost, Project
 from pydicom import dcmread
-from ruamel.yaml import YAML
 
-ROOT = Path(__file__).resolve().parents[1]
 OTHERS = ("T1w", "T1wCE", "T2w")
 EDGE = 56  # pixels of their slices: 7 kB a file, two blocks of most disks
 LEAN: dict[str, Any] = {**scale.SMALL, "epochs": 2, "batch_size": 8, "model.filters": [2], "evaluate.permutations": 99}
@@ -48,105 +43,6 @@ COMMANDS = {
     "dvc exp run --temp": ["dvc exp run --quiet --temp -S lr=2e-5 -S epochs=3"],
     "queue": ["dvc exp run --quiet --queue -S lr=3e-5 -S epochs=3", "dvc queue start --quiet"],
 }
-CHILD_SUBREAPER = 36  # prctl(2): orphans of the tree below are handed to this process
-SHIM = """#!{python} -SE
-import ctypes, os, resource, sys
-ctypes.CDLL(None).prctl({option}, 1, 0, 0, 0)
-pid = os.posix_spawn({python!r}, [{python!r}, *sys.argv[1:]], os.environ)
-status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-while True:
-    try:
-        os.waitpid(-1, 0)
-    except ChildProcessError:
-        break
-used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-with open({log!r}, "a") as file:
-    print(sys.argv[2], sum(one.ru_utime + one.ru_stime for one in used), file=file)
-sys.exit(status)
-"""
-
-
-class Cost(NamedTuple):
-    """Seconds of processor and by the clock; `stages`: those of processor that the pipeline's stages took."""
-
-    processor: float
-    wall: float
-    stages: float = 0.0
-
-    @property
-    def beyond(self) -> float:
-        """Return the seconds of processor besides the stages."""
-        return self.processor - self.stages
-
-
-def seconds_of_stages(log: str) -> dict[str, float]:
-    """Return the seconds of processor of each stage, of a log of lines such as `flairprep.stages.train 9.5`."""
-    lines = [line.split() for line in log.splitlines()]
-    return {module.rpartition(".")[2]: float(seconds) for module, seconds in lines}
-
-
-def measure(run: Callable[[], object]) -> Cost:
-    """Return the cost of the processes that `run` starts, until the last of them has ended, detached ones too.
-
-    Linux hands orphans to this process, see `main`.
-    """
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    run()
-    while True:
-        try:
-            os.waitpid(-1, 0)
-        except ChildProcessError:
-            break
-    after, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - start
-    return Cost(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall)
-
-
-class Project:
-    """A clone of the project in `folder`/project, whose PATH starts with a python that logs seconds."""
-
-    def __init__(self, folder: Path) -> None:
-        self.root, self.log = folder / "project", folder / "log"
-        self.raw = self.root / "data/raw/train"
-        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(self.root)], check=True)
-        shim = folder / "bin/python"
-        shim.parent.mkdir()
-        shim.write_text(SHIM.format(python=sys.executable, option=CHILD_SUBREAPER, log=str(self.log)))
-        shim.chmod(0o755)
-        self._environment = os.environ | {
-            "PATH": f"{shim.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": "src",
-            "HOME": str(folder),
-            "DVC_SITE_CACHE_DIR": str(folder / "site"),
-            "FLAIRPREP_CACHE": str(folder / "cache"),
-        }
-        self._environment.pop("DVC_NO_ANALYTICS", None)
-        for key, value in (("name", "bench"), ("email", "bench@localhost")):
-            self.run(f"git config user.{key} {value}")
-        yaml = YAML()
-        values = yaml.load(self.root / "params.yaml")
-        for key, value in LEAN.items():
-            *sections, name = key.split(".")
-            (values[sections[0]] if sections else values)[name] = value
-        yaml.dump(values, self.root / "params.yaml")
-
-    def run(self, command: str) -> None:
-        """Run `command`; end the bench where it fails."""
-        done = subprocess.run(
-            shlex.split(command), cwd=self.root, env=self._environment, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            sys.exit(f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
-
-    def measure(self, commands: Iterable[str]) -> Cost:
-        """Return what `commands` cost together, with the share of the stages that they ran."""
-        self.log.write_text("")
-        cost = measure(lambda: [self.run(command) for command in commands])
-        return cost._replace(stages=sum(seconds_of_stages(self.log.read_text()).values()))
-
-    def commit(self) -> None:
-        """Commit what git shall know, as a user does before experiments."""
-        self.run("git add --all")
-        self.run("git commit --quiet --allow-empty --message bench")
 
 
 def write_others(raw: Path, count: int, number: int) -> None:
@@ -172,13 +68,7 @@ def write_cohort(project: Project, cases: int, files: int) -> None:
     with ProcessPoolExecutor() as workers:
         list(workers.map(partial(scale.write_case, project.raw), range(cases)))
         list(workers.map(partial(write_others, project.raw), counts, range(cases)))
-    write_labels(project, cases)
-
-
-def write_labels(project: Project, cases: int) -> None:
-    """Write the labels table."""
-    rows = ["BraTS21ID,MGMT_value", *(f"{number:06d},{number % 2}" for number in range(cases))]
-    (project.raw.parent / "train_labels.csv").write_text("\n".join(rows) + "\n")
+    project.write_labels(f"{number:06d}" for number in range(cases))
 
 
 def read(folder: Path) -> tuple[int, int]:
@@ -244,16 +134,16 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=350_000)
     parser.add_argument("--cases", type=int, default=84)
     options = parser.parse_args()
-    ctypes.CDLL(None).prctl(CHILD_SUBREAPER, 1, 0, 0, 0)
+    clone.adopt_orphans()
     print(machine.header(("dvc", "dvc-data", "dvc-objects", "pydicom")), flush=True)
     with tempfile.TemporaryDirectory() as name:
         folders = {layout: Path(name) / layout for layout in ("loose", "packed")}
         for folder in folders.values():
             folder.mkdir()
-        loose, packed = (Project(folder) for folder in folders.values())
+        loose, packed = (Project(folder, LEAN) for folder in folders.values())
         write_cohort(loose, options.cases, options.files)
         packing = loose.measure([f"flairprep pack data/raw/train --out {packed.raw}"])
-        write_labels(packed, options.cases)
+        packed.write_labels(f"{number:06d}" for number in range(options.cases))
         sizes = {layout: read(project.raw) for layout, project in (("loose", loose), ("packed", packed))}
         layouts = {"packed": costs_of(packed)}
         shutil.rmtree(folders["packed"])

@@ -16,10 +16,11 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return files
 
 
-def test_seconds_of_stages_are_those_of_the_log(bench: ModuleType) -> None:
-    log = "flairprep.stages.train 61.5\nflairprep.stages.evaluate 1.25\n"
-    assert bench.seconds_of_stages(log) == {"train": 61.5, "evaluate": 1.25}
-    assert bench.seconds_of_stages("") == {}
+def test_costs_of_stages_are_those_of_the_log(bench: ModuleType) -> None:
+    log = "flairprep.stages.train 61.5 40\nflairprep.stages.evaluate 1.25 1.5\n"
+    of_stages = bench.clone.costs_of_stages
+    assert of_stages(log) == {"train": bench.Cost(61.5, 40.0), "evaluate": bench.Cost(1.25, 1.5)}
+    assert of_stages("") == {}
 
 
 def test_dvc_has_what_no_stage_took(bench: ModuleType) -> None:
