@@ -117,9 +117,9 @@ def factor_effects(signs: Array, values: Array, influence: Array, *, shared: flo
     if df:
         degrees = df * (variance / networks) ** 2 if networks > 0 else np.full(factors, np.inf)
         degrees = np.clip(degrees, df, max(df, influence.shape[-1] - 1))
-        p = 2 * scipy.stats.t.sf(ratio, degrees)
+        p = 2 * scipy.special.stdtr(degrees, -ratio)
         p_corrected = hypothesis_tests.holm(p)
-        half = scipy.stats.t.ppf(0.975, degrees) * error
+        half = scipy.special.stdtrit(degrees, 0.975) * error
     else:
         single, largest = lenth_null(settings - 1, factors)
         p, p_corrected = _share_beyond(single, ratio), _share_beyond(largest, ratio)

@@ -5,14 +5,16 @@ All evidence of a setting enters one estimate and one test: see `stats.replicate
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from flairprep.experiments.runs import ExperimentRun
 from flairprep.experiments.settings import CASE_KEY, FOLD_KEY, REPEAT_KEY
 from flairprep.stats import hypothesis_tests, metrics, power, ranking, replicates
+from flairprep.stats.metrics import Array
 
 POWER = 0.8
 LEAST_PERMUTATIONS = 10
@@ -20,7 +22,10 @@ LEAST_PERMUTATIONS = 10
 
 def rows_of(table: pd.DataFrame) -> replicates.Rows:
     """Return labels, patients, units (split seed, fold) and repeats of a `declared_table`, or of `pair`."""
-    units, repeats = table.groupby(FOLD_KEY).ngroup().to_numpy(), table.groupby(REPEAT_KEY).ngroup().to_numpy()
+    units, repeats = (
+        np.unique(np.stack([table[name].to_numpy() for name in key]), axis=1, return_inverse=True)[1]
+        for key in (FOLD_KEY, REPEAT_KEY)
+    )
     return replicates.Rows(table["label"].to_numpy(), table["group"].to_numpy(), units, repeats)
 
 
@@ -89,51 +94,92 @@ def strata_of(runs: Sequence[ExperimentRun]) -> dict[str, str] | None:
     return {case: " ".join(sorted(of_case)) for case, of_case in values.items()} if values else None
 
 
+class Indexed(NamedTuple):
+    """The columns of a `declared_table`, and the places of each network's rows by split seed, fold and seed."""
+
+    columns: dict[str, Array]
+    networks: dict[tuple[int, int, int], npt.NDArray[np.intp]]
+
+
+def indexed(table: pd.DataFrame) -> Indexed:
+    """Index a `declared_table`: many pairs are made of few settings."""
+    places: dict[tuple[int, int, int], list[int]] = {}
+    for place, network in enumerate(zip(*(table[name].to_list() for name in (*FOLD_KEY, "seed")), strict=True)):
+        places.setdefault(network, []).append(place)
+    columns = {str(name): table[name].to_numpy() for name in table.columns}
+    return Indexed(columns, {network: np.array(rows, np.intp) for network, rows in places.items()})
+
+
 def align(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     """Return the rows of `declared_table` that all settings share, row n of each being the same case and repeat.
 
     Per fold the training seeds that all settings have are paired. Without any, seeds are paired in their order if all
     settings have equally many, else the first of each. So no setting has more networks than another.
     """
-    seeds_by_fold: list[dict[tuple[int, int], list[int]]] = [{} for _ in tables]
-    for seeds, table in zip(seeds_by_fold, tables, strict=True):
-        networks = table[[*FOLD_KEY, "seed"]].drop_duplicates().to_numpy().tolist()
-        for split_seed, fold, seed in sorted(map(tuple, networks)):
-            seeds.setdefault((split_seed, fold), []).append(seed)
-    numbered: list[list[tuple[int, int, int, int]]] = [[] for _ in tables]
-    for split_seed, fold in sorted(set.intersection(*map(set, seeds_by_fold))):
-        paired = [seeds[split_seed, fold] for seeds in seeds_by_fold]
-        if shared := sorted(set.intersection(*map(set, paired))):
-            paired = [shared for _ in tables]
-        elif len(set(map(len, paired))) > 1:
-            paired = [seeds[:1] for seeds in paired]
-        for rows, paired_seeds in zip(numbered, paired, strict=True):
-            rows += [(split_seed, fold, seed, repeat) for repeat, seed in enumerate(paired_seeds)]
-    key = [*CASE_KEY, "repeat"]
-    renumbered = [
-        table.drop(columns="repeat").merge(
-            pd.DataFrame(rows, columns=[*FOLD_KEY, "seed", "repeat"]), on=[*FOLD_KEY, "seed"]
-        )
-        for table, rows in zip(tables, numbered, strict=True)
-    ]
-    counts = pd.concat([table[key] for table in renumbered]).value_counts()
-    shared_rows = counts[counts == len(tables)].index.to_frame(index=False).sort_values(key)
-    return [shared_rows.merge(table, on=key) for table in renumbered]
+    places, repeats = _shared_rows(list(map(indexed, tables)))
+    return [table.iloc[rows].assign(repeat=repeats) for table, rows in zip(tables, places, strict=True)]
 
 
 def pair(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     """Return the rows that two settings share, see `align`: with probability_a, probability_b, seed_a and seed_b."""
-    return join(*align([a, b]))
+    return pair_indexed(indexed(a), indexed(b))
 
 
-def join(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
-    """Join aligned tables of two settings, as `pair` returns them."""
-    key = [*CASE_KEY, "repeat"]
-    return a.merge(b[[*key, "seed", "probability"]], on=key, suffixes=("_a", "_b"))
+def pair_indexed(a: Indexed, b: Indexed) -> pd.DataFrame:
+    """Return what `pair` does."""
+    (rows_a, rows_b), repeats = _shared_rows([a, b])
+    both = {name: a.columns[name][rows_a] for name in (*CASE_KEY, "label", "group")}
+    own = {
+        f"{name}_{side}": one.columns[name][rows]
+        for side, one, rows in (("a", a, rows_a), ("b", b, rows_b))
+        for name in ("seed", "probability")
+    }
+    return pd.DataFrame({**both, "repeat": repeats, **own})
+
+
+def _shared_rows(settings: Sequence[Indexed]) -> tuple[list[npt.NDArray[np.intp]], npt.NDArray[np.intp]]:
+    """Return the places that `align` pairs, of each setting in the order of fold, case and repeat; and the repeats."""
+    seeds_by_fold: list[dict[tuple[int, int], list[int]]] = [{} for _ in settings]
+    for seeds, setting in zip(seeds_by_fold, settings, strict=True):
+        for split_seed, fold, seed in sorted(setting.networks):
+            seeds.setdefault((split_seed, fold), []).append(seed)
+    nothing = np.empty(0, np.intp)
+    places, repeats = [[nothing] for _ in settings], [nothing]
+    for split_seed, fold in sorted(set.intersection(*map(set, seeds_by_fold))):
+        paired = [seeds[split_seed, fold] for seeds in seeds_by_fold]
+        if shared := sorted(set.intersection(*map(set, paired))):
+            paired = [shared for _ in settings]
+        elif len(set(map(len, paired))) > 1:
+            paired = [seeds[:1] for seeds in paired]
+        by_repeat = [
+            _of_shared_cases(
+                settings, [s.networks[split_seed, fold, seed] for s, seed in zip(settings, of, strict=True)]
+            )
+            for of in zip(*paired, strict=True)
+        ]
+        ids = np.concatenate([settings[0].columns["case_id"][rows[0]] for rows in by_repeat])
+        order = ids.argsort(kind="stable")
+        repeats.append(np.repeat(np.arange(len(by_repeat)), [len(rows[0]) for rows in by_repeat])[order])
+        for index, of_setting in enumerate(places):
+            of_setting.append(np.concatenate([rows[index] for rows in by_repeat])[order])
+    return [np.concatenate(of_setting) for of_setting in places], np.concatenate(repeats)
+
+
+def _of_shared_cases(settings: Sequence[Indexed], places: Sequence[npt.NDArray[np.intp]]) -> list[npt.NDArray[np.intp]]:
+    """Return the `places` of the cases that one network of each setting has; they are sorted by case in each."""
+    ids = [setting.columns["case_id"][here] for setting, here in zip(settings, places, strict=True)]
+    if all(np.array_equal(ids[0], other) for other in ids[1:]):
+        return list(places)
+    shared = set.intersection(*map(set, ids))
+    return [here[[case in shared for case in of]] for of, here in zip(ids, places, strict=True)]
 
 
 def metric_difference(
-    pairs: pd.DataFrame, metric: metrics.PairedMetric, folds: int, margin: float | None = None
+    pairs: pd.DataFrame,
+    metric: metrics.PairedMetric,
+    folds: int,
+    margin: float | None = None,
+    rows: replicates.Rows | None = None,
 ) -> dict[str, Any]:
     """Test whether setting b and setting a differ on the cases that both declared: b minus a.
 
@@ -145,13 +191,14 @@ def metric_difference(
         metric: accuracy or AUC.
         folds: of a split, run or not.
         margin: of practical equivalence; None: not tested.
+        rows: `rows_of` the pairs, where they are at hand.
 
     Returns:
         estimate, low, high, error, p (NaN without both labels in a fold), p_equivalence (None without a margin),
         of_networks (there is one network each, so that nothing is said of the settings), and nadeau_bengio, None or its
         estimate, low, high, p.
     """
-    rows = rows_of(pairs)
+    rows = rows_of(pairs) if rows is None else rows
     prob_a, prob_b = pairs["probability_a"].to_numpy(), pairs["probability_b"].to_numpy()
     test = replicates.difference(rows, prob_a, prob_b, metric, folds=folds)
     p = test.p
@@ -166,11 +213,12 @@ def metric_difference(
     }
     equivalence = None if margin is None else replicates.equivalence_p_value(test, margin)
     numbers |= {"p_equivalence": equivalence, "of_networks": test.of_networks}
-    return {**numbers, "nadeau_bengio": _nadeau_bengio(pairs, metric, folds)}
+    enough = len(set(rows.units)) >= hypothesis_tests.MIN_DIFFERENCES
+    return {**numbers, "nadeau_bengio": _nadeau_bengio(pairs, metric, folds) if enough else None}
 
 
 def _nadeau_bengio(pairs: pd.DataFrame, metric: metrics.PairedMetric, folds: int) -> dict[str, float] | None:
-    """Return Nadeau and Bengio's numbers of the differences by split seed and fold; None with too few."""
+    """Return Nadeau and Bengio's numbers of the differences by split seed and fold; None where one is not defined."""
     measure = metrics.accuracy if metric == "accuracy" else metrics.auc
 
     def network_difference(rows: pd.DataFrame) -> float:
@@ -183,7 +231,7 @@ def _nadeau_bengio(pairs: pd.DataFrame, metric: metrics.PairedMetric, folds: int
             for _, fold in pairs.groupby(FOLD_KEY)
         ]
     )
-    if len(differences) < hypothesis_tests.MIN_DIFFERENCES or not np.isfinite(differences).all():
+    if not np.isfinite(differences).all():
         return None
     numbers = hypothesis_tests.nadeau_bengio(differences, test_share=1 / folds)
     return dict(zip(("estimate", "low", "high", "p"), numbers, strict=True))

@@ -1,6 +1,7 @@
 """Compare pairs of settings: do they differ, are they practically equal, or can these cases not tell?"""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any, Literal
@@ -10,7 +11,15 @@ import pandas as pd
 
 from flairprep.core import params
 from flairprep.core.errors import FlairprepError
-from flairprep.experiments.inference import POWER, design_effect, metric_difference, pair
+from flairprep.experiments.inference import (
+    POWER,
+    Indexed,
+    design_effect,
+    indexed,
+    metric_difference,
+    pair_indexed,
+    rows_of,
+)
 from flairprep.experiments.runs import ExperimentRun, setting_name
 from flairprep.stats import hypothesis_tests, metrics, power
 
@@ -62,7 +71,8 @@ def compare_pairs(
     chosen = list(combinations(range(len(grouped)), 2))
     if baseline is not None:
         chosen = [(baseline, other) for other in range(len(grouped)) if other != baseline]
-    pairs = [_pair(grouped, tables, i, j, margin) for i, j in chosen]
+    declared = list(map(indexed, tables))
+    pairs = [_pair(grouped, declared, i, j, margin) for i, j in chosen]
     tested = [entry for entry in pairs if entry["cases"] and entry[primary]["p"] >= 0]
     for corrected, key in (("p_holm", "p"), ("p_equivalence", "p_equivalence")):
         values = [entry[primary][key] for entry in tested]
@@ -78,24 +88,28 @@ def compare_pairs(
 
 def _pair(
     grouped: Sequence[tuple[dict[str, Any], list[ExperimentRun]]],
-    tables: Sequence[pd.DataFrame],
+    declared: Sequence[Indexed],
     i: int,
     j: int,
     margin: float | None,
 ) -> dict[str, Any]:
     (a, runs), (b, _) = grouped[i], grouped[j]
-    rows = pair(tables[i], tables[j])
+    rows = pair_indexed(declared[i], declared[j])
+    folds = set(zip(rows["split_seed"].to_list(), rows["fold"].to_list(), strict=True))
     changed = [key for key in a if a[key] != b[key]]
     entry: dict[str, Any] = {
         "a": setting_name(a),
         "b": setting_name(b),
         "changed": changed,
         "confounded": len(changed) > 1,
-        "other_seeds": bool((rows["seed_a"] != rows["seed_b"]).any()),
-        "cases": rows["case_id"].nunique(),
-        "folds": int(rows.groupby("split_seed")["fold"].nunique().max()) if len(rows) else 0,
+        "other_seeds": bool((rows["seed_a"].to_numpy() != rows["seed_b"].to_numpy()).any()),
+        "cases": len(set(rows["case_id"].to_list())),
+        "folds": max(Counter(split_seed for split_seed, _ in folds).values(), default=0),
     }
-    return entry | {metric: metric_difference(rows, metric, runs[0].folds, margin) for metric in METRICS if len(rows)}
+    of_both = rows_of(rows)
+    return entry | {
+        metric: metric_difference(rows, metric, runs[0].folds, margin, of_both) for metric in METRICS if len(rows)
+    }
 
 
 def _answer(entry: Mapping[str, Any], alpha: float) -> Answer:

@@ -6,7 +6,6 @@ dvc.lock records what has run; params.yaml holds only what should run.
 import hashlib
 import io
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,14 +13,13 @@ from functools import lru_cache
 from typing import Any
 
 import pandas as pd
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from flairprep.core import installed, params
 from flairprep.core.errors import FlairprepError
 from flairprep.evaluation import predictions
 from flairprep.evaluation.predictions import Predictions
 from flairprep.experiments import repository
+from flairprep.experiments.lock import find_stale, parse_lock
 from flairprep.experiments.repository import WORKSPACE, Row
 from flairprep.network import model_config, train_config
 from flairprep.stats import metrics
@@ -32,7 +30,6 @@ SETTING = ("lr", "batch_size", "epochs", "test_fold", "normalize", "select_slice
 COHORT = ("ingest", "labels", "split")  # sections that decide on the cohort
 CODE_STAGES = ("normalize", "select_slices", "export", "train")  # their code is part of a setting
 SOURCES = ("src/", f"{installed.RECORD}/")  # where it lies in a clone, and its record in a study
-HEADER = "schema: '2.0'\nstages:\n"  # of dvc.lock, and after it a block per stage
 AUDIT = "reports/audit.json"
 
 
@@ -162,45 +159,6 @@ def list_revisions(
     return [by_name.get(name, (name, name, None)) for name in names], earlier
 
 
-def parse_lock(lock: str) -> dict[str, Any]:
-    """Return the stages of dvc.lock.
-
-    Raises:
-        FlairprepError: it holds none, as with merge conflict markers.
-    """
-    try:
-        if lock.startswith(HEADER):
-            return _parse_blocks(lock.removeprefix(HEADER), 2)
-        return dict(_parse_yaml(lock)["stages"])
-    except (YAMLError, TypeError, KeyError) as error:
-        raise FlairprepError(
-            "dvc.lock: no stages, perhaps because of merge conflict markers; "
-            "git checkout --ours dvc.lock, then dvc repro"
-        ) from error
-
-
-def _parse_blocks(text: str, indent: int) -> dict[str, Any]:
-    """Parse a mapping whose keys stand behind `indent` spaces: most of its parts are the same in most runs."""
-    values: dict[str, Any] = {}
-    for block in re.split(rf"^(?= {{{indent}}}[^\s-])", text, flags=re.MULTILINE):
-        head, _, body = block.partition("\n")
-        if re.fullmatch(r" *[^\s:]+:", head) and re.match(rf" {{{indent + 2}}}[^\s-]", body):
-            (key,) = _parse_yaml(head)
-            values[key] = _parse_blocks(body, indent + 2)
-        elif block:
-            values |= _parse_yaml(block)
-    return values
-
-
-@lru_cache(maxsize=10_000)
-def _parse_yaml(text: str) -> dict[str, Any]:
-    """Parse YAML that must be a mapping; callers must not change what they get."""
-    values = YAML(typ="safe", pure=True).load(text)
-    if not isinstance(values, dict):
-        raise TypeError(type(values).__name__)
-    return values
-
-
 def _read_run(name: str, stages: Mapping[str, Any], files: Any) -> ExperimentRun:
     """Read the run whose dvc.lock holds `stages`.
 
@@ -318,15 +276,6 @@ def setting_name(values: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={params.value_of(value)}" for key, value in values.items()) or "the one setting"
 
 
-def find_stale(stages: Mapping[str, Any]) -> str | None:
-    """Find a stage that read an out whose hash in dvc.lock has changed since, as after an interrupted run."""
-    outs = {entry["path"]: entry["md5"] for stage in stages.values() for entry in stage.get("outs", ())}
-    for name, stage in stages.items():
-        if any(outs.get(entry["path"], entry["md5"]) != entry["md5"] for entry in stage.get("deps", ())):
-            return name
-    return None
-
-
 def _is_equal(run: ExperimentRun, other: ExperimentRun) -> bool:
     keys = ("cohort", "setting", "split_seed", "fold", "seed")
     return (
@@ -337,4 +286,10 @@ def _is_equal(run: ExperimentRun, other: ExperimentRun) -> bool:
 
 
 def _read_table(files: Any, path: str) -> pd.DataFrame:
-    return pd.read_csv(io.StringIO(files.read_text(path)), dtype=str, keep_default_na=False)
+    return _parse_table(files.read_text(path))
+
+
+@lru_cache(maxsize=4)  # the splits and the tests of most runs are the same
+def _parse_table(text: str) -> pd.DataFrame:
+    """Parse a CSV of text; callers must not change what they get."""
+    return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)

@@ -12,7 +12,8 @@ from dvc.exceptions import DvcException
 
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import Status
-from flairprep.experiments.runs import WORKSPACE, ExperimentRun, find_stale, list_revisions, parse_lock, read_runs
+from flairprep.experiments.lock import find_stale, parse_lock
+from flairprep.experiments.runs import WORKSPACE, ExperimentRun, list_revisions, read_runs
 from flairprep.inference.code import preprocessing_code
 from flairprep.inference.preprocess import SECTIONS, Steps, steps_of
 

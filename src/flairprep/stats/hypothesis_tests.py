@@ -1,7 +1,9 @@
 """Exact and corrected hypothesis tests."""
 
+import math
+
 import numpy as np
-import scipy  # its submodules load on first use
+import scipy  # its submodules load on first use; that of scipy.stats would take a second
 
 from flairprep.core.errors import FlairprepError
 from flairprep.stats.metrics import Array
@@ -14,7 +16,7 @@ def binomial_p_value(correct: int, n: int, rate: float) -> float:
 
     caret's confusionMatrix calls it "P-Value [Acc > NIR]".
     """
-    return float(scipy.stats.binom.sf(correct - 1, n, rate))
+    return float(scipy.special.betainc(correct, n - correct + 1, rate)) if correct > 0 else 1.0
 
 
 def grouped_p_value(correct: int, groups: Array, rate: float) -> float:
@@ -46,7 +48,8 @@ def mcnemar_p_value(correct_a: Array, correct_b: Array) -> float:
     """
     only_a = int(np.sum(np.asarray(correct_a, bool) & ~np.asarray(correct_b, bool)))
     only_b = int(np.sum(np.asarray(correct_b, bool) & ~np.asarray(correct_a, bool)))
-    return float(scipy.stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+    discordant, fewer = only_a + only_b, min(only_a, only_b)
+    return min(1.0, 2 * sum(math.comb(discordant, k) for k in range(fewer + 1)) / 2**discordant)
 
 
 def holm(p_values: Array) -> Array:
@@ -87,6 +90,6 @@ def nadeau_bengio(
         )
     mean = float(differences.mean())
     error = float(np.sqrt(differences.var(ddof=1) * (1 / n + test_share / (1 - test_share))))
-    half_width = error * float(scipy.stats.t.ppf((1 + confidence) / 2, n - 1))
-    p = 2 * float(scipy.stats.t.sf(abs(mean) / error, n - 1)) if error > 0 else float(mean == 0)
+    half_width = error * float(scipy.special.stdtrit(n - 1, (1 + confidence) / 2))
+    p = 2 * float(scipy.special.stdtr(n - 1, -abs(mean) / error)) if error > 0 else float(mean == 0)
     return mean, mean - half_width, mean + half_width, p

@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 
 import numpy as np
-import scipy  # its submodules load on first use
+import scipy  # its submodules load on first use; that of scipy.stats would take a second
 
-from flairprep.stats.metrics import Array, auc
+from flairprep.stats.metrics import Array, auc, ranks
 
 
 def clopper_pearson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return the exact interval of a proportion (Clopper and Pearson 1934)."""
-    interval = scipy.stats.binomtest(correct, n).proportion_ci(confidence, method="exact")
-    return float(interval.low), float(interval.high)
+    tail = (1 - confidence) / 2
+    low = scipy.special.betaincinv(correct, n - correct + 1, tail) if correct else 0.0
+    high = scipy.special.betaincinv(correct + 1, n - correct, 1 - tail) if correct < n else 1.0
+    return float(low), float(high)
 
 
 def delong_variance(y_true: Array, y_prob: Array) -> float:
@@ -24,9 +26,9 @@ def delong_variance(y_true: Array, y_prob: Array) -> float:
     n1, n0 = int(positive.sum()), int((~positive).sum())
     if n1 < 2 or n0 < 2:
         return float("nan")
-    ranks = scipy.stats.rankdata(y_prob)
-    placements_1 = (ranks[positive] - scipy.stats.rankdata(y_prob[positive])) / n0
-    placements_0 = 1 - (ranks[~positive] - scipy.stats.rankdata(y_prob[~positive])) / n1
+    ranked = ranks(y_prob)
+    placements_1 = (ranked[positive] - ranks(y_prob[positive])) / n0
+    placements_0 = 1 - (ranked[~positive] - ranks(y_prob[~positive])) / n1
     return float(placements_1.var(ddof=1) / n1 + placements_0.var(ddof=1) / n0)
 
 
@@ -56,7 +58,7 @@ def pooled_auc(folds: Sequence[tuple[Array, Array]], confidence: float = 0.95) -
     estimate = float(pairs @ [auc(*fold) for fold in paired] / pairs.sum())
     weights = pairs / pairs.sum()
     variance = float(weights**2 @ [delong_variance(*fold) for fold in paired])
-    z = float(scipy.stats.norm.ppf((1 + confidence) / 2))
+    z = float(scipy.special.ndtri((1 + confidence) / 2))
     if variance > 0 or np.isnan(variance):
         half_width = z * float(np.sqrt(variance))
         return estimate, float(np.clip(estimate - half_width, 0, 1)), float(np.clip(estimate + half_width, 0, 1))
@@ -84,7 +86,7 @@ def hanley_mcneil_variance(area: float, n1: float, n0: float) -> float:
 
 def wilson(share: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     """Return Wilson's score interval of a share of n cases, which need not be a whole number (Wilson 1927)."""
-    z = float(scipy.stats.norm.ppf((1 + confidence) / 2))
+    z = float(scipy.special.ndtri((1 + confidence) / 2))
     centre, half = share + z**2 / (2 * n), z * float(np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)))
     scale = 1 + z**2 / n
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
@@ -106,7 +108,7 @@ def newcombe_auc(
     if not sizes:
         return (float("nan"),) * 2
     pairs = np.array([n1 * n0 for n1, n0 in sizes], float)
-    weights, z = pairs / pairs.sum(), float(scipy.stats.norm.ppf((1 + confidence) / 2))
+    weights, z = pairs / pairs.sum(), float(scipy.special.ndtri((1 + confidence) / 2))
 
     def half(true: float) -> float:
         means = [(n1 + n0) / 2 for n1, n0 in sizes]

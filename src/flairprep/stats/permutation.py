@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import scipy  # its submodules load on first use
 
 from flairprep.stats.metrics import Array, Metric, accuracies, epoch_scores
 
@@ -73,7 +72,8 @@ def step_down_min_p(statistics: Array) -> Array:
     Returns:
         (n_tests,), in the order given.
     """
-    counts = scipy.stats.rankdata(-statistics, method="max", axis=1)  # p times 1 + B, so that ties are ties
+    # p times 1 + B, so that ties are ties
+    counts = np.array([np.searchsorted(np.sort(row), row, side="right") for row in -statistics])
     order = counts[:, 0].argsort(kind="stable")
     smallest = np.minimum.accumulate(counts[order][::-1])[::-1]  # over this row and the later ones
     adjusted = np.empty(len(order))

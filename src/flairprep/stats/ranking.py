@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy  # whose parts come when they are first used
 
-from flairprep.stats.metrics import Array
+from flairprep.stats.metrics import Array, ranks
 from flairprep.stats.permutation import permuted_labels, step_down_min_p
 
 
@@ -97,7 +96,7 @@ def pooled_auc_of(setting: Declared, labelings: Array) -> Array:
         here = (setting.units == unit) & (setting.repeats == repeat)
         labels = labelings[setting.cases[here]].astype(float)
         ones = labels.sum(axis=0)
-        above += scipy.stats.rankdata(setting.y_prob[here]) @ labels - ones * (ones + 1) / 2
+        above += ranks(setting.y_prob[here]) @ labels - ones * (ones + 1) / 2
         pairs += ones * (len(labels) - ones)
     return np.divide(above, pairs, out=np.full(len(above), 0.5), where=pairs > 0)
 

@@ -17,10 +17,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import scipy  # whose parts come when they are first used
+import scipy  # whose parts come when they are first used; scipy.stats, which takes a second, is not among these
 
 from flairprep.stats import intervals
-from flairprep.stats.metrics import Array
+from flairprep.stats.metrics import Array, ranks
 
 PairedMetric = Literal["accuracy", "auc"]
 
@@ -53,9 +53,9 @@ def placement_values(y_true: Array, y_prob: Array) -> Array:
     """
     ones = np.asarray(y_true) > 0.5
     n1, n0 = int(ones.sum()), int((~ones).sum())
-    ranks, values = scipy.stats.rankdata(y_prob), np.empty(len(ones))
-    values[ones] = (ranks[ones] - scipy.stats.rankdata(y_prob[ones])) / n0
-    values[~ones] = 1 - (ranks[~ones] - scipy.stats.rankdata(y_prob[~ones])) / n1
+    ranked, values = ranks(y_prob), np.empty(len(ones))
+    values[ones] = (ranked[ones] - ranks(y_prob[ones])) / n0
+    values[~ones] = 1 - (ranked[~ones] - ranks(y_prob[~ones])) / n1
     return values
 
 
@@ -186,11 +186,11 @@ def difference(
     elif between > 0:
         df = variance**2 / (cases**2 / df + between**2 / df_between)
     error = float(np.sqrt(variance))
-    half = float(scipy.stats.t.ppf((1 + confidence) / 2, df)) * error
+    half = float(scipy.special.stdtrit(df, (1 + confidence) / 2)) * error
     gain = b - a
     if np.isnan(gain):
         return Difference(*(float("nan"),) * 6, of_networks=False)
-    p = 2 * float(scipy.stats.t.sf(abs(gain) / error, df)) if error > 0 else float(gain == 0)
+    p = 2 * float(scipy.special.stdtr(df, -abs(gain) / error)) if error > 0 else float(gain == 0)
     if not n:  # the same predictions
         p = 1.0
     of_networks = len(np.unique(np.stack([rows.units, rows.repeats]), axis=1).T) == 1
@@ -205,8 +205,8 @@ def equivalence_p_value(difference: Difference, margin: float) -> float:
     estimate, error, df = difference.estimate, difference.error, difference.df
     if error == 0:
         return float(abs(estimate) >= margin)
-    below = scipy.stats.t.sf((estimate + margin) / error, df)
-    above = scipy.stats.t.cdf((estimate - margin) / error, df)
+    below = scipy.special.stdtr(df, -(estimate + margin) / error)
+    above = scipy.special.stdtr(df, (estimate - margin) / error)
     return float(max(below, above))
 
 
