@@ -13,6 +13,7 @@ import pty
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,20 +32,27 @@ OUT = Path(__file__).resolve().parent / "pictures"
 SECOND = Path("other")  # of the study: another cohort, to validate on
 ELSEWHERE = re.compile(r"@font-face {{.*?}}|<!--.*?-->", re.DOTALL)  # what rich's SVG has of other hosts
 CONTROL = re.compile(r"\r|\n|\x1b\[([0-9;?]*)([A-Za-z])")
+WEBGL = ("--enable-unsafe-swiftshader",)  # without a graphics card
 PIXELS = 1.25  # of a picture per pixel of CSS
 QUALITY = 82  # of WebP
+CASE = "00056"  # of the demo, with a tumour; flairprep view shows it
 COLUMNS = "(Experiment|lr|val_fold|accuracy|auc|p_auc|predicted_positive|best_accuracy|diagnosis)$"
 SHOW = ("dvc", "exp", "show", "--drop", ".*", "--keep", COLUMNS)
 
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture of a page: its name, the page in the study, the place in it, and the height of the window."""
+    """A picture of a page: its name, the page in the study, the place in it, the window's height.
+
+    ready: a selector of what is there when the page is; wait: milliseconds after that.
+    """
 
     name: str
     page: str
     place: str = ""
     height: int = 800
+    ready: str = "main"
+    wait: int = 500  # a sticky line moves after the jump
 
 
 SHOTS = (
@@ -56,6 +64,7 @@ SHOTS = (
     Shot("compare", "reports/compare.html", height=1010),
     Shot("validation", "reports/validation/validation.html"),
 )
+VIEW = Shot("view", "", height=760, ready="#status:empty", wait=4_000)  # without a graphics card it draws for seconds
 
 
 def make(study: Path) -> None:
@@ -66,6 +75,7 @@ def make(study: Path) -> None:
     call(("git", "commit", "--quiet", "--message", "First run"), study)
     for name, change in (("lower", "lr=1e-5"), ("between", "lr=3e-5"), ("fold-1", "val_fold=1")):
         call(("dvc", "exp", "run", "--temp", "--name", name, "--set-param", change), study)
+    call(("flairprep", "explain", CASE), study)
     call(("flairprep", "compare", "--html"), study)
     call(("flairprep", "demo", "--cases", "24", "--seed", "7", "--out", str(SECOND)), study)
     call(("flairprep", "validate", str(SECOND / "train"), str(SECOND / "train_labels.csv")), study)
@@ -161,21 +171,36 @@ def draw_terminals(study: Path) -> None:
         draw_terminal("training", ("dvc", "repro", "train"), lines, 110)
 
 
-def draw_page(browser: Browser, study: Path, shot: Shot) -> None:
-    """Photograph a place of a page, light, 1280 pixels wide.
-
-    Raises:
-        SystemExit: the study has no such page.
-    """
-    path = study / shot.page
-    if not path.is_file():
-        sys.exit(f"{path}: no such file; python docs/pictures.py --keep STUDY makes a study that has it")
+def photograph(browser: Browser, address: str, shot: Shot) -> None:
+    """Write a picture of a page in light colours, 1280 pixels wide."""
     page = browser.new_page(viewport={"width": 1280, "height": shot.height}, device_scale_factor=PIXELS)
-    page.goto(path.resolve().as_uri() + shot.place)
+    page.goto(address + shot.place)
     page.wait_for_load_state("networkidle")
-    page.wait_for_timeout(500)  # a sticky line moves after the jump
+    page.locator(shot.ready).first.wait_for(state="attached", timeout=60_000)
+    page.wait_for_timeout(shot.wait)
     Image.open(io.BytesIO(page.screenshot())).convert("RGB").save(OUT / f"{shot.name}.webp", quality=QUALITY, method=6)
     page.close()
+
+
+def draw_pages(study: Path) -> None:
+    """Photograph the pages that lie in the study, and the one that `flairprep view` serves.
+
+    Raises:
+        SystemExit: the study has not all of them.
+    """
+    for path in (study / name for name in (*(shot.page for shot in SHOTS), f"reports/explain/{CASE}.nii.gz")):
+        if not path.is_file():
+            sys.exit(f"{path}: no such file; python docs/pictures.py --keep STUDY makes a study that has it")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=WEBGL)
+        for shot in SHOTS:
+            photograph(browser, (study / shot.page).resolve().as_uri(), shot)
+        command = ("flairprep", "view", CASE, "--no-browser")
+        with subprocess.Popen(command, cwd=study, env=environment(), stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout is not None
+            photograph(browser, server.stdout.readline().split()[-1], VIEW)
+            server.send_signal(signal.SIGINT)
+        browser.close()
 
 
 def main() -> None:
@@ -189,11 +214,7 @@ def main() -> None:
         if options.study is None:
             make(study.resolve())
         OUT.mkdir(exist_ok=True)
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
-            for shot in SHOTS:
-                draw_page(browser, study, shot)
-            browser.close()
+        draw_pages(study)
         draw_terminals(study)
     for path in sorted(OUT.iterdir()):
         print(f"{path.stat().st_size / 1000:6.0f} kB  {path.name}")
