@@ -67,4 +67,4 @@ def test_a_terminal_is_read_to_its_end_or_until_it_shows_a_text(script: dict[str
     read: Callable[..., list[str]] = script["on_terminal"]
     code = "import os, sys; print(sys.stdout.isatty(), os.get_terminal_size().columns); {}; print('end')"
     assert read((sys.executable, "-c", code.format("pass")), ROOT, 77) == ["True 77", "end"]
-    assert read((sys.executable, "-c", code.format("sys.stdin.read()")), ROOT, 77, until="True") == ["True 77"]
+    assert read((sys.executable, "-c", code.format("sys.stdin.read()")), ROOT, 77, until="77") == ["True 77"]
