@@ -47,6 +47,8 @@ def test_the_site_holds_what_the_pages_link_to() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_lists_within_lists_are_lists_to_mkdocs_too(page: str) -> None:
-    """Git hosts take two spaces; Python-Markdown wants four."""
-    assert not re.search(r"^ {1,3}[-*+] ", prose(PAGES[page]), re.M)
+def test_a_list_is_a_list_to_mkdocs_too(page: str) -> None:
+    """Git hosts take a list right below a paragraph, and two spaces before one within another; Python-Markdown not."""
+    text = prose(PAGES[page])
+    assert not re.search(r"^ {1,3}[-*+] ", text, re.M), "four spaces"
+    assert not re.search(r"^(?![-*+ |]|\d+\.).+\n([-*+]|\d+\.) ", text, re.M), "a blank line"
