@@ -170,7 +170,7 @@ def trained(fault: str, cases: int, seed: int, planted: Planted | None = None) -
     """Train one run as the stage train does, the volumes in memory and without augmentation."""
     import tensorflow as tf
 
-    from flairprep.network import model, recorder, training  # tensorflow
+    from flairprep.network import input_pipeline, model, recorder, training  # tensorflow
 
     planted = planted or FAULTS[fault]
     rng = np.random.default_rng([seed, cases])
@@ -182,13 +182,12 @@ def trained(fault: str, cases: int, seed: int, planted: Planted | None = None) -
     for variable in network.optimizer.variables:
         variable.assign(tf.zeros_like(variable))
     network.optimizer.learning_rate.assign(planted.rate)
-    sets = []
-    for labels in (train_labels, y_true):
-        images = volumes(rng, labels, planted)
-        sets.append(
-            (images, SimpleNamespace(case_ids=np.arange(len(labels)), labels=labels, images=[tf.constant(images)]))
-        )
-    (images, fitted), (_, validation) = sets
+    images, unseen = (volumes(rng, labels, planted) for labels in (train_labels, y_true))
+    some = input_pipeline.sampled(train_labels, min(train_config.INFERRED, len(train_labels)))
+    fitted, validation = (
+        SimpleNamespace(case_ids=np.arange(len(labels)), labels=labels, images=[tf.constant(of_labels)])
+        for of_labels, labels in ((images[some], train_labels[some]), (unseen, y_true))
+    )
     pairs = tf.data.Dataset.from_tensor_slices((images, train_labels.astype(np.int64)))
     batches = pairs.shuffle(len(images), seed=seed).batch(planted.batch)
     epochs = max(planted.epochs, math.ceil(planted.steps / int(batches.cardinality())))

@@ -1,9 +1,14 @@
-"""Cost of a training step, and whether the shards can feed it.
+"""Cost of an epoch and of a training step, and whether the shards can feed them.
 
 python bench/training.py [--json bench/results/training.json] > bench/results/training.txt
 
-All cores are used. tutorial_cnn fed from shards and the same network in plain Keras on arrays in memory take turns,
-each in a process of its own. The ratio is the median over the turns.
+All cores are used. The stage train and the same network in plain Keras on arrays in memory take turns, each in a
+process of its own; each ratio is the median over the turns.
+
+An epoch of the default network is one of the stage as it is: cases shuffled, validation cases and some of the training
+cases predicted in inference mode, measures, history.csv, the networks of the last epochs, the state to go on from. Bare
+Keras gets float32 arrays and validation_data, keeps and writes nothing. Neither augments. Epochs are timed from the end
+of the first one to the end of the last, so neither start nor tracing counts.
 """
 
 import os
@@ -11,6 +16,7 @@ import os
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # as flairprep sets it; without it plain Keras takes three times as long
 
 import argparse
+import contextlib
 import json
 import tempfile
 import time
@@ -32,6 +38,9 @@ EPOCHS = 3  # in which its waiting is timed
 BATCH = {"resnet3d": 4, "tutorial_cnn": 2}
 TRAINED = 32  # cases per timed epoch, enough to make its start negligible
 MANY = 192  # cases per epoch of reading and waiting
+COHORT, FOLDS = 585, 5  # of the stage's epochs: fold 0 is validated on
+TIMED = 3  # epochs of a turn, after the first
+KINDS: dict[str, Any] = dict.fromkeys(("skip", "norm", "norm_momentum", "dropout", "filters", "dense", "init"))
 
 
 @cache
@@ -41,10 +50,10 @@ def _ours(directory: Path, name: str) -> Any:
         training,  # with tensorflow, in the processes that measure alone
     )
 
-    kinds: dict[str, Any] = dict.fromkeys(("skip", "norm", "norm_momentum", "dropout", "filters", "dense", "init"))
     training.seeded(0)
-    batches = input_pipeline.training_batches(directory, [0], "none", batch_size=BATCH[name], seed=0)(0)
-    network = training.compiled(training.model.ModelParams(name=name, **kinds), (*SHAPE, 1), prior=0.5, rate=1e-4)
+    cases = input_pipeline.Cases(directory, [0], BATCH[name], hold=False)
+    batches = input_pipeline.training_batches(cases, "none", batch_size=BATCH[name], seed=0)(0)
+    network = training.compiled(training.model.ModelParams(name=name, **KINDS), (*SHAPE, 1), prior=0.5, rate=1e-4)
     return network, batches
 
 
@@ -80,6 +89,68 @@ def epoch_of_bare() -> float:
     return _epoch(lambda: network.fit(images, labels, batch_size=BATCH["tutorial_cnn"], verbose=0), "tutorial_cnn")
 
 
+def stage_epoch(folder: Path, augment: str) -> tuple[float, float]:
+    """Return the seconds and the processor's seconds per epoch of the stage train on the export in `folder`."""
+    from flairprep.network import watching
+    from flairprep.stages import train
+
+    run = train.SweepParams(lr=1e-4, batch_size=BATCH["resnet3d"], epochs=TIMED + 1, seed=0, val_fold=0, test_fold=None)
+    given = dict.fromkeys(train.TrainParams.model_fields) | {"tensorboard": False, "reference_batch_size": 4}
+    section, clock = train.TrainParams(**given | {"augment": augment}), _clock()
+    of_run = watching.of_run
+    watching.of_run = lambda *arguments: [*of_run(*arguments), clock]
+    try:
+        with tempfile.TemporaryDirectory() as name, contextlib.chdir(folder), contextlib.redirect_stdout(None):
+            os.environ["FLAIRPREP_CACHE"] = f"{name}/cache"
+            out = Path(name) / "out"
+            out.mkdir()
+            train.train(run, section, train.ModelParams(name="resnet3d", **KINDS), out)
+    finally:
+        watching.of_run = of_run
+    return clock.per_epoch()
+
+
+@cache
+def _arrays() -> list[tuple[np.ndarray, np.ndarray]]:
+    rng, parts = np.random.default_rng(0), [COHORT - COHORT // FOLDS, COHORT // FOLDS]
+    return [(rng.standard_normal((count, *SHAPE, 1), np.float32), np.arange(count) % 2) for count in parts]
+
+
+def bare_epoch() -> tuple[float, float]:
+    """Return the same of the default network in plain Keras."""
+    import keras
+
+    from flairprep.network import model
+
+    network, clock = model.build(model.ModelParams(name="resnet3d", **KINDS), (*SHAPE, 1)), _clock()
+    network.compile(keras.optimizers.Adam(1e-4), "binary_crossentropy", metrics=["accuracy"], jit_compile=False)
+    fitted, validation = _arrays()
+    options: dict[str, Any] = {"validation_data": validation, "callbacks": [clock], "verbose": 0}
+    network.fit(*fitted, batch_size=BATCH["resnet3d"], epochs=TIMED + 1, **options)
+    return clock.per_epoch()
+
+
+def _clock() -> Any:
+    import keras
+
+    class Clock(keras.callbacks.Callback):
+        """Note the time and the processor's at the end of each epoch."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.ends: list[tuple[float, float]] = []
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.ends.append((time.perf_counter(), time.process_time()))
+
+        def per_epoch(self) -> tuple[float, float]:
+            first, last = self.ends[0], self.ends[-1]
+            wall, processor = ((b - a) / (len(self.ends) - 1) for a, b in zip(first, last, strict=True))
+            return wall, processor
+
+    return Clock()
+
+
 def _epoch(fit: Callable[[], Any], name: str) -> float:
     start = time.perf_counter()
     fit()
@@ -90,7 +161,8 @@ def reading(directory: Path, augment: str) -> float:
     """Return cases per second from shards to shuffled batches, median of the epochs without the first, which traces."""
     from flairprep.network import input_pipeline
 
-    batches = input_pipeline.training_batches(directory, [0], augment, batch_size=4, seed=0)(0)
+    cases = input_pipeline.Cases(directory, [0], 4, hold=False)
+    batches = input_pipeline.training_batches(cases, augment, batch_size=4, seed=0)(0)
     rates = []
     for _ in range(6):
         start = time.perf_counter()
@@ -111,7 +183,8 @@ def waiting(directory: Path) -> tuple[float, float]:
     from flairprep.network import input_pipeline
 
     network, _ = _ours(directory, "resnet3d")
-    batches = input_pipeline.training_batches(directory, [0], "flip_shift", batch_size=BATCH["resnet3d"], seed=0)
+    cases = input_pipeline.Cases(directory, [0], BATCH["resnet3d"], hold=False)
+    batches = input_pipeline.training_batches(cases, "flip_shift", batch_size=BATCH["resnet3d"], seed=0)
     first, steps = next(iter(batches(0))), len(batches(0))
     source = iter(input_pipeline.epochs(batches, 0, EPOCHS))
     network.train_on_batch(*first)
@@ -146,6 +219,43 @@ def write_shards(directory: Path, count: int) -> None:
     shards.write_info(directory, [entry], (*SHAPE, 1))
 
 
+def write_export(folder: Path) -> None:
+    """Write the data/export of COHORT cases, of which few differ."""
+    rng, directory = np.random.default_rng(0), folder / "data/export"
+    directory.mkdir(parents=True)
+    images = [rng.standard_normal((*SHAPE, 1), np.float32).astype(np.float16) for _ in range(16)]
+    entries = []
+    for fold in range(FOLDS):
+        paths = [directory / f"{number}.record" for number in range(fold, COHORT, FOLDS)]
+        for number, path in zip(range(fold, COHORT, FOLDS), paths, strict=True):
+            path.write_bytes(shards.record(images[number % 16], number // FOLDS % 2, f"{number:05d}"))
+        entries.append(shards.write_fold(directory, fold, paths, len(paths), 64))
+        for path in paths:
+            path.unlink(missing_ok=True)
+    shards.write_info(directory, entries, (*SHAPE, 1))
+
+
+def epochs(folder: Path, rounds: int) -> dict[str, float]:
+    """Return the measurements of the default network's epochs; one process at a time holds the memory it needs."""
+    write_export(folder)
+    turns: list[tuple[float, ...]] = []
+    with ProcessPoolExecutor(1, get_context("spawn")) as ours, ProcessPoolExecutor(1, get_context("spawn")) as bare:
+        for _ in range(rounds):
+            pair = ours.submit(stage_epoch, folder, "none").result(), bare.submit(bare_epoch).result()
+            turns.append((*pair[0], *pair[1]))
+        augmented = ours.submit(stage_epoch, folder, "flip_shift").result()
+    return {
+        "stage_epoch": median(turn[0] for turn in turns),
+        "stage_epoch_processor": median(turn[1] for turn in turns),
+        "bare_epoch": median(turn[2] for turn in turns),
+        "bare_epoch_processor": median(turn[3] for turn in turns),
+        "stage_over_bare": median(turn[0] / turn[2] for turn in turns),
+        "stage_over_bare_processor": median(turn[1] / turn[3] for turn in turns),
+        "stage_epoch_augmented": augmented[0],
+        "stage_epoch_augmented_processor": augmented[1],
+    }
+
+
 def measure(folder: Path, rounds: int) -> dict[str, float]:
     """Return all measurements."""
     few, many = folder / "few", folder / "many"
@@ -171,6 +281,7 @@ def measure(folder: Path, rounds: int) -> dict[str, float]:
         "tutorial_cnn_step": median(one for one, _ in pairs),
         "bare_keras_step": median(other for _, other in pairs),
         "tutorial_cnn_over_bare": median(one / other for one, other in pairs),
+        **epochs(folder / "cohort", rounds),
     }
 
 
@@ -197,6 +308,13 @@ def main() -> None:
     print(
         f"a step of tutorial_cnn from shards: {measured['tutorial_cnn_step']:.2f} s, in bare Keras from memory "
         f"{measured['bare_keras_step']:.2f} s, ratio {measured['tutorial_cnn_over_bare']:.3f}"
+    )
+    print(
+        f"an epoch of resnet3d, {COHORT - COHORT // FOLDS} cases and {COHORT // FOLDS} of validation, not augmented: "
+        f"stage {measured['stage_epoch']:.1f} s (of the processor {measured['stage_epoch_processor']:.1f}), bare Keras "
+        f"from memory {measured['bare_epoch']:.1f} s ({measured['bare_epoch_processor']:.1f}), ratio "
+        f"{measured['stage_over_bare']:.3f} ({measured['stage_over_bare_processor']:.3f}); the stage with flips and "
+        f"shifts {measured['stage_epoch_augmented']:.1f} s ({measured['stage_epoch_augmented_processor']:.1f})"
     )
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": environment, **measured}, indent=2) + "\n")

@@ -82,9 +82,12 @@ def test_a_shift_moves_by_up_to_6_voxels_each_way_and_fills_with_the_corner(kind
 # The batches
 
 
-def drawn_batches(folds: list[int], seed: int, epochs: int, augment: str) -> list[list[tuple[np.ndarray, np.ndarray]]]:
+def drawn_batches(
+    folds: list[int], seed: int, epochs: int, augment: str, *, hold: bool = False
+) -> list[list[tuple[np.ndarray, np.ndarray]]]:
     """`epochs` passes over the batches of a run with `seed`."""
-    batches = input_pipeline.training_batches(EXPORT, folds, augment, batch_size=4, seed=seed)
+    cases = input_pipeline.Cases(EXPORT, folds, 4, hold=hold)
+    batches = input_pipeline.training_batches(cases, augment, batch_size=4, seed=seed)
     return [list(batches(epoch).as_numpy_iterator()) for epoch in range(epochs)]
 
 
@@ -105,7 +108,8 @@ def test_an_epoch_has_every_training_case_once_with_its_label(project: Path) -> 
 
 
 def test_whole_batches_leave_other_cases_out_in_every_epoch(project: Path) -> None:
-    batches = input_pipeline.training_batches(EXPORT, [1, 2], "none", batch_size=4, seed=0, whole=True)
+    cases = input_pipeline.Cases(EXPORT, [1, 2], 4, hold=False)
+    batches = input_pipeline.training_batches(cases, "none", batch_size=4, seed=0, whole=True)
     epochs = [list(batches(epoch).as_numpy_iterator()) for epoch in range(4)]
     assert [[len(labels) for _, labels in epoch] for epoch in epochs] == [[4, 4, 4]] * 4
     assert batches(0).cardinality() == 3
@@ -127,3 +131,65 @@ def test_a_case_is_augmented_anew_in_every_epoch_and_with_every_seed(
     first = [flat(epoch) for epoch in drawn_batches([0], 0, 5, "shift")]
     assert len(set(first)) > 1
     assert first != [flat(epoch) for epoch in drawn_batches([0], 1, 5, "shift")]
+
+
+# The cases
+
+
+@pytest.mark.parametrize("augment", ["none", "flip_shift"])
+def test_cases_in_memory_are_those_of_the_shards_to_the_bit(
+    project: Path, augment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = [flat(epoch) for epoch in drawn_batches([1, 2], 5, 2, augment)]
+    images = input_pipeline.Cases(EXPORT, [1, 2], 4, hold=False)
+    kept = input_pipeline.Cases(EXPORT, [1, 2], 4, hold=True)
+    assert (kept.case_ids, list(kept.labels)) == (images.case_ids, list(images.labels))
+    for one, other in zip(kept.images, images.images, strict=True):
+        np.testing.assert_array_equal(one, other)
+    held = drawn_batches([1, 2], 5, 1, augment, hold=True)
+    for shard in EXPORT.glob("*.tfrecord*"):
+        shard.rename(shard.with_name("away"))  # nothing is read again
+    assert flat(list(kept.images.map(lambda image: (image, 0)).as_numpy_iterator())) != b""
+    assert flat(held[0]) == read[0]
+
+
+def test_cases_that_take_too_much_of_the_memory_are_read_each_time(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = sum(element["image"].nbytes for element in tf_data.dataset(EXPORT, [1]).as_numpy_iterator())
+
+    def reads_again(free: float) -> bool:
+        monkeypatch.setattr(input_pipeline.memory, "available", lambda: free)
+        loaded: list[object] = []
+        held = tf_data.held
+        with monkeypatch.context() as patch:
+            patch.setattr(tf_data, "held", lambda elements: loaded.append(elements) or held(elements))
+            input_pipeline.Cases(EXPORT, [1], 4, hold=True)
+        return not loaded
+
+    assert not reads_again(size / input_pipeline.SHARE)
+    assert reads_again(size / input_pipeline.SHARE - 1)
+
+
+def test_a_sample_has_each_labels_share_and_is_always_the_same(project: Path) -> None:
+    cases = input_pipeline.Cases(EXPORT, [0, 1, 2], 4)
+    some = cases.sample(10)
+    assert some.labels.sum() == round(10 * cases.labels.mean())
+    assert len(set(some.case_ids)) == len(some.labels) == 10
+    assert cases.sample(10).case_ids == some.case_ids == sorted(some.case_ids)
+    image_of = {
+        element["case_id"].decode(): element["image"] for element in tf_data.dataset(EXPORT).as_numpy_iterator()
+    }
+    images = np.concatenate(list(some.images.as_numpy_iterator()))
+    np.testing.assert_array_equal(images, np.array([image_of[name] for name in some.case_ids]).astype(np.float32))
+    label_of = dict(zip(cases.case_ids, cases.labels, strict=True))
+    assert [label_of[name] for name in some.case_ids] == list(some.labels)
+    assert cases.sample(len(cases.labels)) is cases
+
+
+@pytest.mark.parametrize("ones", [0, 1, 30, 69, 70])
+def test_a_sample_of_any_share_has_as_many_cases_as_asked_for(ones: int) -> None:
+    labels = (np.arange(70) < ones).astype(int)
+    ranks = input_pipeline.sampled(labels, 64)
+    assert len(np.unique(ranks)) == 64
+    assert labels[ranks].sum() == round(64 * ones / 70)

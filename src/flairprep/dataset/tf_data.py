@@ -78,22 +78,49 @@ def dataset(directory: Path | str, folds: Sequence[int] | None = None, *, shuffl
     return _decoded(_records(order, shuffle_seed), info)
 
 
-def shuffled(directory: Path | str, folds: Sequence[int], seed: int) -> Callable[[Any], Any]:
-    """Return a function from an epoch, a number or int64 (), to a dataset of the cases of `folds` in its own order.
+def held(elements: Any) -> dict[str, Any]:
+    """Return the cases of a `dataset` in memory: its elements, stacked along a first axis (n_cases, ...).
 
-    The order follows from the seed and the epoch alone, so a training can begin at any epoch.
+    On the CPU, where tf.data works.
+    """
+    with tf.device("CPU:0"):
+        return dict(next(iter(elements.batch(elements.cardinality()))))
+
+
+def source(directory: Path | str, folds: Sequence[int], cases: dict[str, Any] | None = None) -> Callable[[Any], Any]:
+    """Return a function from ranks, integers (n,), to a dataset of the cases at these ranks of `dataset`, in order.
+
+    cases: as `held` returns them; None to read the shards anew each time.
 
     Raises:
         FlairprepError: see `dataset`.
     """
+    if cases is not None:
+
+        def remembered(rank: Any) -> dict[str, Any]:
+            return {name: tf.gather(values, rank) for name, values in cases.items()}
+
+        # One at a time: a copy takes less than it does to hand it to another thread and to wait for it.
+        return lambda ranks: tf.data.Dataset.from_tensor_slices(ranks).map(remembered)
     info, order = _of_folds(Path(directory), folds)
     paths, offsets = _positions(order)
 
+    def read(ranks: Any) -> Any:
+        positions = tf.data.Dataset.from_tensor_slices((tf.gather(paths, ranks), tf.gather(offsets, ranks)))
+        return _decoded(_read(positions, ranks.shape[0]), info)
+
+    return read
+
+
+def shuffled(at: Callable[[Any], Any], count: int, seed: int) -> Callable[[Any], Any]:
+    """Return a function from an epoch, a number or int64 (), to a dataset of `count` cases in the epoch's own order.
+
+    at: see `source`. The order follows from the seed and the epoch alone, so a training can begin at any epoch.
+    """
+
     def of_epoch(epoch: Any) -> Any:
         drawn = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
-        ranks = tf.random.experimental.stateless_shuffle(tf.range(len(order)), drawn)
-        positions = tf.data.Dataset.from_tensor_slices((tf.gather(paths, ranks), tf.gather(offsets, ranks)))
-        return _decoded(_read(positions, len(order)), info)
+        return at(tf.random.experimental.stateless_shuffle(tf.range(count), drawn))
 
     return of_epoch
 

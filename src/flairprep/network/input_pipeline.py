@@ -1,6 +1,7 @@
 """Feed exported cases to the network: batches, shuffling and augmentation."""
 
 import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from flairprep.core import memory
 from flairprep.dataset import tf_data
+from flairprep.network.train_config import INFERRED
 
 SHIFT = 6  # voxels
+SHARE = 0.25  # of the free memory, for the images of some folds; twice as much while they are read
 # A tf.data.Dataset of (image, label) that comes anew in every epoch, or a function from an epoch (a number or int64 ())
 # to one, which can begin at any epoch.
 Batches = Any
@@ -19,15 +23,45 @@ Batches = Any
 class Cases:
     """The cases of some folds in a fixed order: case_ids, labels (n,), and images in batches to predict from.
 
-    images: a tf.data.Dataset of float32 (batch, z, y, x, 1).
+    hold: keep the images in memory where they take at most SHARE of what is free. Each epoch reads every case, and
+    reading a shard takes five times as long as copying what is there.
+
+    images: a tf.data.Dataset of float32 (batch, z, y, x, 1). at: see `tf_data.source`.
     """
 
-    def __init__(self, directory: Path, folds: list[int], batch_size: int) -> None:
+    def __init__(self, directory: Path, folds: list[int], batch_size: int, *, hold: bool = True) -> None:
         elements = tf_data.dataset(directory, folds)
-        rows = list(elements.map(lambda e: (e["case_id"], e["label"])).as_numpy_iterator())
+        size = int(elements.cardinality()) * 2 * elements.element_spec["image"].shape.num_elements()  # float16
+        held = tf_data.held(elements) if hold and 0 < size <= SHARE * memory.available() else None
+        if held is None:
+            rows = list(elements.map(lambda e: (e["case_id"], e["label"])).as_numpy_iterator())
+        else:
+            rows = list(zip(held["case_id"].numpy(), held["label"].numpy(), strict=True))
         self.case_ids = [case_id.decode() for case_id, _ in rows]
         self.labels = np.array([label for _, label in rows])
-        self.images = elements.map(lambda e: tf.cast(e["image"], tf.float32)).batch(batch_size).prefetch(2)
+        self.at, self._batch_size = tf_data.source(directory, folds, held), batch_size
+        self.images = self._images(np.arange(len(rows)))
+
+    def sample(self, most: int = INFERRED) -> "Cases":
+        """Return at most so many of the cases, always the same ones, with each label's share of them all."""
+        if len(self.labels) <= most:
+            return self
+        ranks = sampled(self.labels, most)
+        some = copy.copy(self)
+        some.case_ids, some.labels = [self.case_ids[rank] for rank in ranks], self.labels[ranks]
+        some.images = self._images(ranks)
+        return some
+
+    def _images(self, ranks: np.ndarray) -> Any:
+        batches = self.at(tf.constant(ranks, tf.int32)).map(lambda case: case["image"]).batch(self._batch_size)
+        return batches.map(lambda images: tf.cast(images, tf.float32)).prefetch(2)
+
+
+def sampled(labels: np.ndarray, most: int) -> np.ndarray:
+    """Draw the ranks, in order, of `most` of the cases with `labels`, (n,), and with each label's share of them all."""
+    ranks = np.random.default_rng(0).permutation(len(labels))
+    ones = round(most * float(labels.mean()))
+    return np.sort(np.concatenate([ranks[labels[ranks] == 1][:ones], ranks[labels[ranks] != 1][: most - ones]]))
 
 
 def augmented(volume: Any, seed: Any, kind: str) -> Any:
@@ -48,7 +82,7 @@ def augmented(volume: Any, seed: Any, kind: str) -> Any:
 
 
 def training_batches(
-    directory: Path, folds: list[int], augment: str, *, batch_size: int, seed: int, whole: bool = False
+    cases: Cases, augment: str, *, batch_size: int, seed: int, whole: bool = False
 ) -> Callable[[Any], Any]:
     """Return a function from an epoch, a number or int64 (), to its batches (image, label), shuffled and augmented.
 
@@ -56,7 +90,7 @@ def training_batches(
     gets. An epoch's last batch may be smaller, or is dropped if `whole`. The images are float16, as exported: half as
     much is copied, and the network casts them to float32.
     """
-    cases = tf_data.shuffled(directory, folds, seed)
+    ordered = tf_data.shuffled(cases.at, len(cases.labels), seed)
 
     def of_epoch(epoch: Any) -> Any:
         drawn = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])
@@ -65,7 +99,7 @@ def training_batches(
         def prepare(rank: Any, case: dict[str, Any]) -> tuple[Any, Any]:
             return augmented(case["image"], tf.stack([own, rank]), augment), case["label"]
 
-        pairs = cases(epoch).enumerate().map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+        pairs = ordered(epoch).enumerate().map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
         return _ahead(pairs.batch(batch_size, whole))
 
     return of_epoch

@@ -20,7 +20,7 @@ PREDICTIONS = ["epoch", "case_id", "label", "probability"]
 
 
 class Recorder(keras.callbacks.Callback):
-    """Predict the validation cases after every epoch, and the training cases in inference mode for their accuracy.
+    """Predict the validation cases after every epoch, and some training cases in inference mode for their accuracy.
 
     Add val_loss, val_accuracy, val_auc, accuracy_inference, learning_rate and nir to the epoch's logs, where later
     callbacks can watch them.

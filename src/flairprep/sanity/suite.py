@@ -126,7 +126,8 @@ def of_network(
 def first_steps(directory: Path, trial: Trial, size: int, seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return two losses and the weights after them, with the batches that train would make of `size` cases per step."""
     folds = sorted(read_info(directory).cases)
-    batches = input_pipeline.training_batches(directory, folds, "flip_shift", batch_size=size, seed=seed)
+    cases = input_pipeline.Cases(directory, folds, size, hold=False)
+    batches = input_pipeline.training_batches(cases, "flip_shift", batch_size=size, seed=seed)
     two = batches(0).take(2).as_numpy_iterator()
     losses = [trial.step(images, labels, network_checks.RATE)[0] for images, labels in two]
     return np.array(losses), trial.weights()

@@ -79,13 +79,13 @@ def train(run: SweepParams, given: TrainParams, section: ModelParams, out: Path)
     training.seeded(run.seed)
     strategy = training.devices(run.batch_size, len(fitted.labels))
     feeding: dict[str, Any] = {"seed": run.seed, "whole": strategy.num_replicas_in_sync > 1}
-    batches = input_pipeline.training_batches(EXPORT, folds, config.augment, batch_size=run.batch_size, **feeding)
+    batches = input_pipeline.training_batches(fitted, config.augment, batch_size=run.batch_size, **feeding)
     first_rate = scaled_rate(config, run.lr, run.batch_size)
     check_rate(run, config, first_rate)
     rate = training.schedule(config.schedule, first_rate, int(batches(0).cardinality()) * run.epochs)
     with strategy.scope():
         network = training.compiled(section, info.image_shape, prior=float(fitted.labels.mean()), rate=rate)
-    record = recorder.Recorder(training.inference(network), fitted, validation, run.epochs)
+    record = recorder.Recorder(training.inference(network), fitted.sample(), validation, run.epochs)
     kept = states.of_run(run, config, section, training.machine(), EXPORT)
     watchers = watching.of_run(record, OUT, run, kept.key if given.tensorboard else "")
     with files.shown_folder(OUT), console.interruptible(kept.remedy):

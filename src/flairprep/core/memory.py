@@ -1,0 +1,23 @@
+"""Tell how much memory a process may still take."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+MEMINFO = Path("/proc/meminfo")
+GROUP = Path("/sys/fs/cgroup")  # what a container or a batch system allows, of version 2
+
+
+def available() -> int:
+    """Return the bytes that are free, or soon would be: the least of what Linux and a container's limit leave.
+
+    Elsewhere a quarter of the machine's memory, since no call of Python's own says what is free.
+    """
+    free = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4]
+    with suppress(OSError, StopIteration, ValueError):
+        line = next(line for line in MEMINFO.read_text().splitlines() if line.startswith("MemAvailable:"))
+        free = [1024 * int(line.split()[1])]
+    with suppress(OSError, ValueError):  # no limit: "max"
+        limit, used = ((GROUP / name).read_text() for name in ("memory.max", "memory.current"))
+        free.append(max(0, int(limit) - int(used)))
+    return min(free)
