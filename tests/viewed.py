@@ -68,8 +68,9 @@ def write(folder: Path) -> None:
 
 
 def write_map(probability: float = 0.8126, correlation: str = "0.1") -> None:
-    """What flairprep explain leaves of EXPLAINED: one voxel responds."""
+    """What flairprep explain leaves of EXPLAINED: a few voxels respond, PEAK the most."""
     image = sitk.Cast(scan(0), sitk.sitkFloat32) * 0
+    image[3:6, 5:8, 8:11] = 0.4
     image[PEAK] = 0.5
     MAPS.mkdir(parents=True, exist_ok=True)
     nifti.write_volume(image, MAPS / f"{EXPLAINED}.nii.gz")

@@ -8,6 +8,7 @@
     ArrowLeft: [1, 0, 0], ArrowRight: [-1, 0, 0], ArrowUp: [0, 1, 0], ArrowDown: [0, -1, 0],
     PageUp: [0, 0, 1], PageDown: [0, 0, -1],
   };
+  const IN_SCANNER = true; // without it NiiVue takes an oblique scan for a straight one
   const find = (id) => document.getElementById(id);
   const canvas = find("volume"), status = find("status");
 
@@ -73,7 +74,7 @@
         }
       }
       if (turn !== asked) return; // somebody switched another layer meanwhile
-      const kept = nv.volumes.length && volumes.length ? nv.frac2mm(nv.scene.crosshairPos) : null;
+      const kept = nv.volumes.length && volumes.length ? nv.frac2mm(nv.scene.crosshairPos, 0, IN_SCANNER) : null;
       nv.volumes = volumes;
       nv.back = volumes[0] ?? null;
       nv.overlays = volumes.slice(1);
@@ -131,7 +132,7 @@
   }
 
   function go(nv, millimetres) {
-    nv.scene.crosshairPos = nv.mm2frac(millimetres.slice(0, 3));
+    nv.scene.crosshairPos = nv.mm2frac(millimetres.slice(0, 3), 0, IN_SCANNER);
     nv.createOnLocationChange();
     nv.drawScene();
   }
