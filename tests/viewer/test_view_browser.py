@@ -19,6 +19,7 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe l
 pytestmark = [pytest.mark.slow, pytest.mark.browser, NEEDS_CHROMIUM]
 
 Look = Callable[..., Visit]
+SMALL = 400  # pixels: the processor draws what a graphics card would
 BEYOND = """(width) => [...document.querySelectorAll("body *")].filter((e) => {
   const box = e.getBoundingClientRect();
   return box.width && box.height && !e.closest(".skip") && (box.left < -0.5 || box.right > width + 0.5);
@@ -73,6 +74,11 @@ def test_the_page_opens_at_the_largest_response_with_the_values_of_the_files(loo
     switch(visit, "scan", "control", "mask", "input")
     assert told(visit, "control") == pytest.approx(-0.05)
     assert told(visit, "mask") == 1
+    seen = nib.load(f"data/select_slices/{EXPLAINED}.nii.gz")
+    there = np.linalg.inv(seen.affine) @ scan.affine @ (*PEAK, 1)
+    assert np.abs(there - there.round()).max() < 0.45, "no tie between two voxels"
+    expected = seen.get_fdata()[tuple(there[:3].round().astype(int))]
+    assert told(visit, "input") == pytest.approx(expected, abs=2e-3)
     assert visit.errors == []
 
 
@@ -99,7 +105,7 @@ def test_each_layer_is_drawn_in_its_colours_and_goes_when_it_is_switched_off(loo
 
 
 def test_nothing_is_asked_of_another_host(look: Look, served: LocalServer) -> None:
-    visit = look()
+    visit = look(width=SMALL)
     switch(visit, "scan", "input", "mask", "map", "control")
     origin = f"http://127.0.0.1:{served.server_address[1]}/{served.gate.token}/"
     assert len([url for url in visit.asked if url.endswith(".nii.gz")]) == 5
@@ -110,7 +116,7 @@ def test_nothing_is_asked_of_another_host(look: Look, served: LocalServer) -> No
 
 
 def test_the_policy_of_the_page_stops_what_would_leave_the_machine(look: Look) -> None:
-    visit = look()
+    visit = look(width=SMALL)
     fetched = visit.page.evaluate("fetch('http://127.0.0.2:9/').then(() => 'sent', () => 'stopped')")
     ran = "const s = document.createElement('script'); s.textContent = 'window.ran = 1'; document.body.append(s);"
     visit.page.evaluate(f"() => {{ {ran} }}")
@@ -119,7 +125,7 @@ def test_the_policy_of_the_page_stops_what_would_leave_the_machine(look: Look) -
 
 
 def test_the_keyboard_moves_the_crosshair_and_turns_to_the_next_case(look: Look) -> None:
-    visit = look()
+    visit = look(width=SMALL)
     page = visit.page
     switch(visit, "scan")
     page.locator("#volume").focus()
@@ -161,9 +167,9 @@ def test_nothing_is_cut_and_axe_finds_no_serious_fault(width: int, scheme: str, 
 
 
 def test_what_cannot_be_drawn_is_said(look: Look) -> None:
-    without = look(before="HTMLCanvasElement.prototype.getContext = () => null;")
+    without = look(width=SMALL, before="HTMLCanvasElement.prototype.getContext = () => null;")
     without.until("document.getElementById('status').textContent.includes('WebGL 2')")
-    visit = look()
+    visit = look(width=SMALL)
     Path(f"data/normalize/{EXPLAINED}.nii.gz").unlink()
     visit.page.locator("#layer-mask input[type=checkbox]").check()
     visit.until("document.getElementById('status').textContent.startsWith('Mask')")
@@ -173,7 +179,7 @@ def test_what_cannot_be_drawn_is_said(look: Look) -> None:
 
 
 def test_a_map_that_is_made_meanwhile_shows_after_a_reload(look: Look) -> None:
-    visit = look("00002")
+    visit = look("00002", SMALL)
     assert "flairprep explain 00002" in visit.page.locator("#layer-map").inner_text()
     (MAPS / "00002.nii.gz").write_bytes((MAPS / f"{EXPLAINED}.nii.gz").read_bytes())
     visit.page.reload()
