@@ -22,7 +22,7 @@ demo: .venv/done
 	@flairprep verdict
 	@echo 'look at:   reports/index.html (open it in a browser), and the plots: dvc plots show'
 	@echo 'type next: . .venv/bin/activate'
-	@echo '           dvc exp run -S lr=1e-5'
+	@echo '           dvc exp run --temp -S lr=1e-5'
 	@echo '           flairprep compare'
 
 # The lane that you wait for, and the rest. Four workers, even on 2 cores: many tests wait for a process or the disk.

@@ -55,21 +55,21 @@ OTHERS = "dvc exp run --queue -S val_fold=1,2,3,4 && dvc queue start"
 CASES: dict[str, tuple[pd.DataFrame | None, np.ndarray | None, str]] = {
     "fine": (None, None, OTHERS),
     "threshold off": (None, 0.4 * probabilities(), "dvc plots show"),
-    "batch-norm lag": (history(accuracy=0.98, accuracy_inference=0.5), None, "dvc exp run -S model.norm=group"),
-    "constant": (history(loss=0.69), np.full((EPOCHS, N), 0.6), "dvc exp run -S lr=0.0003"),
-    "still improving at the end": (history(val_loss=FALLING), None, "dvc exp run -S epochs=60"),
-    "not fitting": (history(accuracy=0.55, accuracy_inference=0.52), None, "dvc exp run -S lr=0.0003"),
+    "batch-norm lag": (history(accuracy=0.98, accuracy_inference=0.5), None, "dvc exp run --temp -S model.norm=group"),
+    "constant": (history(loss=0.69), np.full((EPOCHS, N), 0.6), "dvc exp run --temp -S lr=0.0003"),
+    "still improving at the end": (history(val_loss=FALLING), None, "dvc exp run --temp -S epochs=60"),
+    "not fitting": (history(accuracy=0.55, accuracy_inference=0.52), None, "dvc exp run --temp -S lr=0.0003"),
     "overconfident": (
         history(val_loss=np.r_[np.linspace(0.69, 0.4, 10), np.linspace(0.5, 1.3, EPOCHS - 10)]),
         probabilities(0.7, 0.49),
-        "dvc exp run -S train.monitor=val_loss -S train.patience=5",
+        "dvc exp run --temp -S train.monitor=val_loss -S train.patience=5",
     ),
     "memorising": (
         history(accuracy=0.99, accuracy_inference=0.99),
         probabilities(0.55, 0.02),
-        "dvc exp run -S 'model.filters=[4,8,16,32]'",
+        "dvc exp run --temp -S 'model.filters=[4,8,16,32]'",
     ),
-    "unstable": (history(val_loss=0.6 + 0.2 * (-1.0) ** np.arange(EPOCHS)), SWINGING, "dvc exp run -S lr=3.3e-05"),
+    "unstable": (history(val_loss=0.6 + 0.2 * (-1.0) ** np.arange(EPOCHS)), SWINGING, "dvc exp run --temp -S lr=3.3e-05"),
 }
 
 
@@ -102,11 +102,11 @@ JUMPING = np.tile(0.5 + 0.05 * (-1.0) ** np.arange(EPOCHS)[:, None], (1, N))
 @pytest.mark.parametrize(
     ("table", "y_prob", "command"),
     [
-        (EXPLODED, np.zeros((EPOCHS, N)), "dvc exp run -S lr=1e-05"),
-        (EXPLODED, np.full((EPOCHS, N), 0.49), "dvc exp run -S lr=1e-05"),
-        (UNMOVED, JUMPING, "dvc exp run -S lr=1e-05"),
-        (UNMOVED, np.full((EPOCHS, N), 0.49), "dvc exp run -S lr=0.0003"),
-        (UNMOVED, 0.4 + np.tile(np.linspace(0, 0.02, N), (EPOCHS, 1)), "dvc exp run -S lr=0.0003"),
+        (EXPLODED, np.zeros((EPOCHS, N)), "dvc exp run --temp -S lr=1e-05"),
+        (EXPLODED, np.full((EPOCHS, N), 0.49), "dvc exp run --temp -S lr=1e-05"),
+        (UNMOVED, JUMPING, "dvc exp run --temp -S lr=1e-05"),
+        (UNMOVED, np.full((EPOCHS, N), 0.49), "dvc exp run --temp -S lr=0.0003"),
+        (UNMOVED, 0.4 + np.tile(np.linspace(0, 0.02, N), (EPOCHS, 1)), "dvc exp run --temp -S lr=0.0003"),
     ],
     ids=["stuck", "back at the prior", "jumps", "one answer", "no rank"],
 )
@@ -122,7 +122,7 @@ def test_three_validation_cases_do_not_say_what_the_training_cases_would_cost() 
     y_prob = np.tile([0.51, 0.52, 0.53], (EPOCHS, 1))
     few = {"train_labels": np.arange(9) % 2, "ranks": False}
     outcome = diagnose(UNMOVED, y_prob, np.array([1, 1, 0]), **few)
-    assert (outcome.diagnosis, outcome.command) == ("constant", "dvc exp run -S lr=0.0003")
+    assert (outcome.diagnosis, outcome.command) == ("constant", "dvc exp run --temp -S lr=0.0003")
 
 
 def test_one_side_that_ranks_is_a_threshold_and_no_rate() -> None:
@@ -181,10 +181,10 @@ def test_a_rate_that_ruins_slowly_is_not_told_from_its_loss_but_from_its_restles
     table = history(loss=0.69, accuracy=0.52, accuracy_inference=0.52)
     restless = 0.5 + 0.03 * rng.standard_normal((EPOCHS, N))
     outcome = diagnose(table, restless, ranks=False)
-    assert (outcome.diagnosis, outcome.command) == ("unstable", "dvc exp run -S lr=3.3e-05")
+    assert (outcome.diagnosis, outcome.command) == ("unstable", "dvc exp run --temp -S lr=3.3e-05")
     calm = np.tile(restless[0], (EPOCHS, 1)) + 0.001 * rng.standard_normal((EPOCHS, N))
     outcome = diagnose(table, calm, ranks=False)
-    assert (outcome.diagnosis, outcome.command) == ("not fitting", "dvc exp run -S lr=0.0003")
+    assert (outcome.diagnosis, outcome.command) == ("not fitting", "dvc exp run --temp -S lr=0.0003")
 
 
 def test_a_run_that_has_learned_its_training_cases_has_little_left_to_improve() -> None:
@@ -233,17 +233,17 @@ def test_balanced_weights_have_the_loss_of_a_coin() -> None:
     table = history(loss=0.9, accuracy=0.9, accuracy_inference=0.9)
     given: dict[str, Any] = {"table": table, "y_prob": np.full((EPOCHS, N), 0.4), "train_labels": labels}
     balanced = CONFIG.model_copy(update={"class_weight": "balanced"})
-    assert diagnose(**given, config=balanced).command == "dvc exp run -S lr=0.0003"
-    assert diagnose(**given).command == "dvc exp run -S lr=1e-05"
+    assert diagnose(**given, config=balanced).command == "dvc exp run --temp -S lr=0.0003"
+    assert diagnose(**given).command == "dvc exp run --temp -S lr=1e-05"
 
 
 @pytest.mark.parametrize(
     ("filters", "augment", "dropout", "expected"),
     [
-        ((8, 16, 32, 64), "flip_shift", 0.0, "dvc exp run -S 'model.filters=[4,8,16,32]'"),
-        ((4, 8, 16, 32), "flip_shift", 0.0, "dvc exp run -S 'model.filters=[2,4,8,16]'"),
-        ((2, 4, 8, 16), "none", 0.0, "dvc exp run -S train.augment=flip_shift"),
-        ((2, 4, 8, 16), "flip_shift", 0.3, "dvc exp run -S model.dropout=0.5"),
+        ((8, 16, 32, 64), "flip_shift", 0.0, "dvc exp run --temp -S 'model.filters=[4,8,16,32]'"),
+        ((4, 8, 16, 32), "flip_shift", 0.0, "dvc exp run --temp -S 'model.filters=[2,4,8,16]'"),
+        ((2, 4, 8, 16), "none", 0.0, "dvc exp run --temp -S train.augment=flip_shift"),
+        ((2, 4, 8, 16), "flip_shift", 0.3, "dvc exp run --temp -S model.dropout=0.5"),
         ((2, 4, 8, 16), "flip_shift", 0.5, "dvc exp run --queue -S val_fold=1,2,3,4 && dvc queue start"),
     ],
 )
@@ -265,7 +265,7 @@ def test_memorising_asks_for_what_the_run_did_not_have(
 )
 def test_overconfidence_asks_for_what_the_run_did_not_have(monitor: str, patience: int, settings: str) -> None:
     trained = CONFIG.model_copy(update={"monitor": monitor, "patience": patience})
-    assert diagnose(*CASES["overconfident"][:2], config=trained).command == f"dvc exp run {settings}"
+    assert diagnose(*CASES["overconfident"][:2], config=trained).command == f"dvc exp run --temp {settings}"
 
 
 def test_advice_that_changes_nothing_is_skipped() -> None:
@@ -277,5 +277,5 @@ def test_advice_that_changes_nothing_is_skipped() -> None:
 
 def test_a_run_that_was_stopped_while_it_improved_needs_patience() -> None:
     stops = CONFIG.model_copy(update={"patience": 4})
-    assert diagnose(history(val_loss=FALLING), config=stops, epochs=60).command == "dvc exp run -S train.patience=8"
-    assert diagnose(history(val_loss=FALLING), config=stops, epochs=30).command == "dvc exp run -S epochs=60"
+    assert diagnose(history(val_loss=FALLING), config=stops, epochs=60).command == "dvc exp run --temp -S train.patience=8"
+    assert diagnose(history(val_loss=FALLING), config=stops, epochs=30).command == "dvc exp run --temp -S epochs=60"

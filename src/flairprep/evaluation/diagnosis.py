@@ -243,4 +243,4 @@ def still_improves(val_loss: np.ndarray) -> bool:
 
 def _diagnosis(name: str, reason: str, action: str, *overrides: str) -> Diagnosis:
     settings = " ".join(f"-S '{override}'" if "[" in override else f"-S {override}" for override in overrides)
-    return Diagnosis(name, reason, action, f"dvc exp run {settings}")
+    return Diagnosis(name, reason, action, f"dvc exp run --temp {settings}")  # which leaves params.yaml alone
