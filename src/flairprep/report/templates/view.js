@@ -47,7 +47,7 @@
     const nv = new niivue.Niivue({
       backColor: [0, 0, 0, 1], crosshairColor: [1, 0.82, 0, 0.7], crosshairWidth: WIDTH, crosshairWidthUnit: "mm",
       show3Dcrosshair: true, fontColor: [1, 1, 1, 1], fontSizeScaling: 0.3, showAllOrientationMarkers: true,
-      multiplanarPadPixels: 14, isRadiologicalConvention: true,
+      multiplanarLayout: niivue.MULTIPLANAR_TYPE.GRID, multiplanarPadPixels: 14, isRadiologicalConvention: true,
       sagittalNoseLeft: true, multiplanarShowRender: niivue.SHOW_RENDER.ALWAYS, dragAndDropEnabled: false,
       loadingText: "", logLevel: "error", // it warns of every oblique scan
     });
