@@ -52,7 +52,7 @@ class Planted:
     took: str = ""
 
 
-CONFIG = train_config.TrainConfig(reference_batch_size=4, **train_config.TRAIN_CONFIGS["resnet3d"])
+CONFIG = train_config.TrainConfig(reference_batch_size=4, precision="float32", **train_config.TRAIN_CONFIGS["resnet3d"])
 BATCH_NORM = {"norm": "after_conv"}
 LAGGING = {"norm_momentum": 0.999}
 TUTORIAL = {"name": "tutorial_cnn", "norm": "after_pool", "norm_momentum": 0.9, "filters": (8,), "dense": 32}

@@ -95,8 +95,10 @@ def stage_epoch(folder: Path, augment: str) -> tuple[float, float]:
     from flairprep.stages import train
 
     run = train.SweepParams(lr=1e-4, batch_size=BATCH["resnet3d"], epochs=TIMED + 1, seed=0, val_fold=0, test_fold=None)
-    given = dict.fromkeys(train.TrainParams.model_fields) | {"tensorboard": False, "reference_batch_size": 4}
-    section, clock = train.TrainParams(**given | {"augment": augment}), _clock()
+    given = dict.fromkeys(train.TrainParams.model_fields) | {
+        **{"augment": augment, "precision": "float32", "reference_batch_size": 4, "tensorboard": False}
+    }
+    section, clock = train.TrainParams(**given), _clock()
     of_run = watching.of_run
     watching.of_run = lambda *arguments: [*of_run(*arguments), clock]
     try:

@@ -158,6 +158,15 @@ def test_a_finished_run_with_a_constant_rate_is_extended_to_the_bytes_of_a_longe
     assert contents(folder / "data/train") == long
 
 
+def test_a_run_in_mixed_precision_goes_on_with_its_loss_scale(tmp_path: Path) -> None:
+    mixed = {**RUN["train"], "precision": "mixed_float16"}
+    long = undisturbed(tmp_path / "long", epochs=5, train=mixed)
+    cache, folder = tmp_path / "cache", tmp_path / "study"
+    Training(study(folder, epochs=2, train=mixed), cache).whole()
+    assert Training(study(folder, epochs=5, train=mixed), cache).whole() == [3, 4, 5]
+    assert contents(folder / "data/train") == long
+
+
 def test_a_run_that_patience_ended_is_over_for_one_with_more_epochs_too(tmp_path: Path) -> None:
     stuck = {"lr": 1e-12, "train": {**RUN["train"], "augment": "none", "patience": 3}, "model": STUCK}
     expected, cache = undisturbed(tmp_path / "long", epochs=8, **stuck), tmp_path / "cache"

@@ -34,7 +34,7 @@ def history(**columns: float | np.ndarray) -> pd.DataFrame:
 
 
 NETWORK = model_config.NETWORKS["resnet3d"]
-CONFIG = train_config.TrainConfig(reference_batch_size=4, **train_config.TRAIN_CONFIGS["resnet3d"])
+CONFIG = train_config.TrainConfig(reference_batch_size=4, precision="float32", **train_config.TRAIN_CONFIGS["resnet3d"])
 GIVEN: dict[str, Any] = {
     **{"train_labels": np.arange(160) % 2, "ranks": True},
     **{"lr": 1e-4, "epochs": 30, "folds": 5, "val_fold": 0, "test_fold": None},

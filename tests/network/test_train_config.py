@@ -9,7 +9,8 @@ from flairprep.core.params import validate
 from flairprep.evaluation import predictions
 from flairprep.network.train_config import LEAST_PATIENCE, TrainConfig, TrainParams, resolve, scaled_rate
 
-OPEN: dict[str, Any] = {**dict.fromkeys(TrainParams.model_fields), "reference_batch_size": 4, "tensorboard": False}
+OPEN: dict[str, Any] = {**dict.fromkeys(TrainParams.model_fields), "reference_batch_size": 4}
+OPEN |= {"precision": "float32", "tensorboard": False}
 OWN = {
     "resnet3d": TrainConfig(
         schedule="constant",
@@ -19,6 +20,7 @@ OWN = {
         class_weight="none",
         monitor="val_loss",
         patience=0,
+        precision="float32",
     ),
     "tutorial_cnn": TrainConfig(
         schedule="exponential",
@@ -28,6 +30,7 @@ OWN = {
         class_weight="none",
         monitor="val_accuracy",
         patience=20,
+        precision="float32",
     ),
 }
 OTHER = {
@@ -38,6 +41,7 @@ OTHER = {
     "class_weight": "balanced",
     "monitor": "val_auc",
     "patience": 3,
+    "precision": "mixed_float16",
 }
 
 
@@ -89,6 +93,8 @@ def test_the_rate_scales_with_the_batch_size(kind: str, batch_size: int, referen
         ("augment", "rotate"),
         ("class_weight", "auto"),
         ("monitor", "accuracy"),
+        ("precision", None),
+        ("precision", "float16"),
         ("patience", -1),
         ("patience", 1),
         ("patience", 2),

@@ -422,7 +422,9 @@ def test_the_diagnosis_is_a_column_and_its_command_a_file(capsys: pytest.Capture
     y_true, y_prob = planted()
     assert run(y_true, y_prob)["diagnosis"] == "fine"
     said = get_json("reports/evaluate/diagnosis.json")
-    trained = train_config.TrainConfig(reference_batch_size=4, **train_config.TRAIN_CONFIGS["resnet3d"])
+    trained = train_config.TrainConfig(
+        reference_batch_size=4, precision="float32", **train_config.TRAIN_CONFIGS["resnet3d"]
+    )
     given: dict[str, Any] = {"train_labels": np.array([1, 0] * 10), "ranks": True}
     given |= {"val_fold": 0, "test_fold": None, "network": model_config.NETWORKS["resnet3d"], "config": trained}
     assert said == diagnosis.diagnose(history(6), y_true, y_prob, lr=1e-4, epochs=30, folds=3, **given).as_dict()

@@ -126,8 +126,9 @@ def _training(facts: RunFacts, config: train_config.TrainConfig) -> str:
         if config.patience
         else "training never stopped early"
     )
+    mixed = " in mixed precision (float16, with a scaled loss)" if config.precision == "mixed_float16" else ""
     return (
-        f"It was trained by Adam [@adam] on the binary cross-entropy, at a learning rate of {rate:g} "
+        f"It was trained{mixed} by Adam [@adam] on the binary cross-entropy, at a learning rate of {rate:g} "
         f"({SCHEDULES[config.schedule]}), in batches of {values['batch_size']}, for {facts.epochs} of at most "
         f"{values['epochs']} epochs, with {AUGMENTS[config.augment]} and {weights}; {stop}. Seed {values['seed']}."
     )

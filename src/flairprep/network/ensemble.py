@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from flairprep.network.model import in_float32
 from flairprep.network.train_config import DECLARED_EPOCHS
 
 
@@ -29,12 +30,12 @@ class LastEpochs(keras.callbacks.Callback):
 
         The mean of the answers, not the answer of the mean weights: it equals the declared predictions by
         construction, where averaged weights would need new statistics of batch normalisation, and be another network
-        than any that was validated. Untrained further, so without loss and optimizer.
+        than any that was validated. Untrained further, so without loss and optimizer, and in float32.
         """
-        images = keras.Input(self.model.input_shape[1:], name="image")
+        images, config = keras.Input(self.model.input_shape[1:], name="image"), in_float32(self.model).get_config()
         members = []
         for epoch, weights in self.weights:
-            member = keras.Model.from_config({**self.model.get_config(), "name": f"epoch_{epoch}"})
+            member = keras.Model.from_config({**config, "name": f"epoch_{epoch}"})
             member.set_weights(weights)
             members.append(member(images))
         answer = keras.layers.Average(name="declared")(members) if len(members) > 1 else members[0]

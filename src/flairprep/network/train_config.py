@@ -14,6 +14,7 @@ DECLARED_EPOCHS = 3  # fixed before any run: the declared probability is the mea
 # Training cases that are predicted in inference mode after each epoch: all of them would take a quarter of its time.
 INFERRED = 64
 LEAST_PATIENCE = DECLARED_EPOCHS  # with less, the selected epoch would be among the declared ones
+Precision = Literal["float32", "mixed_float16"]  # as Keras names its policies
 
 
 def _enough(patience: int) -> int:
@@ -70,6 +71,9 @@ class TrainParams(Section):
     patience: Annotated[int, Field(ge=0), AfterValidator(_enough)] | None
     """Epochs without a better monitor before it stops, 3 or more (the declared predictions are those of the last
     three); 0 for never."""
+    precision: Precision
+    """Of the layers in training: with mixed_float16 they compute in half precision, and the loss is scaled. Weights,
+    predictions and model.keras are float32. Meant for GPUs, slow on a CPU; sanity checks the network in float32."""
     tensorboard: bool
     """Write the measures of each epoch for TensorBoard, into tensorboard/ of the project; no result depends on it."""
 
@@ -84,6 +88,7 @@ class TrainConfig(Section):
     class_weight: Literal["none", "balanced"]
     monitor: Metric
     patience: int
+    precision: Precision
 
 
 TRAIN_CONFIGS = {

@@ -18,7 +18,7 @@ from flairprep.network import input_pipeline, model
 from flairprep.network.ensemble import LastEpochs
 from flairprep.network.input_pipeline import Batches, Cases
 from flairprep.network.states import State, States
-from flairprep.network.train_config import TrainConfig
+from flairprep.network.train_config import Precision, TrainConfig
 
 if TYPE_CHECKING:
     from flairprep.network.recorder import Recorder  # which imports this module
@@ -48,18 +48,42 @@ def seeded(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def compiled(section: model.ModelParams, shape: tuple[int, int, int, int], *, prior: float, rate: Any) -> keras.Model:
-    """Build the network of `section`, untrained, with its loss and Adam at `rate`, a number or a schedule."""
-    network = model.build(section, shape, prior=prior)
+def compiled(
+    section: model.ModelParams,
+    shape: tuple[int, int, int, int],
+    *,
+    prior: float,
+    rate: Any,
+    precision: Precision = "float32",
+) -> keras.Model:
+    """Build the network of `section`, untrained, with its loss and Adam at `rate`, a number or a schedule.
+
+    With mixed_float16 Keras scales the loss by a factor that it keeps among the optimizer's variables.
+    """
+    if precision == "mixed_float16" and not tf.config.list_physical_devices("GPU"):
+        logger.warning(
+            "train: train.precision mixed_float16 is meant for GPUs, and there is none: float32 is faster here"
+        )
+    network = model.build(section, shape, prior=prior, precision=precision)
     # XLA makes 3D convolutions on a CPU several times slower.
     network.compile(keras.optimizers.Adam(rate), loss="binary_crossentropy", metrics=["accuracy"], jit_compile=False)
     return network
 
 
 def inference(network: keras.Model) -> Inference:
-    """Return `network` in inference mode, on one device: Keras's predict fails where a device gets no case."""
+    """Return `network` in inference mode, on one device: Keras's predict fails where a device gets no case.
+
+    In float32, also where the network trains in mixed precision, so that model.keras gives the same answers.
+    """
     signature = [tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)]
-    return tf.function(lambda images: network(images, training=False), input_signature=signature)
+    if (single := model.in_float32(network)) is network:
+        return tf.function(lambda images: network(images, training=False), input_signature=signature)
+
+    def answer(images: Any) -> Any:
+        weights = network.trainable_variables, network.non_trainable_variables
+        return single.stateless_call(*weights, images, training=False)[0]
+
+    return tf.function(answer, input_signature=signature)
 
 
 def predict(infer: Inference, cases: Cases) -> np.ndarray:

@@ -84,12 +84,13 @@ def train(run: SweepParams, given: TrainParams, section: ModelParams, out: Path)
     check_rate(run, config, first_rate)
     rate = training.schedule(config.schedule, first_rate, int(batches(0).cardinality()) * run.epochs)
     with strategy.scope():
-        network = training.compiled(section, info.image_shape, prior=float(fitted.labels.mean()), rate=rate)
+        options: dict[str, Any] = {"rate": rate, "precision": config.precision}
+        network = training.compiled(section, info.image_shape, prior=float(fitted.labels.mean()), **options)
     record = recorder.Recorder(training.inference(network), fitted.sample(), validation, run.epochs)
     kept = states.of_run(run, config, section, training.machine(), EXPORT)
     watchers = watching.of_run(record, OUT, run, kept.key if given.tensorboard else "")
     with files.shown_folder(OUT), console.interruptible(kept.remedy):
-        options: dict[str, Any] = {"epochs": run.epochs, "states": kept, "watchers": watchers}
+        options = {"epochs": run.epochs, "states": kept, "watchers": watchers}
         declared = training.fit(network, batches, record, config, labels=fitted.labels, **options)
         saving.save(declared, out / "model.keras")
         write_csv(out / "history.csv", pd.DataFrame(record.history))
