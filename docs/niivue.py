@@ -13,7 +13,7 @@ import sys
 import tarfile
 from pathlib import Path
 
-TEMPLATES = Path(__file__).resolve().parents[1] / "src/flairprep/report/templates"
+TEMPLATES = Path(__file__).resolve().parents[1] / "src/flairprep/viewer/templates"
 NAME, BUILD = "@niivue/niivue", "dist/niivue.umd.js"
 LARGEST = 1_000_000  # bytes of the gzipped build
 

@@ -10,7 +10,7 @@ from jinja2 import UndefinedError
 
 from flairprep.report import html
 
-PARTS = [path for path in html.TEMPLATES.iterdir() if not path.name.startswith("niivue.")]  # which others wrote
+PARTS = list(html.TEMPLATES.iterdir())
 
 
 @pytest.fixture

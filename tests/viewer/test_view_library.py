@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flairprep.report.html import TEMPLATES
+from flairprep.viewer.page import TEMPLATES
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = runpy.run_path(str(ROOT / "docs/niivue.py"))

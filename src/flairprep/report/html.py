@@ -13,8 +13,8 @@ TEMPLATES = Path(__file__).with_name("templates")
 STYLES, SCRIPTS = ("style.css", "cases.css"), ("script.js", "cases.js")
 
 
-def render(template: str, **values: Any) -> str:
-    """Render the file `template` of TEMPLATES with `values`.
+def render(template: str, folder: Path = TEMPLATES, /, **values: Any) -> str:
+    """Render the file `template` of `folder` with `values`; it may extend and include those of TEMPLATES.
 
     Values that are not Markup show as text. The content security policy allows SCRIPTS alone, by their hash, what they
     load, and pictures from the page's own folder.
@@ -23,7 +23,7 @@ def render(template: str, **values: Any) -> str:
         jinja2.UndefinedError: a value of the template is missing.
     """
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader([folder, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -9,6 +9,7 @@ from flairprep.report import html
 from flairprep.viewer import cases, volumes
 from flairprep.viewer.server import Resource
 
+TEMPLATES = Path(__file__).with_name("templates")
 AROUND = 250  # cases before and after this one that the page offers
 HTML, CSS, SCRIPT = (f"text/{kind}; charset=utf-8" for kind in ("html", "css", "javascript"))
 VOLUME = "application/gzip"
@@ -21,10 +22,12 @@ class Study:
         self._ids, self._places = list(case_ids), places
         self._cases = {place(case_id): case_id for case_id in case_ids}
         self._files = {
-            "style.css": Resource(CSS, partial(_files, "style.css", "view.css")),
-            "view.js": Resource(SCRIPT, partial(_files, "view.js")),
-            "niivue.js": Resource(SCRIPT, partial(_files, "niivue.umd.js.gz"), gzipped=True),
-            "niivue.LICENSE.txt": Resource("text/plain; charset=utf-8", partial(_files, "niivue.LICENSE.txt")),
+            "style.css": Resource(CSS, partial(_files, html.TEMPLATES / "style.css", TEMPLATES / "view.css")),
+            "view.js": Resource(SCRIPT, partial(_files, TEMPLATES / "view.js")),
+            "niivue.js": Resource(SCRIPT, partial(_files, TEMPLATES / "niivue.umd.js.gz"), gzipped=True),
+            "niivue.LICENSE.txt": Resource(
+                "text/plain; charset=utf-8", partial(_files, TEMPLATES / "niivue.LICENSE.txt")
+            ),
         }
         self._parts: dict[str, tuple[str, Callable[[str], bytes]]] = {
             "": (HTML, self.page),
@@ -53,6 +56,7 @@ class Study:
         near = self._ids[max(0, here - AROUND) : here + AROUND + 1]
         text = html.render(
             "view.html",
+            TEMPLATES,
             case_id=case_id,
             facts=facts,
             layers=volumes.layers(case_id, self._places, explainable=bool(facts.fold)),
@@ -70,5 +74,5 @@ def place(case_id: str) -> str:
     return quote(case_id, safe="")
 
 
-def _files(*names: str) -> bytes:
-    return b"\n".join((Path(html.TEMPLATES) / name).read_bytes() for name in names)
+def _files(*paths: Path) -> bytes:
+    return b"\n".join(path.read_bytes() for path in paths)
