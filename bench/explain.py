@@ -10,11 +10,11 @@ many minutes; --run names a project whose stages have run, --cohort a folder wit
 import argparse
 import contextlib
 import os
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 
 import machine
@@ -26,7 +26,8 @@ from flairprep.demo.phantom import Atlas, head, load_atlas
 from flairprep.demo.plan import DemoCase, Fault, plan
 from flairprep.explanation import maps, occlusion, space
 
-PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
+ROOT = Path(__file__).resolve().parents[1]
+PARAMS, SOURCE = ROOT / "params.yaml", str(ROOT / "src")
 STAGES = ("ingest", "normalize", "select_slices", "split", "export", "sanity", "train")
 TRAINED, SEEN, UNSEEN = 80, 0, 1  # cases and seed of the network's cohort; seed of the other
 MOST, CHANCE = 50, 20  # cases of the other cohort, of which so many are explained
@@ -51,8 +52,9 @@ def run_stages(folder: Path, cases: int, seed: int, stages: Sequence[str]) -> No
         for name in ("data", "reports"):
             Path(name).mkdir()
         cohort.make(Path("data/raw"), cases=cases, signal=1.0, seed=seed)
-        for stage in stages:
-            import_module(f"flairprep.stages.{stage}").main()
+        for stage in stages:  # each a process, as DVC runs them
+            command = [sys.executable, "-m", f"flairprep.stages.{stage}"]
+            subprocess.run(command, env=os.environ | {"PYTHONPATH": SOURCE}, stdout=sys.stderr, check=True)
 
 
 def show(atlas: Atlas, cases: Sequence[DemoCase], count: int) -> None:
