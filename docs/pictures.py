@@ -164,11 +164,14 @@ def draw_terminals(study: Path) -> None:
         (there / "data").mkdir()
         (there / "data/export").symlink_to((study / "data/export").resolve())
         core = str(min(os.sched_getaffinity(0)))  # one of them, so that an epoch lasts long enough for a bar
-        train = ("taskset", "--cpu-list", core, sys.executable, "-m", "flairprep.stages.train")
+        train = ("python", "-m", "flairprep.stages.train")
         lines = on_terminal(
-            ("env", f"FLAIRPREP_CACHE={there / 'cache'}", *train), there, 110, until=r"epoch ([89]|1\d) of \d+ .*1\d/"
+            ("env", f"FLAIRPREP_CACHE={there / 'cache'}", "taskset", "--cpu-list", core, *train),
+            there,
+            110,
+            until=r"epoch ([89]|1\d) of \d+ .*1\d/",
         )
-        draw_terminal("training", ("dvc", "repro", "train"), lines, 110)
+        draw_terminal("training", train, lines, 110)
 
 
 def photograph(browser: Browser, address: str, shot: Shot) -> None:
