@@ -1,60 +1,22 @@
 """The numbers of an external validation, from predictions made by hand: sklearn, failures, one label."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, roc_auc_score
+from validations import SECTION, applied, found, made
 
-from flairprep.audit.features import CaseFeatures
 from flairprep.core.errors import FlairprepError
-from flairprep.core.outcomes import Outcome, Status
-from flairprep.evaluation.measures import EvaluateParams
-from flairprep.inference.predict import Prediction
+from flairprep.experiments.run_reports import Laid
+from flairprep.report.provenance import Identity as RunIdentity
 from flairprep.validation import page
-from flairprep.validation.apply import Applied
-from flairprep.validation.examine import Examination
-from flairprep.validation.identities import Identity
-from flairprep.validation.leaks import Leak, Match
-from flairprep.validation.measured import Cohort
-from flairprep.validation.outside import Place
 from flairprep.validation.results import COLUMNS, Validation, validate
-from flairprep.validation.shift import FieldShift
-
-SECTION = EvaluateParams(alpha=0.05, permutations=199, seed=0, prevalence=None, primary="auc")
-FAILED = Outcome("c99", Status.FAILED, "NOT_DICOM", "none of the 3 files is DICOM")
-LEAK = Leak("study", "leak", "1 cases have their study in common", (Match("c02", "t05"),))
-CLEAN = Leak("patient", "clean", "no case")
-SHIFT = FieldShift("geometry", "size_z", "shift", 0.8, 1e-9, 1e-8, "150 (140 to 160)", "90 (80 to 95)")
 
 
-def applied(labels: np.ndarray, y_prob: np.ndarray) -> Applied:
-    """Return cases c00, c01, ... from two scanners, one that failed, and one without a label."""
-    ids = [f"c{index:02d}" for index in range(len(labels))]
-    cohort = Cohort(Path())
-    predictions = []
-    for place, (case, probability) in enumerate(zip([*ids, "c98"], [*y_prob, 0.5], strict=True)):
-        row = {"manufacturer": ("ge", "siemens")[place % 2], "plane": "axial", "sex": "F"}
-        outcome = Outcome(case, Status.OK, row=row)
-        predictions.append(Prediction(outcome, float(probability)))
-        cohort.add(case, outcome.as_row(), CaseFeatures({}, {}, {}))
-    known = dict(zip(ids, labels.tolist(), strict=True)) | {"c99": 1}
-    cases = [*ids, "c98", "c99"]
-    identities = {case: Identity(f"secret {case}", f"study {case}") for case in cases}
-    return Applied([*predictions, Prediction(FAILED)], cohort, known, identities, {case: case for case in cases})
-
-
-def found(cohort: Applied, *, clean: bool) -> Examination:
-    places = {case: Place(0.5, False, "") for case in cohort.cohort.case_ids}
-    if clean:
-        return Examination([], places, [CLEAN])
-    return Examination([SHIFT], places | {"c01": Place(0.01, True, "size_z -5.0 SD")}, [LEAK, CLEAN])
-
-
-def made(labels: np.ndarray, y_prob: np.ndarray, *, clean: bool = False) -> Validation:
-    cohort = applied(labels, y_prob)
-    return validate(cohort, found(cohort, clean=clean), SECTION, {"auc": 0.9, "n": 30, "seed": 1}, {"t05": "3"})
+def rendered(validation: Validation, name: str) -> str:
+    network = page.Network(name, RunIdentity("a cohort", None, "", "1.0", ()), Laid("", "", ""))
+    return page.render(validation, page.draw(validation), network)
 
 
 @pytest.fixture(scope="module")
@@ -120,12 +82,12 @@ def test_one_label_has_no_auc_and_no_recalibration_but_a_page(label: int) -> Non
     assert content["measures"]["p_auc"] == 1
     assert content["calibration"]["after"] is None
     json.dumps(content, allow_nan=False)
-    assert "<h2" in page.render(validation, "the workspace")
+    assert "<h2" in rendered(validation, "the workspace")
 
 
 def test_the_page_holds_findings_and_no_identity(numbers: tuple[np.ndarray, np.ndarray]) -> None:
     validation = made(*numbers)
-    text = page.render(validation, "<run>")
+    text = rendered(validation, "<run>")
     assert "&lt;run&gt;" in text
     assert "size_z" in text
     assert "t05" in text

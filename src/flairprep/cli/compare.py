@@ -27,7 +27,7 @@ def compare(
         names: of runs, see `read_runs`, as this_commit.
         out: a folder.
         this_commit: leave out the runs of earlier commits.
-        html: write compare.html too, a page in one file.
+        html: write compare.html too, and compare_assets beside it with the reports of the runs.
         baseline, margin: see `comparison.compare`.
         section: alpha, permutations, their seed and the primary measure.
 
@@ -39,7 +39,7 @@ def compare(
         _print_left_out(known.skipped)
     preferred = known.same_as.get(WORKSPACE, WORKSPACE)
     runs, not_comparable = select_comparable(known.runs, preferred) if known.runs else ([], {})
-    flat = params.flatten(params.read_params())
+    flat = params.flatten(values := params.read_params())
     result = comparison.compare(
         runs,
         flat | setting_of(flat),
@@ -58,12 +58,9 @@ def compare(
     write_csv(out / "compare.csv", summary.csv_table(result))
     files.write_json(out / "compare.vl.json", chart)
     if html:
-        from flairprep.report import charts
-        from flairprep.report.html import render
+        from flairprep.experiments import compare_page  # altair, which takes a second
 
-        rows = summary.text_rows(result)
-        page = render("compare.html", comparison=report, rows=rows, chart=charts.compared(chart))
-        files.write_text(out / "compare.html", page)
+        compare_page.write(out, result, runs, values, left_out, known.same_as)
     console.say(summary.text_table(result))
     console.say("")
     _print_left_out({name: why for name, why in left_out.items() if name not in known.earlier})

@@ -52,13 +52,13 @@ def run(options: argparse.Namespace) -> None:
     validation = results.validate(applied, found, section, development.metrics, fold_of)
     write_rows(options.out / "predictions.csv", validation.rows, results.COLUMNS)
     files.write_json(options.out / "validation.json", {"run": trained.name, **validation.content})
-    files.write_text(options.out / "validation.html", page.render(validation, trained.name))
+    page.write(options.out, validation, trained)
     console.say(f"validate: {page.sentence(validation.content)}")
     for flag in validation.content["flags"]:
         console.warn(f"validate: {flag}")
     for line in console.reasons(list(failed(applied))):
         console.say(f"  {line}")
-    console.say(f"validate: open {options.out / 'validation.html'}")
+    console.say(f"validate: open {options.out / page.PAGE}")
 
 
 def labels_of(options: argparse.Namespace) -> LabelsParams:

@@ -163,13 +163,8 @@ class Files:
             OSError: it is in none of these places.
             MissingError: DVC cannot read or fetch it.
         """
-        if self.revision is None:
-            if (present := Path(path)).is_file():
-                return present.read_text(encoding="utf-8")
-        elif (blob := self.blobs.read(self.revision, path)) is not None:
-            return blob.decode()
-        if (cached := self._cached(path)) is not None and cached.is_file():
-            return cached.read_text(encoding="utf-8")
+        if (here := self.read_here(path)) is not None:
+            return here.decode()
         import dvc.api
         from dvc.exceptions import DvcException
 
@@ -177,6 +172,21 @@ class Files:
             return str(dvc.api.DVCFileSystem(rev=self.revision).read_text(path))
         except DvcException as error:
             raise MissingError(str(error)) from error
+
+    def read_here(self, path: str) -> bytes | None:
+        """Return the bytes of the file `path`; None where git and the cache of this machine hold none."""
+        if self.revision is None:
+            if (present := Path(path)).is_file():
+                return present.read_bytes()
+        elif (blob := self.blobs.read(self.revision, path)) is not None:
+            return blob
+        cached = self._cached(path)
+        return cached.read_bytes() if cached is not None and cached.is_file() else None
+
+    def folder_here(self, out: str) -> dict[str, Path]:
+        """Return the files of the out `out`, a folder, by name, each with its place in DVC's cache, there or not."""
+        digest = self.outs.get(out, "")
+        return self.blobs.listed(digest) if digest.endswith(".dir") else {}
 
     def _cached(self, path: str) -> Path | None:
         """Return where DVC's cache keeps the out `path`, or the folder's list that names it; None without either."""

@@ -13,6 +13,7 @@ from flairprep.evaluation.verdict import REMEDY
 from flairprep.experiments.runs import ExperimentRun, setting_name
 
 TELL_NOT = "cannot tell"
+MEASURED = ("runs", "cases", "declared accuracy", "declared AUC", "NIR", "best accuracy", "p_auc")  # of `text_rows`
 CHARTED = ("accuracy", "accuracy_low", "accuracy_high", "nir", "best_accuracy")
 
 
@@ -44,10 +45,9 @@ def _learned(comparison: Mapping[str, Any], runs: int) -> list[str]:
     alpha, power, settings = comparison["alpha"], comparison["power"], comparison["settings"]
     varied = [s for s in settings if not s["constant"]]
     significant = [s for s in varied if s["p_auc"] < alpha]
-    leaks = [s for s in significant if s["p_without_leaks"] is not None and s["p_without_leaks"] >= alpha]
-    sound = [s for s in significant if s not in leaks]
-    shortcuts = [s for s in sound if s["p_within"] is not None and s["p_within"] >= alpha]
-    learned = [s for s in sound if s not in shortcuts]
+    learned, leaks, shortcuts = (
+        [s for s in settings if state(s, alpha) == name] for name in ("learned", "learned (leak)", "learned (shortcut)")
+    )
     family = "one run" if runs == 1 else f"all settings of {runs} runs"
     sentences = []
     if leaked := max(s["leaked"] for s in settings):
@@ -72,6 +72,19 @@ def _learned(comparison: Mapping[str, Any], runs: int) -> list[str]:
     if constant := [setting_name(s["setting"]) for s in settings if s["constant"]]:
         sentences.append(f"Constant prediction: {', '.join(constant)}.")
     return sentences
+
+
+def state(setting: Mapping[str, Any], alpha: float) -> str:
+    """Return what is said of a setting of `comparison.compare` alone, in the words of evaluate's verdict."""
+    if setting["constant"]:
+        return "constant prediction"
+    if not setting["p_auc"] < alpha:
+        return "no evidence"
+    if setting["p_without_leaks"] is not None and setting["p_without_leaks"] >= alpha:
+        return "learned (leak)"
+    if setting["p_within"] is not None and setting["p_within"] >= alpha:
+        return "learned (shortcut)"
+    return "learned"
 
 
 def _with_p(settings: Sequence[Mapping[str, Any]], p: str) -> str:
@@ -246,8 +259,8 @@ def text_rows(comparison: Mapping[str, Any]) -> list[dict[str, str]]:
             **{key.split(".")[-1]: value_of(value) for key, value in s["setting"].items()},
             "runs": str(s["runs"]),
             "cases": str(s["cases"]),
-            "declared accuracy": _interval(s, "accuracy"),
-            "declared AUC": _interval(s, "auc"),
+            "declared accuracy": interval_text(s, "accuracy"),
+            "declared AUC": interval_text(s, "auc"),
             "NIR": f"{s['nir']:.3f}",
             "best accuracy": f"{s['best_accuracy']:.3f}",
             "p_auc": f"{s['p_auc']:.2g}",
@@ -261,7 +274,8 @@ def text_table(comparison: Mapping[str, Any]) -> str:
     return str(pd.DataFrame(text_rows(comparison)).to_string(index=False))
 
 
-def _interval(setting: Mapping[str, Any], metric: str) -> str:
+def interval_text(setting: Mapping[str, Any], metric: str) -> str:
+    """Return a setting's declared measure with its interval: 0.700 (0.600-0.800), a dash without one."""
     estimate, low, high = (setting[f"{metric}{end}"] for end in ("", "_low", "_high"))
     if math.isnan(estimate):
         return "-"

@@ -5,7 +5,6 @@ page's own colour, so that dark mode works too; the colours of data suit both. V
 give equal bytes.
 """
 
-import json
 import re
 from typing import Any
 
@@ -109,12 +108,6 @@ def balance(name: str, table: pd.DataFrame) -> Drawing:
     ticks = end.mark_tick(color=OWN, thickness=2, size=16).encode(alt.X("larger:Q", title="cases"))
     text = end.mark_text(align="left", dx=4).encode(alt.X("cases:Q", title="cases"), text="text")
     return svg(name, bars, ticks, text, height=alt.Step(22), width=WIDTH - 80)
-
-
-def compared(chart: dict[str, Any]) -> Drawing:
-    """Draw the chart of `summary.chart` in the page's own colour where it is black."""
-    own = json.loads(json.dumps(chart).replace('"black"', f'"{OWN}"'))
-    return _drawn("compare", {**own, "title": None, "width": WIDTH})
 
 
 def areas(name: str, table: pd.DataFrame, title: str = "AUC") -> Drawing:

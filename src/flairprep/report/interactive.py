@@ -5,7 +5,9 @@ both files once and puts the same chart in its place. A page opened from disk ma
 """
 
 import json
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +23,21 @@ NOTICE = (  # who passes a report on passes Vega on; its licence asks to be name
     "contributors, under the BSD 3-Clause License; from the Python package vl-convert-python, whose notices name the "
     "other libraries in it. */\n"
 )
+
+
+@contextmanager
+def folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of `path` when the block ends: what a command's page loads.
+
+    Git leaves it alone, since all of it can be had again.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    files.write_text(partial / ".gitignore", "*\n")
+    yield partial
+    shutil.rmtree(path, ignore_errors=True)
+    partial.rename(path)
 
 
 def write(figures: Iterable[Figure | None], out: Path) -> None:

@@ -1,42 +1,143 @@
-"""Render validation.html: the external validation in the report's clothes."""
+"""Write validation.html: the external validation in the report's clothes."""
 
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 from markupsafe import Markup
 
+from flairprep import __version__
+from flairprep.core import files, params
 from flairprep.evaluation import predictions
 from flairprep.evaluation.predictions import Predictions
-from flairprep.report import captions, charts, figures, html
+from flairprep.experiments import run_reports
+from flairprep.experiments.repository import git
+from flairprep.experiments.run_reports import Laid
+from flairprep.inference.run import TrainedRun
+from flairprep.report import captions, charts, figures, html, interactive, provenance
 from flairprep.report.figures import Figure
+from flairprep.report.provenance import Commit, Identity
 from flairprep.stats.metrics import Array
 from flairprep.validation.results import Validation
 
+PAGE, ASSETS = "validation.html", "validation_assets"
 SHARES = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv")
 NUMBERS = ("auc", "average_precision", "mcc", "calibration_intercept", "calibration_slope")
 ALONE = ("log_loss", "log_loss_prior", "brier", "nir", "p_auc", "p_nir", "prevalence")
 CALLED = {"auc": "AUC", "mcc": "Matthews' correlation", "ppv": "PPV", "npv": "NPV", "nir": "no-information rate"}
 
 
-def render(validation: Validation, name: str) -> str:
-    """Return the page; name: of the run."""
+class Network(NamedTuple):
+    """The run that was validated: its name, what identifies it, and where its report lies."""
+
+    name: str
+    identity: Identity
+    report: Laid
+
+
+def write(out: Path, validation: Validation, trained: TrainedRun) -> None:
+    """Write the page into `out`, and ASSETS beside it: the run's report, and what draws the charts with tooltips."""
+    drawn = draw(validation)
+    with interactive.folder(out / ASSETS) as partial:
+        report = run_reports.lay([trained], partial, ASSETS)[trained.name]
+        interactive.write(drawn, partial)
+    text = render(validation, drawn, Network(trained.name, identify(trained), report))
+    files.write_text(out / PAGE, text)
+
+
+def draw(validation: Validation) -> list[Figure]:
+    """Draw the charts of the page: measures, ROC, decision curve, groups, calibration before and after."""
     content = validation.content
+    decision = charts.decision("decision", validation.curve)
+    return [
+        reached(content),
+        ranking(validation.scored, content["measures"]),
+        Figure("decision-chart", "Decision curve", decision, captions.decision(validation.curve)),
+        figures.groups(validation.groups),
+        *calibration_figures(validation),
+    ]
+
+
+def render(validation: Validation, drawn: Sequence[Figure], network: Network) -> str:
+    """Return the page; drawn: of `draw`."""
+    content = validation.content
+    reached_here, roc, decision, groups, *curves = drawn
     return html.render(
-        "validation.html",
-        name=name,
+        PAGE,
         **content,
-        sentence=sentence(content),
+        assets=ASSETS,
+        network=network,
+        lead=lead(content),
+        counters=counters(content),
         table=table(content["measures"], content["development"]),
-        ranking=ranking(validation.scored, content["measures"]),
-        curves=calibration_figures(validation),
-        decision=Figure(
-            *("decision-chart", "Decision curve", charts.decision("decision", validation.curve)),
-            captions.decision(validation.curve),
-        ),
-        groups=figures.groups(validation.groups),
+        reached=reached_here,
+        ranking=roc,
+        decision=decision,
+        groups=groups,
+        curves=curves,
         failures=[row for row in validation.rows if row["status"] == "failed"],
         unusual={row["case_id"]: row for row in validation.rows if row["outside"]},
-        captions=captions,
+    )
+
+
+def identify(trained: TrainedRun) -> Identity:
+    """Say which run the network is of; of a revision by its commit, without the params that differ."""
+    if trained.revision is None:
+        values = params.read_params()
+        return provenance.identify(values, dict(values.get("report") or {}).get("cohort"))
+    [told] = git("log", "-1", "--format=%H %cs", trained.revision)
+    revision, date = told.split()
+    commit = Commit(revision, date, ())
+    return Identity(trained.sections["ingest"]["dicom_dir"], commit, trained.name, __version__, ())
+
+
+def reached(content: dict[str, Any]) -> Figure:
+    """Draw accuracy and AUC on the new cohort and in the run, each beside what always guessing reaches."""
+    rows = [
+        {"name": f"{called} {where}", "value": values[metric], "of": of}
+        | {"low": values[f"{metric}_low"], "high": values[f"{metric}_high"]}
+        | {"reference": values["nir"] if metric == "accuracy" else 0.5}
+        for metric, called in (("auc", "AUC"), ("accuracy", "accuracy"))
+        for where, of, values in (
+            ("here", "network", content["measures"]),
+            ("in the run", "baseline", content["development"]),
+        )
+        if values.get(metric) is not None and values.get("nir") is not None
+    ]
+    words = (
+        "Blue: on this cohort. Grey: on the run's own validation fold. Lines: 95 % intervals. Ticks: chance, and "
+        "always guessing the larger class (NIR)."
+    )
+    chart = charts.outcome("reached", pd.DataFrame(rows)) if rows else Markup()
+    return Figure("reached-chart", "What the network reaches here", chart, words)
+
+
+def counters(content: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the counters of the first screen: what sets the cohort apart, and what failed."""
+    tested = [leak for leak in content["leaks"] if leak["verdict"] != "not testable"]
+    found = (
+        ("fields shifted", len(content["shift"]["shifted"]), f"of {len(content['shift']['fields'])}", "#shift"),
+        ("leaks", sum(leak["verdict"] == "leak" for leak in tested), f"of {len(tested)} kinds tested", "#leaks"),
+        ("cases outside", content["outside"]["cases"], f"of {content['outside']['of']}", "#outside"),
+        ("cases failed", content["cases"]["failed"], f"of {content['cases']['found']} found", "#failed"),
+    )
+    return [
+        {"name": name, "number": number, "text": text, "href": href, "kind": "bad" if number else "good"}
+        for name, number, text, href in found
+    ]
+
+
+def lead(content: dict[str, Any]) -> str:
+    """Say how the network does on the new cohort, beside what it reached on its own validation fold."""
+    m, run = content["measures"], content["development"]
+    own = run.get("auc")
+    beside = "" if own is None else f" In the run: {captions.area(own, run.get('auc_low'), run.get('auc_high'))}."
+    return (
+        f"{captions.share(m['accuracy'], m['accuracy_low'], m['accuracy_high'])} of {m['n']} cases are right, where "
+        f"always guessing the larger class gets {html.percent(m['nir'])}; "
+        f"{captions.area(m['auc'], m['auc_low'], m['auc_high'])}, p {html.number(m['p_auc'])} with labels "
+        f"permuted.{beside}"
     )
 
 

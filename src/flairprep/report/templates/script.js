@@ -9,7 +9,7 @@ const load = (source) => new Promise((done, failed) => {
   document.head.append(script);
 });
 const enliven = async (place) => {
-  library ??= Promise.all(["assets/vega.js", "assets/charts.js"].map(load));
+  library ??= Promise.all(["vega.js", "charts.js"].map((name) => load(`${document.body.dataset.assets}/${name}`)));
   await library;
   const box = document.createElement("div");
   box.className = "live-chart";
