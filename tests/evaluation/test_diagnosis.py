@@ -69,7 +69,11 @@ CASES: dict[str, tuple[pd.DataFrame | None, np.ndarray | None, str]] = {
         probabilities(0.55, 0.02),
         "dvc exp run --temp -S 'model.filters=[4,8,16,32]'",
     ),
-    "unstable": (history(val_loss=0.6 + 0.2 * (-1.0) ** np.arange(EPOCHS)), SWINGING, "dvc exp run --temp -S lr=3.3e-05"),
+    "unstable": (
+        history(val_loss=0.6 + 0.2 * (-1.0) ** np.arange(EPOCHS)),
+        SWINGING,
+        "dvc exp run --temp -S lr=3.3e-05",
+    ),
 }
 
 
@@ -277,5 +281,7 @@ def test_advice_that_changes_nothing_is_skipped() -> None:
 
 def test_a_run_that_was_stopped_while_it_improved_needs_patience() -> None:
     stops = CONFIG.model_copy(update={"patience": 4})
-    assert diagnose(history(val_loss=FALLING), config=stops, epochs=60).command == "dvc exp run --temp -S train.patience=8"
+    assert (
+        diagnose(history(val_loss=FALLING), config=stops, epochs=60).command == "dvc exp run --temp -S train.patience=8"
+    )
     assert diagnose(history(val_loss=FALLING), config=stops, epochs=30).command == "dvc exp run --temp -S epochs=60"

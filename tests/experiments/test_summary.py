@@ -72,5 +72,5 @@ def test_the_table_and_the_chart_hold_every_setting() -> None:
 def test_an_estimate_without_an_interval_stands_alone() -> None:
     nan = float("nan")
     setting = {"auc": 0.5, "auc_low": nan, "auc_high": nan}
-    assert summary._interval(setting, "auc") == "0.500"
-    assert summary._interval(setting | {"auc": nan}, "auc") == "-"
+    assert summary.interval_text(setting, "auc") == "0.500"
+    assert summary.interval_text(setting | {"auc": nan}, "auc") == "-"
