@@ -183,15 +183,16 @@ def trained(fault: str, cases: int, seed: int, planted: Planted | None = None) -
         variable.assign(tf.zeros_like(variable))
     network.optimizer.learning_rate.assign(planted.rate)
     images, unseen = (volumes(rng, labels, planted) for labels in (train_labels, y_true))
-    some = input_pipeline.sampled(train_labels, min(train_config.INFERRED, len(train_labels)))
-    fitted, validation = (
-        SimpleNamespace(case_ids=np.arange(len(labels)), labels=labels, images=[tf.constant(of_labels)])
-        for of_labels, labels in ((images[some], train_labels[some]), (unseen, y_true))
-    )
+
+    def cases(of_labels: np.ndarray, labels: np.ndarray) -> Any:
+        return SimpleNamespace(case_ids=np.arange(len(labels)), labels=labels, images=[tf.constant(of_labels)])
+
+    parts = input_pipeline.dealt(train_labels, train_config.INFERRED)
+    fitted = [cases(images[ranks], train_labels[ranks]) for ranks in parts]
     pairs = tf.data.Dataset.from_tensor_slices((images, train_labels.astype(np.int64)))
     batches = pairs.shuffle(len(images), seed=seed).batch(planted.batch)
     epochs = max(planted.epochs, math.ceil(planted.steps / int(batches.cardinality())))
-    record = recorder.Recorder(infer, fitted, validation, epochs)
+    record = recorder.Recorder(infer, fitted, cases(unseen, y_true), epochs)
     with contextlib.redirect_stdout(io.StringIO()):
         training.fit(network, batches, record, CONFIG, labels=train_labels, epochs=epochs)
     history = pd.DataFrame(record.history).astype(float)

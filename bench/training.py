@@ -52,7 +52,7 @@ def _ours(directory: Path, name: str) -> Any:
 
     training.seeded(0)
     cases = input_pipeline.Cases(directory, [0], BATCH[name], hold=False)
-    batches = input_pipeline.training_batches(cases, "none", batch_size=BATCH[name], seed=0)(0)
+    batches = input_pipeline.training_batches(cases.at, len(cases.labels), "none", batch_size=BATCH[name], seed=0)(0)
     network = training.compiled(training.model.ModelParams(name=name, **KINDS), (*SHAPE, 1), prior=0.5, rate=1e-4)
     return network, batches
 
@@ -164,7 +164,7 @@ def reading(directory: Path, augment: str) -> float:
     from flairprep.network import input_pipeline
 
     cases = input_pipeline.Cases(directory, [0], 4, hold=False)
-    batches = input_pipeline.training_batches(cases, augment, batch_size=4, seed=0)(0)
+    batches = input_pipeline.training_batches(cases.at, len(cases.labels), augment, batch_size=4, seed=0)(0)
     rates = []
     for _ in range(6):
         start = time.perf_counter()
@@ -186,7 +186,9 @@ def waiting(directory: Path) -> tuple[float, float]:
 
     network, _ = _ours(directory, "resnet3d")
     cases = input_pipeline.Cases(directory, [0], BATCH["resnet3d"], hold=False)
-    batches = input_pipeline.training_batches(cases, "flip_shift", batch_size=BATCH["resnet3d"], seed=0)
+    batches = input_pipeline.training_batches(
+        cases.at, len(cases.labels), "flip_shift", batch_size=BATCH["resnet3d"], seed=0
+    )
     first, steps = next(iter(batches(0))), len(batches(0))
     source = iter(input_pipeline.epochs(batches, 0, EPOCHS))
     network.train_on_batch(*first)

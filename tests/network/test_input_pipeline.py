@@ -8,7 +8,7 @@ import tensorflow as tf
 from exports import brain, write_export
 
 from flairprep.dataset import tf_data
-from flairprep.network import input_pipeline
+from flairprep.network import input_pipeline, train_config
 
 EXPORT = Path("data/export")
 
@@ -87,7 +87,7 @@ def drawn_batches(
 ) -> list[list[tuple[np.ndarray, np.ndarray]]]:
     """`epochs` passes over the batches of a run with `seed`."""
     cases = input_pipeline.Cases(EXPORT, folds, 4, hold=hold)
-    batches = input_pipeline.training_batches(cases, augment, batch_size=4, seed=seed)
+    batches = input_pipeline.training_batches(cases.at, len(cases.labels), augment, batch_size=4, seed=seed)
     return [list(batches(epoch).as_numpy_iterator()) for epoch in range(epochs)]
 
 
@@ -109,7 +109,7 @@ def test_an_epoch_has_every_training_case_once_with_its_label(project: Path) -> 
 
 def test_whole_batches_leave_other_cases_out_in_every_epoch(project: Path) -> None:
     cases = input_pipeline.Cases(EXPORT, [1, 2], 4, hold=False)
-    batches = input_pipeline.training_batches(cases, "none", batch_size=4, seed=0, whole=True)
+    batches = input_pipeline.training_batches(cases.at, len(cases.labels), "none", batch_size=4, seed=0, whole=True)
     epochs = [list(batches(epoch).as_numpy_iterator()) for epoch in range(4)]
     assert [[len(labels) for _, labels in epoch] for epoch in epochs] == [[4, 4, 4]] * 4
     assert batches(0).cardinality() == 3
@@ -171,25 +171,32 @@ def test_cases_that_take_too_much_of_the_memory_are_read_each_time(
     assert reads_again(size / input_pipeline.SHARE - 1)
 
 
-def test_a_sample_has_each_labels_share_and_is_always_the_same(project: Path) -> None:
+def test_parts_hold_every_case_once_with_its_own_label_and_image(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(input_pipeline, "INFERRED", 8)
     cases = input_pipeline.Cases(EXPORT, [0, 1, 2], 4)
-    some = cases.sample(10)
-    assert some.labels.sum() == round(10 * cases.labels.mean())
-    assert len(set(some.case_ids)) == len(some.labels) == 10
-    assert cases.sample(10).case_ids == some.case_ids == sorted(some.case_ids)
-    image_of = {
-        element["case_id"].decode(): element["image"] for element in tf_data.dataset(EXPORT).as_numpy_iterator()
-    }
-    images = np.concatenate(list(some.images.as_numpy_iterator()))
-    np.testing.assert_array_equal(images, np.array([image_of[name] for name in some.case_ids]).astype(np.float32))
-    label_of = dict(zip(cases.case_ids, cases.labels, strict=True))
-    assert [label_of[name] for name in some.case_ids] == list(some.labels)
-    assert cases.sample(len(cases.labels)) is cases
+    parts = cases.parts()
+    assert sorted(case_id for part in parts for case_id in part.case_ids) == sorted(cases.case_ids)
+    expected = {element["case_id"].decode(): element for element in tf_data.dataset(EXPORT).as_numpy_iterator()}
+    for part in parts:
+        images = np.concatenate(list(part.images.as_numpy_iterator()))
+        for case_id, label, image in zip(part.case_ids, part.labels, images, strict=True):
+            assert label == expected[case_id]["label"]
+            np.testing.assert_array_equal(image, expected[case_id]["image"].astype(np.float32))
 
 
-@pytest.mark.parametrize("ones", [0, 1, 30, 69, 70])
-def test_a_sample_of_any_share_has_as_many_cases_as_asked_for(ones: int) -> None:
-    labels = (np.arange(70) < ones).astype(int)
-    ranks = input_pipeline.sampled(labels, 64)
-    assert len(np.unique(ranks)) == 64
-    assert labels[ranks].sum() == round(64 * ones / 70)
+@pytest.mark.parametrize(("cases", "parts"), [(1, 1), (64, 1), (65, 2), (160, 3), (468, 8)])
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 1])
+def test_parts_are_alike_in_size_and_labels_and_the_same_each_time(cases: int, parts: int, share: float) -> None:
+    labels = (np.arange(cases) < share * cases).astype(int)
+    dealt = input_pipeline.dealt(labels, 64)
+    assert len(dealt) == parts
+    assert sorted(np.concatenate(dealt)) == list(range(cases))
+    assert max(map(len, dealt)) <= 64
+    assert np.ptp([len(ranks) for ranks in dealt]) <= 1
+    assert np.ptp([labels[ranks].sum() for ranks in dealt]) <= 1
+    for ranks, again in zip(dealt, input_pipeline.dealt(labels, 64), strict=True):
+        np.testing.assert_array_equal(ranks, again)
+    in_three_epochs = len({rank for ranks in dealt[:3] for rank in ranks})
+    assert abs(train_config.inferred(cases) - in_three_epochs) <= 1

@@ -77,8 +77,8 @@ def run(images: np.ndarray, folder: Path, epochs: int) -> tuple[keras.Model, ker
     network = compiled()
     network.optimizer.dynamic_growth_steps = GROWTH
     batches = tf.data.Dataset.from_tensor_slices((images, LABELS)).batch(4)
-    cases = SimpleNamespace(case_ids=list("abcdefgh"), labels=LABELS, images=[tf.constant(images, tf.float32)])
-    record: Any = recorder.Recorder(training.inference(network), cases, cases, epochs)  # type: ignore[arg-type]
+    cases: Any = SimpleNamespace(case_ids=list("abcdefgh"), labels=LABELS, images=[tf.constant(images, tf.float32)])
+    record = recorder.Recorder(training.inference(network), [cases], cases, epochs)
     kept = states.States(folder / "training/key", "key", epochs, extendable=True)
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     declared = training.fit(network, batches, record, CONFIG, labels=LABELS, epochs=epochs, states=kept)

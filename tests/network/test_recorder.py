@@ -22,7 +22,7 @@ def cases(labels: np.ndarray, y_prob: list[float]) -> Any:
 
 
 def recorder(y_prob: list[float], in_training: tuple[float, ...] = (0.9, 0.8, 0.2), rate: Any = 1e-3) -> Recorder:
-    record = Recorder(lambda images: images, cases(TRAINING, [*in_training]), cases(VALIDATION, y_prob), 2)
+    record = Recorder(lambda images: images, [cases(TRAINING, [*in_training])], cases(VALIDATION, y_prob), 2)
     record.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=rate)))
     return record
 
@@ -47,6 +47,14 @@ def test_an_epoch_adds_its_scores_to_the_logs_and_to_the_history() -> None:
     assert [row["epoch"] for row in record.history] == [1, 2]
     assert record.history[0] == {"epoch": 1, **{key: f"{value:.6g}" for key, value in logs.items()}}
     np.testing.assert_allclose(record.y_prob, [y_prob, y_prob], atol=1e-6)
+
+
+def test_the_parts_of_the_training_cases_take_turns() -> None:
+    record = recorder([0.5] * 5)
+    record.training = [cases(np.array([1, 1]), p) for p in ([0.9, 0.9], [0.9, 0.1], [0.1, 0.1])]
+    for epoch in (0, 1, 2, 3):
+        record.on_epoch_end(epoch, dict(LOGS))
+    assert [logs["accuracy_inference"] for logs in record.logs] == [1, 0.5, 0, 1]
 
 
 def test_predictions_are_a_row_per_epoch_and_validation_case_with_six_digits() -> None:

@@ -25,8 +25,11 @@ class Played:
     def __init__(self, loss: Callable[[list[float]], float]) -> None:
         self.loss, self.rates = loss, list[float]()
 
-    def reset(self) -> None:
-        self.rates = []
+    def state(self) -> list[float]:
+        return list(self.rates)
+
+    def reset(self, state: list[float] | None = None) -> None:
+        self.rates = list(state or [])
 
     def step(self, images: np.ndarray, labels: np.ndarray, rate: float) -> tuple[float, np.ndarray]:
         before = self.loss(self.rates)
@@ -85,6 +88,23 @@ def test_a_loss_that_never_falls_has_no_usable_rates() -> None:
 def test_a_network_too_large_for_the_steps_is_not_tried() -> None:
     with pytest.raises(rate_checks.OverBudgetError):
         band(learns, Budget(1, total=1000))
+
+
+def test_a_run_that_goes_on_has_the_losses_of_one_from_the_start() -> None:
+    rates = [1e-2] * 6
+    trial: Any = Played(learns)
+    whole = rate_checks.losses_at(trial, Budget(1), IMAGES, LABELS, rates)
+    begun = rate_checks.losses_at(trial, Budget(1), IMAGES, LABELS, rates[:2]), trial.state()
+    rate_checks.losses_at(trial, Budget(1), IMAGES, LABELS, [0.5] * 3)  # another run between them
+    budget = Budget(1, total=4 * rate_checks.BATCH)
+    assert rate_checks.losses_at(trial, budget, IMAGES, LABELS, rates, begun=begun) == whole
+    assert budget.left == 0
+
+
+def test_a_fresh_run_ends_where_it_diverges_and_the_range_test_does_not() -> None:
+    trial: Any = Played(lambda rates: 30.0 if len(rates) == 3 else 0.7)
+    assert rate_checks.losses_at(trial, Budget(1), IMAGES, LABELS, [1.0] * 9, fresh=True) == [0.7] * 3 + [30.0]
+    assert len(rate_checks.losses_at(trial, Budget(1), IMAGES, LABELS, [1.0] * 9)) == 9
 
 
 def curve(falls_at: float, rises_at: float) -> list[float]:

@@ -41,6 +41,15 @@ def test_a_trial_starts_again_from_the_same_weights_dropout_and_optimizer() -> N
         np.testing.assert_array_equal(weights, start[path])
 
 
+def test_a_trial_goes_on_from_a_state_as_if_nothing_had_come_between() -> None:
+    trial = Trial(network, 3)
+    trial.step(*batch(), 1e-2)
+    state = trial.state()
+    on = [trial.step(*batch(), 1e-2)[0] for _ in range(3)]
+    trial.reset(state)
+    assert [trial.step(*batch(), 1e-2)[0] for _ in range(3)] == on
+
+
 def test_a_step_of_a_trial_is_a_step_of_keras() -> None:
     images, labels = batch()
     trial = Trial(lambda: network(dropout=0.0), 3)

@@ -8,7 +8,7 @@ import scipy  # imports its parts when they are first used
 
 from flairprep.evaluation import predictions, verdict
 from flairprep.network.model_config import NetworkConfig
-from flairprep.network.train_config import INFERRED, LEAST_PATIENCE, TrainConfig
+from flairprep.network.train_config import LEAST_PATIENCE, TrainConfig, inferred
 from flairprep.stats import metrics
 
 # bench/diagnosis.py plants each fault in trainings of 12 to 200 cases; its results stand in docs/metrics.md.
@@ -72,8 +72,8 @@ def diagnose(
     A fault whose remedies the run already has is skipped.
 
     Args:
-        history: one row per epoch that ran, as numbers: loss, accuracy (training mode), accuracy_inference (at
-            most INFERRED training cases in inference mode), val_loss.
+        history: one row per epoch that ran, as numbers: loss, accuracy (training mode), accuracy_inference (a
+            part of the training cases in inference mode, see input_pipeline.dealt), val_loss.
         y_true, y_prob: (n_cases,) and (n_epochs, n_cases), the validation cases.
         train_labels: (n_training_cases,), 0 or 1.
         ranks: whether the declared predictions rank the validation cases better than chance: p_auc below alpha.
@@ -138,7 +138,7 @@ def diagnose(
             "recalibrate it, or choose another threshold than 0.5; see the plots reliability and probability",
             "dvc plots show",
         )
-    n, n_training = len(y_true), min(len(train_labels), INFERRED)
+    n, n_training = len(y_true), inferred(len(train_labels))
     by_chance = int(scipy.stats.binom.ppf(POWER, n, metrics.no_information_rate(y_true)))
     enough = _worse(by_chance, n, n_training, n_training)  # whether a network that guesses would show
     if spread < verdict.HARDLY_VARIES and enough:

@@ -42,26 +42,29 @@ class Cases:
         self.at, self._batch_size = tf_data.source(directory, folds, held), batch_size
         self.images = self._images(np.arange(len(rows)))
 
-    def sample(self, most: int = INFERRED) -> "Cases":
-        """Return at most so many of the cases, always the same ones, with each label's share of them all."""
-        if len(self.labels) <= most:
-            return self
-        ranks = sampled(self.labels, most)
-        some = copy.copy(self)
-        some.case_ids, some.labels = [self.case_ids[rank] for rank in ranks], self.labels[ranks]
-        some.images = self._images(ranks)
-        return some
+    def parts(self) -> "list[Cases]":
+        """Return the cases in parts of at most INFERRED, as `dealt` deals them."""
+        parts = []
+        for ranks in dealt(self.labels, INFERRED):
+            part = copy.copy(self)
+            part.case_ids, part.labels = [self.case_ids[rank] for rank in ranks], self.labels[ranks]
+            part.images = self._images(ranks)
+            parts.append(part)
+        return parts
 
     def _images(self, ranks: np.ndarray) -> Any:
         batches = self.at(tf.constant(ranks, tf.int32)).map(lambda case: case["image"]).batch(self._batch_size)
         return batches.map(lambda images: tf.cast(images, tf.float32)).prefetch(2)
 
 
-def sampled(labels: np.ndarray, most: int) -> np.ndarray:
-    """Draw the ranks, in order, of `most` of the cases with `labels`, (n,), and with each label's share of them all."""
-    ranks = np.random.default_rng(0).permutation(len(labels))
-    ones = round(most * float(labels.mean()))
-    return np.sort(np.concatenate([ranks[labels[ranks] == 1][:ones], ranks[labels[ranks] != 1][: most - ones]]))
+def dealt(labels: np.ndarray, most: int) -> list[np.ndarray]:
+    """Deal the ranks of cases with `labels`, (n,), into as few parts of at most `most` as hold all, always the same.
+
+    The parts are of one size and of one share of each label, but for a case.
+    """
+    drawn = np.random.default_rng(0).permutation(len(labels))
+    by_label, count = drawn[np.argsort(labels[drawn], kind="stable")], max(1, -(-len(labels) // most))
+    return [np.sort(by_label[part::count]) for part in range(count)]
 
 
 def augmented(volume: Any, seed: Any, kind: str) -> Any:
@@ -82,15 +85,15 @@ def augmented(volume: Any, seed: Any, kind: str) -> Any:
 
 
 def training_batches(
-    cases: Cases, augment: str, *, batch_size: int, seed: int, whole: bool = False
+    at: Callable[[Any], Any], count: int, augment: str, *, batch_size: int, seed: int, whole: bool = False
 ) -> Callable[[Any], Any]:
     """Return a function from an epoch, a number or int64 (), to its batches (image, label), shuffled and augmented.
 
-    Order and augmentation follow from the seed and the epoch alone: a resumed training gets what an undisturbed one
-    gets. An epoch's last batch may be smaller, or is dropped if `whole`. The images are float16, as exported: half as
-    much is copied, and the network casts them to float32.
+    at: of `count` cases, see `tf_data.source`. Order and augmentation follow from the seed and the epoch alone: a
+    resumed training gets what an undisturbed one gets. An epoch's last batch may be smaller, or is dropped if `whole`.
+    The images are float16, as exported: half as much is copied, and the network casts them to float32.
     """
-    ordered = tf_data.shuffled(cases.at, len(cases.labels), seed)
+    ordered = tf_data.shuffled(at, count, seed)
 
     def of_epoch(epoch: Any) -> Any:
         drawn = tf.stack([tf.constant(seed, tf.int64), tf.cast(epoch, tf.int64)])

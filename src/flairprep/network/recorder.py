@@ -2,7 +2,7 @@
 
 import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -20,13 +20,15 @@ PREDICTIONS = ["epoch", "case_id", "label", "probability"]
 
 
 class Recorder(keras.callbacks.Callback):
-    """Predict the validation cases after every epoch, and some training cases in inference mode for their accuracy.
+    """Predict the validation cases after every epoch, and a part of the training cases in inference mode.
+
+    training: the parts, which take turns from epoch to epoch, for their accuracy.
 
     Add val_loss, val_accuracy, val_auc, accuracy_inference, learning_rate and nir to the epoch's logs, where later
     callbacks can watch them.
     """
 
-    def __init__(self, infer: Inference, training: Cases, validation: Cases, epochs: int) -> None:
+    def __init__(self, infer: Inference, training: Sequence[Cases], validation: Cases, epochs: int) -> None:
         super().__init__()
         self.infer, self.training, self.validation, self.epochs = infer, training, validation, epochs
         self.logs: list[dict[str, float]] = []
@@ -55,14 +57,15 @@ class Recorder(keras.callbacks.Callback):
         """
         logs = {} if logs is None else logs
         y_true, y_prob = self.validation.labels, predict(self.infer, self.validation)
-        in_inference = predict(self.infer, self.training)
+        part = self.training[epoch % len(self.training)]
+        in_inference = predict(self.infer, part)
         if not math.isfinite(logs["loss"]) or not np.isfinite(y_prob).all():
             raise FlairprepError(f"train: the loss is not a number in epoch {epoch + 1}; lower lr in params.yaml")
         logs |= {
             "val_loss": metrics.log_loss(y_true, y_prob),
             "val_accuracy": metrics.accuracy(y_true, y_prob),
             "val_auc": metrics.auc(y_true, y_prob),
-            "accuracy_inference": metrics.accuracy(self.training.labels, in_inference),
+            "accuracy_inference": metrics.accuracy(part.labels, in_inference),
             "learning_rate": float(tf.convert_to_tensor(self.model.optimizer.learning_rate)),
             "nir": metrics.no_information_rate(y_true),
         }

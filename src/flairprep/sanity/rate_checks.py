@@ -47,15 +47,19 @@ def band(trial: Trial, budget: Budget, images: Array, labels: Array) -> tuple[fl
     low = lower_end(losses_at(trial, budget, images, labels, FIRST_RATE * GROWTH ** np.arange(RANGE_STEPS)))
     candidates = [rate for rate in RATES if rate > (low or FIRST_RATE)]
     sound = [rate for rate in candidates if rate < MODEST]
+    begun: dict[float, tuple[list[float], Any]] = {}  # losses of the short runs, and where each ended
     for rate in candidates[len(sound) :]:
-        if diverges(losses_at(trial, budget, images[some], labels[some], [rate] * FRESH_STEPS)):
+        losses = losses_at(trial, budget, images[some], labels[some], [rate] * FRESH_STEPS, fresh=True)
+        if diverges(losses):
             break
         sound.append(rate)
+        begun = dict([*begun.items(), (rate, (losses, trial.state()))][-TRIED:])
     # A few steps do not show what ruins a network slowly, so the largest rates are tried for longer, and the upper end
     # is a half decade below: some networks that learn HEART cases by heart are ruined by many cases at the same rate.
     learned = None
     for rate in sound[: -TRIED - 1 : -1]:
-        losses = losses_at(trial, budget, images[some], labels[some], [rate] * LONGER_STEPS)
+        rates = [rate] * LONGER_STEPS
+        losses = losses_at(trial, budget, images[some], labels[some], rates, fresh=True, begun=begun.get(rate))
         last = smoothed(losses)[-1]
         if learned and last < FALLS and not diverges(losses):
             return low or learned, rate
@@ -64,23 +68,33 @@ def band(trial: Trial, budget: Budget, images: Array, labels: Array) -> tuple[fl
     return None
 
 
-def losses_at(trial: Trial, budget: Budget, images: Array, labels: Array, rates: Iterable[float]) -> list[float]:
+def losses_at(
+    trial: Trial,
+    budget: Budget,
+    images: Array,
+    labels: Array,
+    rates: Iterable[float],
+    *,
+    fresh: bool = False,
+    begun: tuple[Sequence[float], Any] | None = None,
+) -> list[float]:
     """Train a fresh network one step at each of `rates`, on batches of BATCH cases in turn; return the loss per step.
 
-    It ends where the loss is not finite, which is the last one.
+    It ends where the loss is not finite, which is the last one, and if `fresh` where it diverges: nothing later counts.
+    begun: losses and state of a run whose steps were the first ones of this one, which goes on from there.
 
     Raises:
         OverBudgetError: the budget does not allow all steps.
     """
-    rates = list(rates)
+    losses = list(begun[0]) if begun else []
+    rates = list(rates)[len(losses) :]
     if not budget.afford(len(rates) * BATCH):
         raise OverBudgetError
-    trial.reset()
-    losses: list[float] = []
-    for step, rate in enumerate(rates):
+    trial.reset(begun[1]) if begun else trial.reset()
+    for step, rate in enumerate(rates, start=len(losses)):
         batch = np.arange(BATCH * step, BATCH * (step + 1)) % len(labels)
         losses.append(trial.step(images[batch], labels[batch], rate)[0])
-        if not math.isfinite(losses[-1]):
+        if not math.isfinite(losses[-1]) or (fresh and diverges(losses)):
             break
     return losses
 

@@ -125,9 +125,9 @@ def of_network(
 
 def first_steps(directory: Path, trial: Trial, size: int, seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return two losses and the weights after them, with the batches that train would make of `size` cases per step."""
-    folds = sorted(read_info(directory).cases)
-    cases = input_pipeline.Cases(directory, folds, size, hold=False)
-    batches = input_pipeline.training_batches(cases, "flip_shift", batch_size=size, seed=seed)
+    in_fold = read_info(directory).cases
+    at, count = tf_data.source(directory, sorted(in_fold)), sum(in_fold.values())
+    batches = input_pipeline.training_batches(at, count, "flip_shift", batch_size=size, seed=seed)
     two = batches(0).take(2).as_numpy_iterator()
     losses = [trial.step(images, labels, network_checks.RATE)[0] for images, labels in two]
     return np.array(losses), trial.weights()

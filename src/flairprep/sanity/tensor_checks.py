@@ -40,8 +40,9 @@ class TensorSummary:
 def summarise(image: Array, label: int, case_id: str, fold: int) -> TensorSummary:
     """Summarise an exported image (z, y, x, 1); foreground: what differs from its corner, the background's value."""
     volume = np.asarray(image[..., 0])
-    finite = bool(np.isfinite(volume).all())
-    values = np.nan_to_num(volume.astype(np.float32))
+    values = volume.astype(np.float32)
+    finite = bool(np.isfinite(values).all())
+    values = values if finite else np.nan_to_num(values)
     inside = values != values[0, 0, 0]
     foreground = values[inside] if inside.any() else values.ravel()
     least, most = float(foreground.min()), float(foreground.max())
@@ -65,7 +66,7 @@ def summarise(image: Array, label: int, case_id: str, fold: int) -> TensorSummar
 
 def shrunk(volume: Array) -> Array:
     """Average `volume` (z, y, x) over blocks, at most 8 x 16 x 16 of them."""
-    for axis, blocks in enumerate(SMALL):
+    for axis, blocks in reversed([*enumerate(SMALL)]):  # first along the axis whose voxels lie side by side
         size = volume.shape[axis]
         starts = np.unique(np.arange(blocks) * size // blocks)
         counts = np.diff([*starts, size]).reshape([-1 if a == axis else 1 for a in range(3)])

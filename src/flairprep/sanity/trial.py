@@ -2,7 +2,7 @@
 
 import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -23,21 +23,25 @@ class Trial:
         self.network = build()
         self.network.optimizer.build(self.network.trainable_variables)
         self._variables = [*self.network.variables, *self.network.optimizer.variables]
-        self._first = [variable.numpy() for variable in self._variables]
+        self._first = self.state()
         images = tf.TensorSpec((None, *self.network.input_shape[1:]), tf.float32)
         labels = tf.TensorSpec((None, 1), tf.float32)
         self._step = tf.function(self._train, input_signature=[images, labels])
         self._infer = inference(self.network)
 
-    def reset(self) -> None:
-        """Restore the first weights and a fresh optimizer."""
-        for variable, value in zip(self._variables, self._first, strict=True):
+    def state(self) -> list[np.ndarray]:
+        """Return the weights and what the optimizer keeps, for `reset`."""
+        return [variable.numpy() for variable in self._variables]
+
+    def reset(self, state: Sequence[np.ndarray] | None = None) -> None:
+        """Restore the first weights and a fresh optimizer, or `state`."""
+        for variable, value in zip(self._variables, self._first if state is None else state, strict=True):
             variable.assign(value)
 
     def step(self, images: np.ndarray, labels: np.ndarray, rate: float) -> tuple[float, np.ndarray]:
         """Take a step at `rate` on a batch, (n, z, y, x, 1) and (n,); return loss and probabilities (n,) before it."""
         self.network.optimizer.learning_rate.assign(rate)
-        loss, y_prob = self._step(images.astype(np.float32), labels.astype(np.float32)[:, None])
+        loss, y_prob = self._step(tf.cast(images, tf.float32), labels.astype(np.float32)[:, None])
         return float(loss), y_prob.numpy()[:, 0]
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:

@@ -78,15 +78,15 @@ def train(run: SweepParams, given: TrainParams, section: ModelParams, out: Path)
         raise FlairprepError("params.yaml: train.monitor: 'val_auc': all validation cases have one label; use val_loss")
     training.seeded(run.seed)
     strategy = training.devices(run.batch_size, len(fitted.labels))
-    feeding: dict[str, Any] = {"seed": run.seed, "whole": strategy.num_replicas_in_sync > 1}
-    batches = input_pipeline.training_batches(fitted, config.augment, batch_size=run.batch_size, **feeding)
+    whole, feeding = strategy.num_replicas_in_sync > 1, {"batch_size": run.batch_size, "seed": run.seed}
+    batches = input_pipeline.training_batches(fitted.at, len(fitted.labels), config.augment, whole=whole, **feeding)
     first_rate = scaled_rate(config, run.lr, run.batch_size)
     check_rate(run, config, first_rate)
     rate = training.schedule(config.schedule, first_rate, int(batches(0).cardinality()) * run.epochs)
     with strategy.scope():
         options: dict[str, Any] = {"rate": rate, "precision": config.precision}
         network = training.compiled(section, info.image_shape, prior=float(fitted.labels.mean()), **options)
-    record = recorder.Recorder(training.inference(network), fitted.sample(), validation, run.epochs)
+    record = recorder.Recorder(training.inference(network), fitted.parts(), validation, run.epochs)
     kept = states.of_run(run, config, section, training.machine(), EXPORT)
     watchers = watching.of_run(record, OUT, run, kept.key if given.tensorboard else "")
     with files.shown_folder(OUT), console.interruptible(kept.remedy):
