@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from flairprep.audit import near_duplicates
+from flairprep.audit import flips, near_duplicates
 
 SHAPE = (28, 40, 40)
 
@@ -87,6 +87,69 @@ def test_correlations_equal_those_of_numpy_pair_by_pair(
             both = masks[i] & np.flip(masks[j], axes)
             expected = max(expected, np.corrcoef(residuals[i][both], np.flip(residuals[j], axes)[both])[0, 1])
         assert correlations[i, j] == pytest.approx(expected, abs=2e-3)
+
+
+def cohort(seed: int, cases: int = 40) -> np.ndarray:
+    """Fingerprints of heads of varied shape, of which some are turned copies with so much noise that 0.93 is near."""
+    rng = np.random.default_rng(seed)
+    z, y, x = (np.indices(near_duplicates.CELLS) + 0.5) / np.reshape(near_duplicates.CELLS, (3, 1, 1, 1)) * 2 - 1
+    prints = np.zeros((cases, 2, *near_duplicates.CELLS), np.float32)
+    for case in range(cases):
+        lean, power = rng.normal(0, 0.1, 3), rng.uniform(1.6, 3)
+        shape = abs(z + lean[0] * y) ** power + abs(y + lean[1] * x) ** power + abs(x + lean[2]) ** power
+        own = gaussian_filter(rng.normal(size=z.shape), rng.uniform(0.3, 1.5))
+        prints[case] = 1.5 * z + 2 * y - y * z + own / own.std(), np.clip((1.1 - shape) * 4, 0, 1)
+        if case % 4 == 3:
+            turned = near_duplicates.FLIPS[rng.integers(8)]
+            copy = np.flip(prints[case - rng.integers(1, 4)], [axis + 1 for axis in turned])
+            prints[case] = copy
+            prints[case, 0] += rng.uniform(0.2, 0.5) * rng.normal(size=z.shape)
+    prints[rng.integers(cases), 1, : rng.integers(1, 8)] = 0  # a crop
+    return prints
+
+
+@pytest.mark.parametrize(("seed", "block", "folds"), [(0, 4, 2), (1, 4, 5), (7, 6, 3), (3, 128, 5), (4, 4, 40)])
+def test_the_closest_pairs_are_those_of_all_correlations(
+    seed: int, block: int, folds: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(near_duplicates, "BLOCK", block)
+    fold = np.random.default_rng(seed).permutation(np.arange(40) % folds)
+    for cases, copies in ((cohort(seed), True), (np.delete(cohort(seed), np.s_[3::4], axis=0), False)):
+        n = len(cases)
+        every = np.full((n, n), -1.0)
+        for row, column, part in near_duplicates.correlations(cases.__getitem__, n, tmp_path):
+            every[row : row + len(part), column : column + part.shape[1]] = part
+        every[np.tril_indices(n)] = -1
+        every[fold[:n, None] == fold[:n]] = -1
+        highest, alike = near_duplicates.closest_pairs(cases.__getitem__, fold[:n], tmp_path)
+        assert highest == pytest.approx(every.max(), abs=1e-5)
+        expected = {(i, j): every[i, j] for i, j in np.argwhere(every >= near_duplicates.MIN_CORRELATION).tolist()}
+        assert bool(expected) == copies
+        assert {pair[:2]: pair[2] for pair in alike} == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_correlation_exceeds_its_bound(seed: int) -> None:
+    prints, rng = cohort(seed, 24), np.random.default_rng(seed)
+    masks = (prints[:, 1] > rng.uniform(0.2, 0.8)).astype(np.float32)
+    r = (prints[:, 0] - 0.05 * (seed % 2)) * masks  # also where the sum of r is not 0
+    r[5] *= 1e-4
+    parts = [
+        flips.parity_parts(array).reshape(len(r), 8, -1).swapaxes(0, 1) for array in (r, r**2, masks, flips.core(masks))
+    ]
+    numbers = [array.sum(axis=(1, 2, 3)) for array in (r**2, r, masks, flips.core(masks))]
+    leading = flips.Leading(parts[0], *(part[: flips.EVEN] for part in parts[1:]), *numbers)
+    whole = np.stack(parts[:3])
+    smaller = np.minimum.outer(numbers[2], numbers[2])
+    correlation = flips.max_correlation(flips.all_products, whole, whole, smaller)
+    close, mixed, crude = (flips.upper_bounds(leading, leading, limit) for limit in (-1.0, 0.9, np.inf))
+    for bounds in (close, mixed, crude):
+        assert (correlation <= bounds + near_duplicates.ROUNDING).all()
+    others = ~np.eye(len(r), dtype=bool)
+    assert np.median(close[others]) < 0.9  # a bound that skips nothing would pass, too
+    i, j = np.argwhere(others).T
+    pairs = flips.max_correlation(flips.pair_products, whole[:, :, i], whole[:, :, j], smaller[i, j])
+    np.testing.assert_allclose(pairs, correlation[i, j], atol=1e-5)
 
 
 @pytest.mark.parametrize("block", [4, 256])

@@ -4,7 +4,6 @@ A fingerprint divides the tissue's bounding box into a fixed number of cells, wh
 different patients correlate by up to 0.87. After removing the cohort's common pattern they hardly do; copies still do.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from flairprep.audit import flips
 from flairprep.audit.finding import Finding
 from flairprep.audit.leakage import REMEDY
 from flairprep.imaging.foreground import bounding_box
@@ -22,10 +22,20 @@ CELLS = (14, 20, 20)  # of a fingerprint, (z, y, x): about 10 mm each
 MIN_CORRELATION = 0.93  # of near-duplicates; bench/results/audit.txt shows the correlations of copies and of others
 MIN_CASES = 10  # fewer do not separate the cohort's common pattern from what two cases share
 BLOCK = 128  # cases correlated at a time with as many others
+ROWS = 4  # blocks of cases whose bounds with another block are computed at a time
+PARTS = len(flips.FLIP_SIGNS)
 MAX_NAMED = 5  # pairs that the text names
 FLIPS = [(), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)]  # flipped axes of (z, y, x)
-# (8, 8): sign of the product of two even or odd parts (column) under a flip (row); 1 / 8, since a part holds sums.
-FLIP_SIGNS = np.array([[(-1.0) ** (flip & part).bit_count() for part in range(8)] for flip in range(8)], np.float32) / 8
+ROUNDING = 1e-3  # what float32 may add to a correlation, or take from a bound
+FEW, MANY = 64, 512  # pairs of a block correlated at a time, and pairs from which on the whole block is quicker
+
+
+class Alike(NamedTuple):
+    """Two cases by their place in the cohort, first < second, and their correlation."""
+
+    first: int
+    second: int
+    correlation: float
 
 
 class Pair(NamedTuple):
@@ -42,21 +52,14 @@ def find_near_duplicates(case_ids: Sequence[str], folds: Array, fingerprints: Fi
     Args:
         case_ids, folds: (n_cases,).
         fingerprints: in the order of case_ids.
-        scratch: a folder for about 70 KB per case.
+        scratch: a folder for about 120 KB per case.
     """
     name = "near-duplicates"
     if len(case_ids) < MIN_CASES:
         text = f"{len(case_ids)} cases are too few to tell what all share from what two share; {MIN_CASES} are needed"
         return Finding(name, "leak", "not testable", text)
-    highest: float | None = None
-    pairs = []
-    for row, column, block in correlations(fingerprints, len(case_ids), scratch):
-        rows, columns = (start + np.arange(size) for start, size in zip((row, column), block.shape, strict=True))
-        across = (folds[rows, None] != folds[columns]) & (rows[:, None] < columns)
-        if across.any():
-            highest = max(float(block[across].max()), -1.0 if highest is None else highest)
-        for i, j in np.argwhere((block >= MIN_CORRELATION) & across).tolist():
-            pairs.append(Pair(case_ids[rows[i]], case_ids[columns[j]], round(float(block[i, j]), 3)))
+    highest, alike = closest_pairs(fingerprints, folds, scratch)
+    pairs = [Pair(case_ids[i], case_ids[j], round(correlation, 3)) for i, j, correlation in alike]
     if not pairs:
         text = (
             "no two scans of different folds are alike: "
@@ -115,9 +118,7 @@ def correlations(fingerprints: Fingerprints, n: int, scratch: Path) -> Iterator[
 
     The correlation of `residuals` is taken over the cells that are tissue in both cases. With r the residual, zero
     outside the mask m, each sum over all pairs is one matrix product: r and r for the covariance, r^2 and m for the
-    variance. The arrays are split into parts that are even or odd along each axis (a Walsh-Hadamard transform). A flip
-    changes the sign of odd parts only, so all flips cost no more than one. Neither fingerprints nor correlations of
-    all cases are in memory at once.
+    variance; see `flips`. Neither fingerprints nor correlations of all cases are in memory at once.
 
     Args:
         fingerprints: of the cases.
@@ -127,75 +128,132 @@ def correlations(fingerprints: Fingerprints, n: int, scratch: Path) -> Iterator[
     Yields:
         (row, column, correlation): cases row, row + 1, ... with cases column, column + 1, ..., at most BLOCK each.
     """
-    blocks = [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
-    total, count = np.zeros(CELLS), np.zeros(CELLS)
-    for block in blocks:
-        means, masks = _means_and_masks(fingerprints(block))
-        total, count = total + (means * masks).sum(axis=0), count + masks.sum(axis=0)
-    mean = np.divide(total, count, out=np.zeros(CELLS), where=count > 0).astype(np.float32)
-    used = (_parity_parts(count[None] > 0)[0, 0] > 0).ravel()  # the corners of the box are never tissue
-    sizes = np.empty(n, np.float32)
-    path = scratch / "parts"
-    shape = (len(FLIP_SIGNS), 3, int(used.sum()))
-    with path.open("wb") as file:
+    parts = Parts(fingerprints, n, scratch)
+    blocks = _blocks(n, BLOCK)
+    for number, rows in enumerate(blocks):
+        left = parts.read(rows)
+        for columns in blocks[number:]:
+            yield rows.start, columns.start, parts.correlate(left, parts.read(columns), rows, columns)
+
+
+def closest_pairs(fingerprints: Fingerprints, folds: Array, scratch: Path) -> tuple[float | None, list[Alike]]:
+    """Return the highest of `correlations` between folds, and the pairs of at least MIN_CORRELATION.
+
+    Only pairs are correlated whose `flips.upper_bounds` reaches MIN_CORRELATION, or the highest correlation so far
+    where that is lower. Cases are taken by fold, since two blocks of one fold have no pair.
+
+    Args:
+        fingerprints: of the cases.
+        folds: (n_cases,).
+        scratch: a folder for the parts.
+
+    Returns:
+        The highest correlation, None where all cases are in one fold, and the pairs.
+    """
+    order = np.argsort(folds, kind="stable")
+    folds = folds[order]
+
+    def by_fold(block: slice) -> Array:
+        return np.concatenate([fingerprints(slice(case, case + 1)) for case in order[block].tolist()])
+
+    parts = Parts(by_fold, len(order), scratch)
+    highest, alike = -np.inf, []
+    for rows in _blocks(len(order), ROWS * BLOCK):
+        left = None
+        for columns in _blocks(len(order), BLOCK):
+            across = folds[rows, None] < folds[columns]  # each pair once
+            if not across.any():
+                continue
+            left = parts.read_leading(rows) if left is None else left
+            limit = min(highest, MIN_CORRELATION) - ROUNDING
+            bounds = flips.upper_bounds(left, parts.read_leading(columns), limit)
+            for most in (FEW, across.size):  # the first ones raise the highest, and leave few others
+                pairs = np.argwhere(across & (bounds >= min(highest, MIN_CORRELATION) - ROUNDING))
+                pairs = pairs[np.argsort(-bounds[tuple(pairs.T)], kind="stable")[:most]]
+                correlation = parts.correlate_pairs(rows, columns, pairs)
+                across[tuple(pairs.T)] = False
+                highest = float(correlation.max(initial=highest))
+                for (i, j), value in zip(pairs.tolist(), correlation.tolist(), strict=True):
+                    if value >= MIN_CORRELATION:
+                        first, second = sorted((int(order[rows.start + i]), int(order[columns.start + j])))
+                        alike.append(Alike(first, second, value))
+    return (None if highest == -np.inf else highest), alike
+
+
+def _blocks(n: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+class Parts:
+    """The parts of the residuals r of `n` cases, of r^2 and of the masks, in files of the folder `scratch`."""
+
+    def __init__(self, fingerprints: Fingerprints, n: int, scratch: Path) -> None:
+        blocks = _blocks(n, BLOCK)
+        total, count = np.zeros(CELLS), np.zeros(CELLS)
         for block in blocks:
             means, masks = _means_and_masks(fingerprints(block))
-            r = residuals(means, masks, mean)
-            parts = [
-                _parity_parts(array).reshape(len(array), len(FLIP_SIGNS), -1)[..., used] for array in (r, r**2, masks)
-            ]
-            sizes[block] = masks.sum(axis=(1, 2, 3))
-            np.stack(parts, axis=2).tofile(file)
+            total, count = total + (means * masks).sum(axis=0), count + masks.sum(axis=0)
+        mean = np.divide(total, count, out=np.zeros(CELLS), where=count > 0).astype(np.float32)
+        used = (flips.parity_parts(count[None] > 0)[0, 0] > 0).ravel()  # the corners of the box are never tissue
+        self._cells = int(used.sum())
+        self._all, self._leading = scratch / "parts", scratch / "leading"
+        self._numbers = np.empty((4, n), np.float32)  # sums of r^2, r, m and its core
+        with self._all.open("wb") as every, self._leading.open("wb") as leading:
+            for block in blocks:
+                means, masks = _means_and_masks(fingerprints(block))
+                r = residuals(means, masks, mean)
+                cores = flips.core(masks)
+                self._numbers[:, block] = [array.sum(axis=(1, 2, 3)) for array in (r**2, r, masks, cores)]
+                split = [
+                    flips.parity_parts(array).reshape(len(r), PARTS, -1)[..., used] for array in (r, r**2, masks, cores)
+                ]
+                first = [split[0], *(parts[:, : flips.EVEN] for parts in split[1:])]
+                every.write(np.stack(split[:3], axis=1).tobytes())
+                leading.write(np.concatenate(first, axis=1).swapaxes(0, 1).tobytes())
 
-    def read(block: slice) -> Array:
-        size = math.prod(shape)
-        flat = np.fromfile(path, np.float32, (block.stop - block.start) * size, offset=4 * block.start * size)
-        return np.ascontiguousarray(flat.reshape(-1, *shape).transpose(2, 1, 0, 3))  # (3, parts, k, cells)
+    def read(self, cases: slice | list[int]) -> Array:
+        """Return all parts of k cases, (3, 8, k, cells)."""
+        runs = [cases] if isinstance(cases, slice) else [slice(case, case + 1) for case in cases]
+        flat = np.concatenate([_read(self._all, run, 3 * PARTS * self._cells) for run in runs])
+        return np.ascontiguousarray(flat.reshape(-1, 3, PARTS, self._cells).transpose(1, 2, 0, 3))
 
-    for number, rows in enumerate(blocks):
-        left = read(rows)
-        for columns in blocks[number:]:
-            yield rows.start, columns.start, _max_correlation(left, read(columns), sizes[rows], sizes[columns])
+    def read_leading(self, cases: slice) -> flips.Leading:
+        """Return what bounds the correlations of whole blocks of cases."""
+        starts = range(cases.start, cases.stop, BLOCK)
+        runs = [slice(start, min(start + BLOCK, cases.stop)) for start in starts]
+        parts = PARTS + 3 * flips.EVEN
+        flat = [_read(self._leading, run, parts * self._cells).reshape(parts, -1, self._cells) for run in runs]
+        arrays = np.split(np.concatenate(flat, axis=1), range(PARTS, parts, flips.EVEN))
+        return flips.Leading(*arrays, *self._numbers[:, cases])
+
+    def correlate(self, left: Array, right: Array, rows: slice, columns: slice) -> Array:
+        """Return the correlations of k cases with l, (k, l), given their parts."""
+        sizes = self._numbers[2]
+        return flips.max_correlation(flips.all_products, left, right, np.minimum(sizes[rows, None], sizes[columns]))
+
+    def correlate_pairs(self, rows: slice, columns: slice, pairs: Array) -> Array:
+        """Return the correlations of pairs (p, 2) of places in two blocks, (p,)."""
+        if not len(pairs):
+            return np.empty(0, np.float32)
+        if len(pairs) > MANY:
+            return self.correlate(self.read(rows), self.read(columns), rows, columns)[tuple(pairs.T)]
+        (first, i), (second, j) = (
+            np.unique(block.start + places, return_inverse=True)
+            for block, places in zip((rows, columns), pairs.T, strict=True)
+        )
+        left, right = self.read(first.tolist()), self.read(second.tolist())
+        smaller = np.minimum(self._numbers[2, first[i]], self._numbers[2, second[j]])
+        return flips.max_correlation(flips.pair_products, left[:, :, i], right[:, :, j], smaller)
+
+
+def _read(path: Path, cases: slice, size: int) -> Array:
+    """Return the numbers of cases, `size` each."""
+    return np.fromfile(path, np.float32, (cases.stop - cases.start) * size, offset=4 * cases.start * size)
 
 
 def _means_and_masks(fingerprints: Array) -> tuple[Array, Array]:
     """Return the means, and the masks of cells that are more than half tissue, each (k, z, y, x)."""
     return fingerprints[:, 0], (fingerprints[:, 1] > 0.5).astype(np.float32)
-
-
-def _parity_parts(values: Array) -> Array:
-    """Split (k, z, y, x) into even and odd parts along each axis, in the order of FLIP_SIGNS.
-
-    Returns:
-        (k, 8, z / 2, y / 2, x / 2).
-    """
-    parts = values[:, None].astype(np.float32)
-    for axis in (2, 3, 4):
-        low, high = np.split(parts, 2, axis)
-        high = np.flip(high, axis)
-        parts = np.concatenate([low + high, low - high], axis=1)
-    return parts
-
-
-def _max_correlation(left: Array, right: Array, left_size: Array, right_size: Array) -> Array:
-    """Return the maximum correlation over all flips, (k, l).
-
-    Args:
-        left, right: (3, 8, k, cells) and (3, 8, l, cells), the parts of r, r^2 and m.
-        left_size, right_size: (k,) and (l,), cells of tissue.
-    """
-    (r, rr, m), (other_r, other_rr, other_m) = left, right.transpose(0, 1, 3, 2)
-
-    def over_flips(a: Array, b: Array) -> Array:
-        return np.tensordot(FLIP_SIGNS, a @ b, 1)
-
-    count = np.maximum(over_flips(m, other_m), 1)
-    own, other = over_flips(r, other_m) / count, over_flips(m, other_r) / count
-    covariance = over_flips(r, other_r) / count - own * other
-    variance = (over_flips(rr, other_m) / count - own**2) * (over_flips(m, other_rr) / count - other**2)
-    # A correlation of few cells is noise: the masks must share half of the smaller one.
-    enough = (variance > 1e-12) & (count > 0.5 * np.minimum(left_size[:, None], right_size))
-    return np.where(enough, covariance / np.sqrt(np.maximum(variance, 1e-12)), -1.0).max(axis=0)
 
 
 def residuals(means: Array, masks: Array, mean: Array) -> Array:
