@@ -4,12 +4,14 @@ python bench/predict.py [--cases 100] [--rounds 2] > bench/results/predict.txt
 
 The series are those of bench/speed.py; SERIES of them stand for all cases, by hard links. In each round the stages
 ingest, normalize, select_slices and export take turns with predict, all with the default params, two processes and no
-result cache. The network is the default one, untrained, three times, as model.keras has it. Memory is measured on
-small series, from which no case gets larger: the peak of predict's own process, and of its largest worker.
+result cache; the processor's seconds count too, which depend less on what else runs. The network is the default one,
+untrained, three times, as model.keras has it. Memory is measured on small series, from which no case gets larger: the
+peak of predict's own process, and of its largest worker.
 """
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -77,14 +79,20 @@ def environment() -> dict[str, str]:
     return os.environ | {"FLAIRPREP_CACHE": "off", "FLAIRPREP_WORKERS": "2", "PYTHONPATH": str(ROOT / "src")}
 
 
-def timed(root: Path, commands: Sequence[Sequence[str]]) -> float:
-    """Run commands in turn; return their seconds."""
-    start = time.perf_counter()
+def timed(root: Path, commands: Sequence[Sequence[str]]) -> tuple[float, float]:
+    """Run commands in turn; return their seconds, and those of the processor, workers included."""
+    start, before = time.perf_counter(), processor()
     for command in commands:
         done = subprocess.run(command, cwd=root, env=environment(), capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
-    return time.perf_counter() - start
+    return time.perf_counter() - start, processor() - before
+
+
+def processor() -> float:
+    """Return the processor's seconds of all processes that this one has waited for, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def peaks(root: Path, cases: int) -> tuple[float, float]:
@@ -124,15 +132,16 @@ def main() -> None:
         root = Path(name) / "large"
         project(root, options.cases, large=True)
         print(f"\n{options.cases} cases of {SERIES} series, {options.rounds} rounds, load {os.getloadavg()[0]:.0f}")
-        print(f"{'':<48}{'seconds':>9}")
-        both: dict[str, list[float]] = {"the stages, to data/export": [], "flairprep predict": []}
+        print(f"{'':<48}{'seconds':>9}{'processor':>11}")
+        both: dict[str, list[tuple[float, float]]] = {"the stages, to data/export": [], "flairprep predict": []}
         for _ in range(options.rounds):
             for label, commands in zip(both, (stages, [PREDICT]), strict=True):
                 both[label].append(timed(root, commands))
-        for label, seconds in both.items():
-            print(f"{label:<48}{median(seconds):>9.1f}")
-        ratio = median(predict / stage for stage, predict in zip(*both.values(), strict=True))
-        print(f"{'ratio, of each round; median':<48}{ratio:>9.2f}")
+        for label, turns in both.items():
+            print(f"{label:<48}{median(turn[0] for turn in turns):>9.1f}{median(turn[1] for turn in turns):>11.1f}")
+        pairs = [*zip(*both.values(), strict=True)]
+        ratios = [median(predict[kind] / stage[kind] for stage, predict in pairs) for kind in (0, 1)]
+        print(f"{'ratio, of each round; median':<48}{ratios[0]:>9.2f}{ratios[1]:>11.2f}")
         print(f"\n{'peak memory, MB':<48}{'predict':>9}{'worker':>11}")
         measured = []
         for cases in (FEW, MANY):
