@@ -49,6 +49,13 @@ def test_a_null_of_model_and_train_is_the_setting_that_it_stands_for() -> None:
     assert "split.seed" not in cohort
 
 
+def test_runs_of_earlier_versions_have_what_these_did() -> None:
+    flat = params.flatten(YAML(typ="safe", pure=True).load(PARAMS))
+    former = {key: value for key, value in flat.items() if key != "train.precision"}
+    assert runs.setting_of(former) == runs.setting_of(flat | {"train.precision": "float32"})
+    assert runs.setting_of(former) != runs.setting_of(flat | {"train.precision": "mixed_float16"})
+
+
 def test_a_whole_number_is_the_same_value_with_and_without_a_point() -> None:
     flat = params.flatten(YAML(typ="safe", pure=True).load(PARAMS))
     with_point = flat | {"normalize.clip": 6.0, "ingest.min_slices": 8.0, "ingest.x": [8.0, 16], "export.x": [8.0, 16]}

@@ -25,6 +25,7 @@ from flairprep.network import model_config, train_config
 from flairprep.stats import metrics
 
 SHOWN = {"train.tensorboard": False}  # params that change no result, and what runs of earlier versions have
+EARLIER = {"train.precision": "float32"}  # params that runs of earlier versions lack, and what these had
 REPEATS = ("seed", "val_fold", "split.seed")  # params whose other values repeat a setting
 SETTING = ("lr", "batch_size", "epochs", "test_fold", "normalize", "select_slices", "export", "model", "train")
 COHORT = ("ingest", "labels", "split")  # sections that decide on the cohort
@@ -246,7 +247,7 @@ def setting_of(flat: Mapping[str, Any]) -> dict[str, Any]:
     def section(name: str) -> dict[str, Any]:
         return {key.removeprefix(f"{name}."): value for key, value in flat.items() if key.startswith(f"{name}.")}
 
-    flat = SHOWN | dict(flat)
+    flat = SHOWN | EARLIER | dict(flat)
     model = params.validate(model_config.ModelParams, section("model"), "model")
     network = model_config.resolve(model)
     resolved = {f"model.{key}": getattr(network, key) for key in model_config.ModelParams.model_fields if key != "name"}
