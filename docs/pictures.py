@@ -61,8 +61,8 @@ SHOTS = (
     Shot("looks", "reports/index.html", "#looks", 860),
     Shot("cases", "reports/index.html", "#cases", 1080),
     Shot("audit", "reports/index.html", "#audit", 560),
-    Shot("compare", "reports/compare.html", height=1010),
-    Shot("validation", "reports/validation/validation.html"),
+    Shot("compare", "reports/compare.html", height=650),
+    Shot("validation", "reports/validation/validation.html", height=690),
 )
 VIEW = Shot("view", "", height=760, ready="#status:empty", wait=4_000)  # without a graphics card it draws for seconds
 
