@@ -102,7 +102,7 @@ LOCK := requirements$(if $(GPU),-gpu).lock
 	@$(UV) --require-hashes -r requirements-dev.lock
 	@touch $@
 
-# What the site needs, an environment of its own: 150 MB.
+# What the site needs, an environment of its own: 220 MB.
 .venv-site/done: requirements-site.lock requirements-bootstrap.lock
 	@$(PYTHON) -m venv --clear .venv-site
 	@.venv-site/bin/pip install -qq --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements-bootstrap.lock
