@@ -18,13 +18,13 @@ from flairprep.audit.association import (
     Columns,
     Test,
     association,
+    classifier,
     draw_labelings,
     encode,
     fold_auc,
     is_constant,
     map_labelings,
     min_attainable_p,
-    out_of_fold_scores,
     p_value,
 )
 from flairprep.audit.finding import Finding, Verdict
@@ -143,8 +143,9 @@ def _test_classifier(
     paired_folds = [fold for fold in np.unique(folds) if 0 < labelings[folds == fold, 0].mean() < 1]
     if len(paired_folds) < 2:
         return Candidate(name, source, False, reason="both labels are in fewer than two of the parts"), None
-    scores = out_of_fold_scores(features, folds, labelings[:, :1])[:, 0]
-    areas = map_labelings(labelings, lambda chunk: fold_auc(out_of_fold_scores(features, folds, chunk), chunk, folds))
+    score = classifier(features, folds)
+    scores = score(labelings[:, :1])[:, 0]
+    areas = map_labelings(labelings, lambda chunk: fold_auc(score(chunk), chunk, folds))
     paired = np.isin(folds, paired_folds)  # no other fold has a pair
     min_p = min_attainable_p(labelings[paired], two_sided=False)
     test = Test("auc", float(areas[0]), p_value(areas), min_p, int(paired.sum()))
