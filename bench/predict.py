@@ -10,6 +10,7 @@ peak of predict's own process, and of its largest worker.
 """
 
 import argparse
+import ctypes
 import os
 import resource
 import subprocess
@@ -39,6 +40,7 @@ SERIES = 10
 RAW = Path("data/raw/train")
 STAGES = ("ingest", "normalize", "select_slices", "export")
 PREDICT = (sys.executable, "-c", "from flairprep.cli.main import main; main()", "predict", str(RAW))
+SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
 FEW, MANY = 20, 200  # cases whose memory is compared
 
 
@@ -86,13 +88,25 @@ def timed(root: Path, commands: Sequence[Sequence[str]]) -> tuple[float, float]:
         done = subprocess.run(command, cwd=root, env=environment(), capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
-    return time.perf_counter() - start, processor() - before
+    seconds = time.perf_counter() - start
+    return seconds, processor() - before
 
 
 def processor() -> float:
-    """Return the processor's seconds of all processes that this one has waited for, and of theirs."""
+    """Return the processor's seconds of all processes below this one, once they are over.
+
+    The server that forks workers outlives the command by a moment, and is then a child of this process, see `adopt`.
+    """
+    with suppress(ChildProcessError):
+        while True:
+            os.wait()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def adopt() -> None:
+    """Become the parent of what children leave behind, as Linux allows."""
+    ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
 
 
 def peaks(root: Path, cases: int) -> tuple[float, float]:
@@ -126,6 +140,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
+    adopt()
     print(machine.header(("numpy", "SimpleITK", "pydicom", "keras", "tensorflow-cpu", "zlib-ng")))
     stages = [(sys.executable, "-m", f"flairprep.stages.{name}") for name in STAGES]
     with tempfile.TemporaryDirectory() as name:
