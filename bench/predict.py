@@ -118,7 +118,9 @@ def peaks(root: Path, cases: int) -> tuple[float, float]:
     while process.poll() is None:
         own = max(own, _peak(process.pid))
         with suppress(psutil.Error):
-            children = psutil.Process(process.pid).children(recursive=True)
+            predict = psutil.Process(process.pid)
+            begun = predict.cmdline()  # a fork that has not yet become its program has this, and predict's memory
+            children = [child for child in predict.children(recursive=True) if child.cmdline() != begun]
             worker = max([worker, *(_peak(child.pid) for child in children)])
         time.sleep(0.05)
     if process.returncode:
