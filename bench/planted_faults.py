@@ -184,15 +184,15 @@ def trained(fault: str, cases: int, seed: int, planted: Planted | None = None) -
     network.optimizer.learning_rate.assign(planted.rate)
     images, unseen = (volumes(rng, labels, planted) for labels in (train_labels, y_true))
 
-    def cases(of_labels: np.ndarray, labels: np.ndarray) -> Any:
+    def in_memory(of_labels: np.ndarray, labels: np.ndarray) -> Any:
         return SimpleNamespace(case_ids=np.arange(len(labels)), labels=labels, images=[tf.constant(of_labels)])
 
     parts = input_pipeline.dealt(train_labels, train_config.INFERRED)
-    fitted = [cases(images[ranks], train_labels[ranks]) for ranks in parts]
+    fitted = [in_memory(images[ranks], train_labels[ranks]) for ranks in parts]
     pairs = tf.data.Dataset.from_tensor_slices((images, train_labels.astype(np.int64)))
     batches = pairs.shuffle(len(images), seed=seed).batch(planted.batch)
     epochs = max(planted.epochs, math.ceil(planted.steps / int(batches.cardinality())))
-    record = recorder.Recorder(infer, fitted, cases(unseen, y_true), epochs)
+    record = recorder.Recorder(infer, fitted, in_memory(unseen, y_true), epochs)
     with contextlib.redirect_stdout(io.StringIO()):
         training.fit(network, batches, record, CONFIG, labels=train_labels, epochs=epochs)
     history = pd.DataFrame(record.history).astype(float)
