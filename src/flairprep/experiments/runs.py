@@ -114,6 +114,8 @@ def _read_listed(
             skipped.pop(first, None)
         except (repository.MissingError, OSError) as error:
             reason = f"missing: {' '.join(str(error).split())}; dvc pull, or run it again"
+            if isinstance(error, FileNotFoundError) and str(error.filename) == "dvc.lock":
+                reason = "it has no dvc.lock: nothing has run there"
             skipped |= {} if first in by_name else {first: reason}
         except FlairprepError as error:
             fault, *others = str(error).splitlines()
