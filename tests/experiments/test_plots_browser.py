@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import CHROMIUM, NEEDS_CHROMIUM
 from dvc_project import shell
 from ruamel.yaml import YAML
 
@@ -14,12 +15,8 @@ from flairprep.core.errors import FlairprepError
 from flairprep.experiments import plots
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
-CHROMIUM = shutil.which("chromium")
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium"),
-]
+pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
 
 TABLES = {
     "data/train/history.csv": "epoch,accuracy,val_accuracy,nir,loss,val_loss,accuracy_inference\n"

@@ -101,4 +101,5 @@ def test_the_counters_count_leaks_shortcuts_and_failures() -> None:
         *(("leak", 1, "#audit"), ("shortcuts", 2, "#audit"), ("failures", 3, "#attention"))
     ]
     assert found[2].text == "2 of 3 cases, 1 of 3 checks"
-    assert [one.number for one in case_overview.counters([], None, None)] == [None] * 3
+    assert [one.kind for one in found] == ["bad" if one.number else "good" for one in found]
+    assert [(one.number, one.kind) for one in case_overview.counters([], None, None)] == [(None, "none")] * 3

@@ -59,15 +59,21 @@ def pages(there: Repository, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     return {"few": few, "many": many, "validation": found, "clean": clean}
 
 
+def unfolded(visit: Any, path: Path, width: int, medium: str) -> Any:
+    """The page, with all that folds open."""
+    page = shown(visit, path, width, medium).page
+    for folded in page.locator("details").all():
+        folded.evaluate("(e) => { e.open = true; }")
+    return page
+
+
 @pytest.mark.parametrize("medium", MEDIA)
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", PAGES)
 def test_nothing_is_cut_or_overflows_on_the_pages_of_commands(
     name: str, width: int, medium: str, pages: dict[str, Path], visit: Any
 ) -> None:
-    page = shown(visit, pages[name], width, medium).page
-    for folded in page.locator("details").all():
-        folded.evaluate("(e) => { e.open = true; }")
+    page = unfolded(visit, pages[name], width, medium)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate(BEYOND, width) == []
     assert page.evaluate(CUT) == []
@@ -80,9 +86,7 @@ def test_nothing_is_cut_or_overflows_on_the_pages_of_commands(
 def test_axe_finds_no_serious_fault_on_the_pages_of_commands(
     name: str, width: int, scheme: str, pages: dict[str, Path], visit: Any
 ) -> None:
-    page = shown(visit, pages[name], width, scheme).page
-    for folded in page.locator("details").all():
-        folded.evaluate("(e) => { e.open = true; }")
+    page = unfolded(visit, pages[name], width, scheme)
     found = axe.Axe().run(page).response["violations"]
     assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in {"serious", "critical"}] == []
 

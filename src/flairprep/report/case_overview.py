@@ -62,6 +62,11 @@ class Counter:
     text: str
     href: str
 
+    @property
+    def kind(self) -> str:
+        """Return the class of its colour."""
+        return "none" if self.number is None else "bad" if self.number else "good"
+
 
 def join(
     ingested: pd.DataFrame | None,
