@@ -192,6 +192,7 @@ def test_a_sure_difference_inside_the_margin_is_equal_and_one_outside_differs() 
     assert answers == {"lr=0.0001": "equal", "lr=0.001": "differ"}
 
 
+@pytest.mark.slow
 def test_more_settings_take_more_permutations() -> None:
     """199 permutations could show nothing for 30 settings: the smallest p of the family would be above 0.05."""
     runs = [simulate_run(f"run {index}", 0.5 if index else 1.0, lr=1e-4 * (index + 1)) for index in range(30)]

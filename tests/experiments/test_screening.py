@@ -249,6 +249,7 @@ def test_settings_outside_a_design_are_compared_among_themselves() -> None:
     assert equal["auc"]["p"] > 0.05
 
 
+@pytest.mark.slow
 def test_a_full_factorial_design_aliases_nothing() -> None:
     levels = [dict(zip(("v", "w", "x", "y", "z"), signs, strict=True)) for signs in product((0, 1), repeat=5)]
     result = compare(*(simulate_run(f"{n}", 0.5, **setting) for n, setting in enumerate(levels)), permutations=19)

@@ -102,6 +102,7 @@ def test_one_odd_voxel_does_not_make_a_constant_foreground_a_scale(method: str) 
     assert refused.value.code is Code.CONSTANT_FOREGROUND
 
 
+@pytest.mark.slow
 def test_a_known_bias_field_is_removed_and_the_geometry_stays() -> None:
     geometry = {"origin": (-70, 30, 12.5), "direction": (0, 0, 1, 1, 0, 0, 0, -1, 0)}
     image = volume(np.zeros((20, 52, 48), np.float32), (2, 2, 6), **geometry)

@@ -140,6 +140,7 @@ def test_bomb_inside_an_archive_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     assert ingested() == {"bomb": "TOO_LARGE", "large": "TOO_LARGE"}
 
 
+@pytest.mark.slow
 def test_inspect_shows_scans_of_archives_and_no_name_of_theirs(capfd: pytest.CaptureFixture[str]) -> None:
     put("a/CANARY_FLAIR.nii.gz", 1)
     put("b/CANARY_1_FLAIR.nii.gz", 2)

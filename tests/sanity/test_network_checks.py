@@ -91,6 +91,7 @@ def test_every_layer_of_a_sound_network_learns_and_a_frozen_one_is_named(
     assert "conv1a" in check.text
 
 
+@pytest.mark.slow
 def test_a_bias_that_is_not_the_prior_fails_and_so_does_the_first_loss() -> None:
     trial, run = pair(biased, least=1, most=1)
     assert network_checks.initial_loss(run.y_prob[0], 0.5).verdict == "fail"

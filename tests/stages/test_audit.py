@@ -184,6 +184,7 @@ def test_cases_that_failed_are_left_out() -> None:
     assert len(strata) == N - 2
 
 
+@pytest.mark.slow
 def test_intensities_without_normalisation_are_a_shortcut_where_the_gain_is_the_labels() -> None:
     cases = cohort()
     gain = [np.where(brain(place) == -4, -4, brain(place) * (1 + 2 * (place % 2))) for place in range(N)]

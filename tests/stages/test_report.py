@@ -151,6 +151,7 @@ class Attributes(HTMLParser):
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.slow
 def test_hostile_texts_show_as_text(tmp_path: Path) -> None:
     cases = reports.write_project(tmp_path)
     for index, hostile in enumerate(reports.HOSTILE, 1):
@@ -205,6 +206,7 @@ def test_with_every_case_failed_the_page_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.slow
 def test_with_one_class_the_page_says_so(tmp_path: Path) -> None:
     cases = reports.write_project(tmp_path)
     cases["label"] = 1

@@ -148,6 +148,7 @@ def test_history_has_the_epochs_scores(noise: Path) -> None:
     assert history.iloc[3]["accuracy_inference"] == pytest.approx(np.mean(right), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_planted_signal_is_fitted_while_the_cosine_goes_to_zero(tmp_path: Path) -> None:
     write_export(tmp_path, signal=8)
     out = trained(tmp_path, "out", epochs=12, seed=2**32 - 1, train={"schedule": "cosine"})
@@ -163,6 +164,7 @@ def test_a_planted_signal_is_fitted_while_the_cosine_goes_to_zero(tmp_path: Path
     ]
 
 
+@pytest.mark.slow
 def test_patience_ends_a_run_that_does_not_get_better(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = {"name": "tutorial_cnn", "filters": [2], "norm": "none", "dense": 0}
     out = trained(project, "out", lr=1e-12, epochs=9, model=network, train={"schedule": None, "patience": 3})
