@@ -227,8 +227,13 @@ def peaks(count: int) -> tuple[int, int, list[int]]:
         done += 1
         if done == count:
             held = [_peak(child.pid) for child in psutil.Process().children(recursive=True)]
-        alive = max(alive, sum(1 for folder in Path(os.environ["TMPDIR"]).rglob("*.nii.gz")))
+        alive = max(alive, _volumes_under(Path(os.environ["TMPDIR"])))
     return done, alive, held
+
+
+def _volumes_under(folder: Path) -> int:
+    """Count the volumes, while workers remove folders: os.walk passes over one that has gone, as rglob does not."""
+    return sum(file.endswith(".nii.gz") for _, _, files in os.walk(folder) for file in files)
 
 
 def _peak(pid: int) -> int:
