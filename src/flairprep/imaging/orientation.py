@@ -1,6 +1,7 @@
 """Reorient a volume to the nearest axes, and name its plane of acquisition."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
@@ -9,31 +10,56 @@ STRIP = 16  # voxels of a row that are copied at a time, so that the processor's
 OBLIQUE = 35.0  # degrees between the slice normal and the nearest axis, above which a volume is oblique
 
 
+class Turn(NamedTuple):
+    """How the axes of an image become those of an orientation: in this `order`, then reversed where `flips` says so.
+
+    Both are of the new axes, (x, y, z).
+    """
+
+    order: tuple[int, ...]
+    flips: tuple[bool, ...]
+
+    def view(self, voxels: np.ndarray) -> np.ndarray:
+        """Return `voxels` (z, y, x) of the image along the new axes, (z, y, x) too, without a copy."""
+        turned = voxels.transpose([2 - axis for axis in reversed(self.order)])
+        return turned[tuple(slice(None, None, -1 if flip else 1) for flip in reversed(self.flips))]
+
+
+def turn_to(image: sitk.Image, orientation: str) -> Turn:
+    """Return the turn of `image` to `orientation`, the directions of increasing x, y and z, such as LPS."""
+    return _turned_corner(image[:1, :1, :1], orientation)[0]
+
+
 def reorient(image: sitk.Image, orientation: str) -> sitk.Image:
     """Permute and flip the axes of `image` to those of `orientation`, like sitk.DICOMOrient, but faster.
 
-    orientation: the directions of increasing x, y and z, such as LPS.
+    orientation: see `turn_to`.
 
     Returns:
         A new image, or `image` itself where its axes are those.
     """
-    turn, corner = sitk.DICOMOrientImageFilter(), image[:1, :1, :1]
-    turn.SetDesiredCoordinateOrientation(orientation)
-    turned = turn.Execute(corner)
-    order, flips = turn.GetPermuteOrder(), turn.GetFlipAxes()
-    if tuple(order) == (0, 1, 2) and not any(flips):
+    corner = image[:1, :1, :1]
+    turn, turned = _turned_corner(corner, orientation)
+    if turn.order == (0, 1, 2) and not any(turn.flips):
         return image
-    voxels = sitk.GetArrayViewFromImage(image).transpose([2 - axis for axis in reversed(order)])
-    voxels = voxels[tuple(slice(None, None, -1 if flip else 1) for flip in reversed(flips))]
+    voxels = turn.view(sitk.GetArrayViewFromImage(image))
     copied = np.empty(voxels.shape, voxels.dtype)
     for start in range(0, voxels.shape[2], STRIP):
         copied[..., start : start + STRIP] = voxels[..., start : start + STRIP]
     reoriented = sitk.GetImageFromArray(copied)
     reoriented.SetSpacing(turned.GetSpacing())
     reoriented.SetDirection(turned.GetDirection())
-    first = [n - 1 if flip else 0 for n, flip in zip(reoriented.GetSize(), flips, strict=True)]
-    reoriented.SetOrigin(sitk.PermuteAxes(corner, order).TransformIndexToPhysicalPoint(first))
+    first = [n - 1 if flip else 0 for n, flip in zip(reoriented.GetSize(), turn.flips, strict=True)]
+    reoriented.SetOrigin(sitk.PermuteAxes(corner, turn.order).TransformIndexToPhysicalPoint(first))
     return reoriented
+
+
+def _turned_corner(corner: sitk.Image, orientation: str) -> tuple[Turn, sitk.Image]:
+    """Return the turn of an image and its first voxel, turned: ITK finds the axes of one as of all."""
+    turn = sitk.DICOMOrientImageFilter()
+    turn.SetDesiredCoordinateOrientation(orientation)
+    turned = turn.Execute(corner)
+    return Turn(tuple(turn.GetPermuteOrder()), tuple(turn.GetFlipAxes())), turned
 
 
 def plane_of(normal: Sequence[float]) -> str:

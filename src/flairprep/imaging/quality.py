@@ -122,10 +122,10 @@ def white_and_grey(image: sitk.Image, mask: sitk.Image) -> tuple[Array, Array] |
     mixed them. White and grey matter are the two largest classes, if they are neighbours in brightness and neither is
     smaller than SMALLEST. The values are those of `image`, not smoothed.
     """
-    region = bounding_region(sitk.GetArrayViewFromImage(mask) > 0)
-    image, mask = sitk.Cast(image[region], sitk.sitkFloat32), mask[region]
     inside = sitk.GetArrayViewFromImage(mask) > 0
-    values, spacing = sitk.GetArrayViewFromImage(image), image.GetSpacing()[::-1]
+    region = bounding_region(inside)[::-1]
+    inside, values = inside[region], sitk.GetArrayViewFromImage(image)[region].astype(np.float32)
+    spacing = image.GetSpacing()[::-1]
     brain = _smooth(np.where(inside, values, 0), spacing)[inside] / _smooth(inside.astype(np.float32), spacing)[inside]
     if not brain.max() > brain.min():
         return None

@@ -28,9 +28,9 @@ T = TypeVar("T")
 
 def acquired(case_id: str, *, out: Path) -> Shown:
     """Draw data/ingest/volumes/ID.nii.gz, as acquired, in its own window."""
-    volume = previews.upright(nifti.read_volume(VOLUMES / f"{case_id}.nii.gz"))
-    values = previews.tissue(volume.values)
-    strip, bar = previews.planes(volume, window := previews.window(values))
+    volume = nifti.read_volume(VOLUMES / f"{case_id}.nii.gz")
+    values = previews.tissue(sitk.GetArrayViewFromImage(volume))  # as stored: much faster than along other axes
+    strip, bar = previews.planes(previews.upright(volume), window := previews.window(values))
     previews.write(strip, out / f"{case_id}{previews.SUFFIX}")
     return Shown(window, bar, previews.histogram(values))
 

@@ -15,6 +15,7 @@ import SimpleITK as sitk
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from flairprep.core.files import atomic_part
+from flairprep.imaging.orientation import turn_to
 
 Array = npt.NDArray[Any]
 
@@ -29,6 +30,7 @@ RANGE = (0.1, 99.9)  # percentiles that it goes from and to: one hot voxel must 
 SIDES = (("R", "L"), ("R", "L"), ("A", "P"))  # what lies on the left and on the right of the planes
 BARS = (1, 2, 5, 10, 20, 50, 100)  # mm
 QUALITIES = (60, 40, 20, 10)  # of WebP; noise takes the most bytes and shows the loss the least
+EFFORT = 2  # of WebP: the next step takes twice the time for 6 % fewer bytes
 MOST = 0.1  # bytes a pixel: 585 cases with two strips and a montage of 64 slices stay below 80 MB
 SUFFIX = ".webp"
 WHITE, RED, BLUE, YELLOW = "white", (255, 70, 20), (40, 120, 255), (255, 210, 0)
@@ -67,9 +69,9 @@ class Shown(NamedTuple):
 
 def upright(image: sitk.Image) -> Upright:
     """Return the voxels of `image` along the nearest axes of the patient; nothing is interpolated."""
-    turned = sitk.DICOMOrient(image, "LPS")
-    x, y, z = turned.GetSpacing()
-    return Upright(sitk.GetArrayFromImage(turned), (z, y, x))
+    turn, spacing = turn_to(image, "LPS"), image.GetSpacing()
+    x, y, z = (spacing[axis] for axis in turn.order)
+    return Upright(turn.view(sitk.GetArrayFromImage(image)), (z, y, x))
 
 
 def tissue(values: Array, background: float | None = None) -> Array:
@@ -77,7 +79,7 @@ def tissue(values: Array, background: float | None = None) -> Array:
 
     Raises nothing: a picture is made of any volume.
     """
-    flat = values[np.isfinite(values)]
+    flat = values.ravel() if np.issubdtype(values.dtype, np.integer) else values[np.isfinite(values)]
     kept = flat[flat != flat.min()] if background is None and flat.size else flat[mask(flat, background or 0.0)]
     return kept if kept.size else (flat if flat.size else np.zeros(1))
 
@@ -235,7 +237,7 @@ def write(picture: Image.Image, path: Path) -> None:
     """
     for quality in QUALITIES:
         content = io.BytesIO()
-        picture.save(content, "WEBP", quality=quality, method=4, lossless=picture.mode == "RGBA")
+        picture.save(content, "WEBP", quality=quality, method=EFFORT, lossless=picture.mode == "RGBA")
         if content.tell() <= MOST * picture.width * picture.height:
             break
     with atomic_part(path) as partial:
