@@ -1,6 +1,7 @@
 """Find the cases at a path: a folder of cases, one case, one series, an export, an archive, or one NIfTI file."""
 
 import logging
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,8 @@ from flairprep.cohort import case_ids
 from flairprep.core.errors import FlairprepError
 from flairprep.dicom import archives, discovery
 from flairprep.dicom.discovery import RawCase
-from flairprep.nifti_input.discovery import find_cases, is_case, of_nifti
+from flairprep.dicom.subjects import owners_of
+from flairprep.nifti_input.discovery import find_cases, is_case, of_nifti, subjects_in
 from flairprep.nifti_input.reading import parts_of
 
 logger = logging.getLogger(__name__)
@@ -19,8 +21,8 @@ ONLY = "case 1"  # a case whose folder's name cannot be an id
 def cases_at(path: Path, sequence: str, key: bytes | None = None) -> tuple[list[RawCase], Path]:
     """Find the cases at a path; return them with the folder that their files lie in.
 
-    The id of one case alone is the name of its folder or file. Cases of an export have the ids that its own key, or
-    `key`, gives them; without one they are numbered.
+    The id of one case alone is the name of its folder or file. Cases of an export, which may be one archive, have the
+    ids that its own key, or `key`, gives them; without one they are numbered.
 
     Raises:
         FlairprepError: nothing is there, or see `cases_in_folder`.
@@ -34,7 +36,7 @@ def cases_at(path: Path, sequence: str, key: bytes | None = None) -> tuple[list[
             raise FlairprepError(f"{path}: no file in it; name a folder of DICOM or NIfTI files")
         return cases, path
     if archives.is_archive(path.name):
-        return [RawCase(_id_of(archives.stem_of(path.name)), (str(path),), inner=sequence)], path.parent
+        return _cases_in_archive(path, sequence, key), path.parent
     stem, suffix = parts_of(path.name)
     return [RawCase(_id_of(stem if suffix else path.stem), (str(path),), sequence)], path.parent
 
@@ -75,6 +77,23 @@ def cases_in_folder(path: Path, sequence: str, *, alone: str = ONLY, key: bytes 
         return [one]
     if of_nifti(path):
         return find_cases(path, sequence)
+    return _cases_of_export(path, key)
+
+
+def _cases_in_archive(path: Path, sequence: str, key: bytes | None) -> list[RawCase]:
+    """Return the cases of an archive: the subjects of a BIDS data set, the patients of an export, or one case.
+
+    Where many files name a patient each, they are slices whose ids an anonymiser made.
+    """
+    if subjects := subjects_in(path):
+        return subjects
+    files = Counter(owner.subject for owner in owners_of([path], key) if owner.subject)
+    if len(files) > 1 and list(files.values()).count(1) < discovery.ALONE:
+        return _cases_of_export(path, key)
+    return [RawCase(_id_of(archives.stem_of(path.name)), (str(path),), inner=sequence)]
+
+
+def _cases_of_export(path: Path, key: bytes | None) -> list[RawCase]:
     subjects = discovery.group_by_subject(path, key)
     if key is None and len(subjects) > 1:
         logger.warning(f"{path}: an export without a key: its cases are numbered in the order of their patient ids")

@@ -88,7 +88,7 @@ def _with_subjects(cases: list[RawCase], dicom_dir: Path) -> list[RawCase]:
         FlairprepError: a subject's name is unsafe as an id, looks like another one, or is another case's, too.
     """
     sets = [case for case in cases if len(case.files) == 1 and _may_be_data_set(Path(case.files[0]), dicom_dir)]
-    subjects = {case.case_id: _subjects(Path(case.files[0])) for case in sets[: DATA_SETS + 1]}
+    subjects = {case.case_id: subjects_in(Path(case.files[0])) for case in sets[: DATA_SETS + 1]}
     if len(sets) > DATA_SETS or not any(subjects.values()):
         return cases
     split = [one for case in cases for one in subjects.get(case.case_id) or [case]]
@@ -104,8 +104,8 @@ def _may_be_data_set(path: Path, dicom_dir: Path) -> bool:
     return path.parent == dicom_dir and path.suffix.lower() == ".zip" and not path.name.startswith(SUBJECT)
 
 
-def _subjects(archive: Path) -> list[RawCase]:
-    """Return the subjects of a BIDS data set in a zip, [] where it holds fewer than two: then it is a case itself."""
+def subjects_in(archive: Path) -> list[RawCase]:
+    """Return the subjects of a BIDS data set in an archive, [] of fewer than two: then it is a case itself."""
     places: dict[str, list[int]] = defaultdict(list)
     shared: list[int] = []
     with_scans: set[str] = set()
