@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.transform import Rotation
 
 from flairprep.core.codes import Code
 from flairprep.core.outcomes import CaseError
@@ -64,6 +63,8 @@ def _of_qform(fields: NiftiFields) -> Matrix:
     if not (square <= 1 + QUATERNION_TOLERANCE and numbers and (lengths > 0).all()):
         raise CaseError(Code.NO_GEOMETRY, "the qform is no rotation with voxel sizes")
     first = np.sqrt(1 - square) if 1 - square >= HALF_TURN else 0.0
+    from scipy.spatial.transform import Rotation  # takes a quarter of a second, and only a qform needs it
+
     rotation = Rotation.from_quat([*vector, first]).as_matrix()
     return np.column_stack([rotation * lengths * [1, 1, fields.qfac], fields.qoffset])
 
