@@ -184,7 +184,7 @@ def _judge(
         numbers = (
             f"{MEASURES[test.measure]} {test.effect:.2f}, p {test.p:.2g}, {p_holm[name]:.2g} for {len(tests)} tests"
         )
-        text, cases = f"nothing shows that the label can be read from it: {numbers}", ()
+        text, cases = f"no sign of the label: {numbers}", ()
         if candidate in shortcuts:
             verdict, cases = "shortcut", tuple(cohort.case_ids[is_predicted(candidate.strata, cohort.labels)].tolist())
             role = (

@@ -10,7 +10,7 @@ from flairprep.core.outcomes import Status
 from flairprep.report.html import anchor
 from flairprep.report.previews import Shown
 
-FIELDS = ("manufacturer", "field_strength", "sex", "age_band", "rows", "columns", "slices", "spacing_z")
+FIELDS = ("manufacturer", "field_strength", "sex", "age_band")
 SHOWN = 8  # cases that a fault names one by one
 
 
@@ -18,7 +18,7 @@ SHOWN = 8  # cases that a fault names one by one
 class CaseOverview:
     """One case on the page; unknown texts are empty, unknown numbers None.
 
-    stage: where it failed. before, after: captions of the pictures, None without a picture.
+    stage: where it failed. acquired: see `acquisition`. before, after: captions of the pictures, None without one.
     """
 
     case_id: str
@@ -30,6 +30,7 @@ class CaseOverview:
     label: str
     fold: str
     fields: Mapping[str, str]
+    acquired: str = ""
     before: Shown | None = None
     after: Shown | None = None
     probability: float | None = None
@@ -105,6 +106,7 @@ def join(
                 label=str(home.get("label", "")),
                 fold=str(home.get("fold", "")),
                 fields={name: row.get(name, "") for name in FIELDS},
+                acquired=acquisition(row),
                 before=before.get(case_id),
                 after=after.get(case_id),
                 probability=float(score["probability"]) if score else None,
@@ -112,6 +114,14 @@ def join(
             )
         )
     return cases
+
+
+def acquisition(row: Mapping[Any, str]) -> str:
+    """Return plane, voxels and their size in mm of a row of ingest's table; of a failed case what is known of it."""
+    if not row.get("spacing_z"):
+        return row.get("plane", "")
+    steps = " x ".join(f"{float(row[f'spacing_{axis}']):.3g}" for axis in "xyz" if row.get(f"spacing_{axis}"))
+    return f"{row['plane']}, {row['columns']} x {row['rows']} x {row['slices']} voxels of {steps} mm"
 
 
 def of_cases(cases: Sequence[CaseOverview]) -> list[Notice]:

@@ -24,6 +24,7 @@ AXIS = {
 }
 CONFIG = {
     **{"background": None, "font": FONT, "aria": False, "view": {"stroke": None}, "axis": AXIS},
+    "axisX": {"tickCount": 5},  # more crowd the labels at both ends, which are moved to lie within the chart
     "legend": {"labelColor": OWN, "titleColor": OWN, "labelFontSize": 12, "orient": "top", "title": None},
     "text": {"color": OWN, "fontSize": 12},
 }

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from flairprep.core import params
 from flairprep.core.errors import FlairprepError
 from flairprep.core.tables import Row, read_rows
+from flairprep.report.case_overview import acquisition
 from flairprep.report.explanations import HIGH
 from flairprep.viewer.volumes import OUTCOME, VOLUMES
 
@@ -88,7 +89,7 @@ def facts(case_id: str, maps: Path) -> Facts:
         label=home.get("label", ""),
         fold=f"{home['fold']}, {role}" if home else "",
         outcome=outcome,
-        acquired=_acquired(ingested),
+        acquired=acquisition(ingested),
         scanner=" ".join(filter(None, (ingested.get("manufacturer"), _tesla(ingested)))),
         correlation=explained.get("correlation", ""),
         peak=" ".join(explained[f"peak_{axis}"] for axis in "xyz") if explained else "",
@@ -116,13 +117,6 @@ def _outcome(case_id: str, role: str) -> tuple[str, str]:
         return f"none, since it was {role}" if role == TRAINED else f"none in {table}", ""
     often = f", wrong in {100 * float(row['wrong']):.0f} % of the epochs" if row.get("wrong") else ""
     return f"{float(row['probability']):.3f}{often}", row["probability"]
-
-
-def _acquired(row: Row) -> str:
-    if not row.get("spacing_z"):
-        return row.get("plane", "")
-    steps = " x ".join(f"{float(row[f'spacing_{axis}']):.3g}" for axis in "xyz" if row.get(f"spacing_{axis}"))
-    return f"{row['plane']}, {row['columns']} x {row['rows']} x {row['slices']} voxels of {steps} mm"
 
 
 def _tesla(row: Row) -> str:
