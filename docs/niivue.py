@@ -3,7 +3,7 @@
     cd /tmp && npm pack @niivue/niivue@0.69.0
     python docs/niivue.py /tmp/niivue-niivue-0.69.0.tgz
 
-niivue.LICENSE.txt beside it is kept by hand: look whether the new version bundles other libraries (its package.json).
+niivue.LICENSE.txt beside it is kept by hand: dist/metafile-esm.json of the package lists what the new version bundles.
 """
 
 import gzip
