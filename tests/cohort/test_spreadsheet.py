@@ -62,6 +62,19 @@ def test_blanks_around_names_and_cells_are_no_part_of_them() -> None:
     assert frame.to_dict("list") == {"Fall": ["1"], "Größe": ["0"]}
 
 
+def test_rows_of_empty_cells_are_no_rows() -> None:
+    frame = read("Fall;Größe\n;\n1;0\n ;\u00a0\n;;\n2;\n;1\n\n;\n".replace(";;", ";").encode())
+    assert frame.to_dict("index") == {
+        **{3: {"Fall": "1", "Größe": "0"}, 6: {"Fall": "2", "Größe": ""}, 7: {"Fall": "", "Größe": "1"}}
+    }
+    assert read("Fall;Größe\n;\n".encode()).shape == (0, 2)
+
+
+def test_formula_that_keeps_a_text_is_its_text() -> None:
+    whole = b'Fall,Gr\xc3\xb6\xc3\x9fe,Ort\n="00012","=""1""",=1+1\n="=""x""",0,"=a"\n'
+    assert read(whole).to_numpy().tolist() == [["00012", "1", "=1+1"], ['="=""x"""', "0", "=a"]]
+
+
 def test_columns_are_told_apart_where_none_is_the_wanted_one() -> None:
     assert read(b"a;b,c;d\n1;2;3\n", ("x", "y")).columns.tolist() == ["a", "b,c", "d"]
 

@@ -22,6 +22,7 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # zip: xlsx, ods; OLE: xls
+TEXT_FORMULA = re.compile(r'="([^"]*)"')  # keeps a spreadsheet from making a number of the text
 MISSING = "n/a"  # of BIDS's tables
 REMEDY = "save it as 'CSV UTF-8'"
 LISTED = 20  # names of columns that an error lists
@@ -32,7 +33,8 @@ def read_spreadsheet(path: Path, columns: Collection[str]) -> pd.DataFrame:
 
     Encodings are UTF-8, UTF-16 and UTF-32 with their mark, and Windows-1252, which Latin-1's text is part of. The
     separator is the comma, semicolon, tab or bar that a first line "sep=;" names, else the one that gives `columns`.
-    Blanks around the names of columns are no part of them. In a .tsv, BIDS's "n/a" is an empty cell.
+    Blanks around names and cells are no part of them, and ="007" is 007. Rows of empty cells are left out. In a .tsv,
+    BIDS's "n/a" is an empty cell.
 
     Raises:
         FlairprepError: the file cannot be read or is a workbook; a row has more cells than the first; or one of
@@ -56,8 +58,12 @@ def read_spreadsheet(path: Path, columns: Collection[str]) -> pd.DataFrame:
             raise FlairprepError(f"{path}: two columns {column!r}; rename one of them")
     kept = kept_columns(names, lines.values())
     empty = MISSING if path.suffix.lower() == ".tsv" else ""
-    cells = [[cell if (cell := line[index].strip()) != empty else "" for index in kept] for line in lines.values()]
-    return pd.DataFrame(cells, [first + line for line in lines], list(kept.values()), dtype=str)
+    rows = {
+        first + number: [cell if (cell := _cell(line[index])) != empty else "" for index in kept]
+        for number, line in lines.items()
+    }
+    filled = {number: cells for number, cells in rows.items() if any(cells)}
+    return pd.DataFrame(list(filled.values()), list(filled), list(kept.values()), dtype=str)
 
 
 def listed(columns: Collection[str]) -> str:
@@ -85,6 +91,12 @@ def _text(path: Path) -> str:
             line, place = content[: error.start].count(b"\n") + 1, error.start
     kind = marked or "UTF-8 or Windows-1252"
     raise FlairprepError(f"{path}: line {line}: byte {place} is not {kind}; open it in a spreadsheet and {REMEDY}")
+
+
+def _cell(text: str) -> str:
+    plain = text.strip()
+    formula = TEXT_FORMULA.fullmatch(plain)
+    return formula[1].strip() if formula else plain
 
 
 def _fit(text: str, separator: str, columns: Collection[str]) -> tuple[int, int]:
