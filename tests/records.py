@@ -25,6 +25,11 @@ def write_records(folder: Path, cases: Iterable[Case | None]) -> list[Path | Non
 def write_fold(out: Path, fold: int, cases: Iterable[Case | None], per_shard: int) -> dict[str, Any]:
     """Write the cases as the shards of `fold` in `out`; return the entry of dataset_info.json."""
     records = write_records(out / "records", cases)
-    entry = shards.write_fold(out, fold, records, len(records), per_shard)
+    lengths = {}
+    for shard in shards.plan([(fold, str(index).zfill(9), 0) for index in range(len(records))], per_shard):
+        kept = [path for name, _ in shard.cases if (path := records[int(name)]) is not None]
+        shards.join(kept, out / shard.name)
+        lengths[shard] = len(kept)
     (out / "records").rmdir()  # empty by now
+    (entry,) = shards.splits_of(out, lengths)
     return entry

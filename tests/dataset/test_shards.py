@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +101,6 @@ def test_a_record_copies_the_image_twice_and_no_more() -> None:
 
 
 LEFT_OUT = [
-    (0, 2, ()),
     (1, 2, ()),
     (1, 1, (0,)),
     (5, 2, ()),
@@ -135,23 +133,19 @@ def test_a_fold_is_the_files_and_the_entry_that_tensorflow_gives(
     }
 
 
-def test_a_fold_takes_its_share_of_what_comes_and_moves_it(tmp_path: Path) -> None:
-    records = write_records(tmp_path / "records", [(image(), 0, str(index)) for index in range(5)])
-    (tmp_path / "out").mkdir()
-    came = []
-
-    def source() -> Iterator[Path | None]:
-        for record in records:
-            came.append(record)
-            yield record
-
-    coming = source()
-    shards.write_fold(tmp_path / "out", 0, coming, 2, 1)
-    assert came == records[:2]
-    assert sorted((tmp_path / "records").iterdir()) == records[2:]
-    shards.write_fold(tmp_path / "out", 1, coming, 3, 2)
-    assert came == records
-    assert not list((tmp_path / "records").iterdir())
+def test_cases_are_divided_in_order_and_evenly_among_as_few_shards_as_possible() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        counts, per_shard = {3: rng.integers(1, 30), 0: rng.integers(1, 9)}, int(rng.integers(1, 8))
+        cases = [(fold, f"{index:03d}", index % 2) for fold, count in counts.items() for index in range(count)]
+        planned = shards.plan(rng.permutation(np.array(cases, object)).tolist(), per_shard)
+        assert [(shard.fold, *case) for shard in planned for case in shard.cases] == sorted(cases)
+        for fold, count in counts.items():
+            of_fold = [shard for shard in planned if shard.fold == fold]
+            sizes = [len(shard.cases) for shard in of_fold]
+            assert len(sizes) == int(np.ceil(count / per_shard))
+            assert sizes == [len(share) for share in np.array_split(np.arange(count), len(sizes))]
+            assert [shard.name for shard in of_fold] == shards.shard_names(fold, len(sizes))
 
 
 def test_a_fold_is_written_with_one_record_in_memory(tmp_path: Path) -> None:
@@ -159,7 +153,7 @@ def test_a_fold_is_written_with_one_record_in_memory(tmp_path: Path) -> None:
     records = write_records(tmp_path / "records", [case] * 20)
     tracemalloc.start()
     try:
-        shards.write_fold(tmp_path, 0, records, 20, 20)
+        shards.join(records, tmp_path / "shard")
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -172,25 +166,15 @@ def test_a_full_disk_is_an_error_that_names_the_shard_and_the_remedy(tmp_path: P
     shard = tmp_path / "flairprep-fold3.tfrecord-00000-of-00001"
     shard.symlink_to("/dev/full")
     with pytest.raises(OSError, match=r"No space left on device") as raised:
-        shards.write_fold(tmp_path, 3, records, 2, 2)
+        shards.join(records, shard)
     assert str(raised.value).startswith(f"{shard}: ")
 
 
 def test_a_folder_that_is_not_there_is_an_error_that_names_the_shard(tmp_path: Path) -> None:
     (record,) = write_records(tmp_path, [(image(), 0, "0")])
     with pytest.raises(OSError, match=r"gone/flairprep-fold3\.tfrecord-00000-of-00001: "):
-        shards.write_fold(tmp_path / "gone", 3, [record], 1, 2)
-    assert record is not None
+        shards.join([record], tmp_path / "gone/flairprep-fold3.tfrecord-00000-of-00001")
     assert record.is_file()
-
-
-def test_an_error_of_what_makes_the_records_stays_itself(tmp_path: Path) -> None:
-    def source() -> Iterator[Path | None]:
-        yield None
-        raise OSError("of the source")
-
-    with pytest.raises(OSError, match=r"^of the source$"):
-        shards.write_fold(tmp_path, 0, source(), 2, 2)
 
 
 def test_info_tells_shape_folds_and_shards(folder: Path) -> None:
@@ -242,7 +226,9 @@ from flairprep.dataset import shards
 from flairprep.core.errors import FlairprepError
 out, record = Path(sys.argv[2]), Path(sys.argv[2], "record")
 record.write_bytes(shards.record(np.zeros((1, 1, 1, 1), np.float16), 0, "0"))
-shards.write_info(out, [shards.write_fold(out, 0, [record], 1, 1)], (1, 1, 1, 1))
+(shard,) = shards.plan([(0, "0", 0)], 1)
+shards.join([record], out / shard.name)
+shards.write_info(out, shards.splits_of(out, {shard: 1}), (1, 1, 1, 1))
 shards.read_info(Path(sys.argv[1]))
 print(*sorted(sys.modules))
 """

@@ -1,5 +1,6 @@
 """export: exactly the cases of split.csv that did not fail, in their folds, to the bit."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -87,6 +88,105 @@ def test_a_second_run_gives_equal_bytes_with_more_workers_and_leaves_nothing_els
     assert {"features.json", "dataset_info.json", "cases.csv"} < set(first)
     others = {path.name for path in (project / "data/export").iterdir() if ".tfrecord-" not in path.name}
     assert others == {"features.json", "dataset_info.json", "cases.csv"}
+
+
+def committed(project: Path) -> dict[str, Path]:
+    """Put data/export into DVC's cache as `dvc repro` does; return the shards' places there by name."""
+    kept = {}
+    for path in sorted((project / "data/export").glob("*.tfrecord-*")):
+        md5 = hashlib.md5(path.read_bytes()).hexdigest()
+        kept[path.name] = project / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+        kept[path.name].parent.mkdir(parents=True, exist_ok=True)
+        if not kept[path.name].exists():
+            path.rename(kept[path.name])
+            kept[path.name].chmod(0o444)
+            path.hardlink_to(kept[path.name])
+    return kept
+
+
+@pytest.fixture
+def linking(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project with a DVC cache that links, and 17 cases in shards of at most 4."""
+    monkeypatch.setenv("FLAIRPREP_CACHE", str(project / "cache"))
+    (project / ".dvc").mkdir()
+    (project / ".dvc/config").write_text("[cache]\n    type = hardlink,copy\n")
+    write_params(project, export={"cases_per_shard": 4})
+    grow(project, {f"{number:05d}": (number % 2, number % 2) for number in range(100, 117)})
+    return project
+
+
+def grow(project: Path, cases: dict[str, tuple[int, int]]) -> None:
+    """Make these cases those of data/select_slices and data/split."""
+    for case_id in cases:
+        if not (path := Path(f"data/select_slices/{case_id}.nii.gz")).exists():
+            nifti.write_volume(volume(values(case_id)), path)
+    rows = [f"{case_id},ok,," for case_id in sorted(cases)]
+    (project / "data/select_slices/cases.csv").write_text("\n".join(["case_id,status,code,message", *rows]) + "\n")
+    split(cases)
+
+
+def linked(project: Path, kept: dict[str, Path]) -> set[str]:
+    """The shards that are files of DVC's cache."""
+    out = project / "data/export"
+    there = [name for name, file in kept.items() if file.is_file() and (out / name).is_file()]
+    return {name for name in there if (out / name).samefile(kept[name])}
+
+
+def test_shards_that_did_not_change_become_links_to_dvcs_files(
+    linking: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export.main()
+    first, kept = contents(linking / "data/export"), committed(linking)
+    assert len(kept) == 5  # 9 cases of label 0 in three, 8 of label 1 in two
+    export.main()
+    assert contents(linking / "data/export") == first
+    assert linked(linking, kept) == set(kept)
+    assert "17 cases in, 17 out, 0 warned, 0 failed (17 reused)" in capsys.readouterr().out
+    more = {f"{number:05d}": (number % 2, number % 2) for number in [*range(100, 117), 200]}
+    grow(linking, more)
+    export.main()
+    assert {name for name in linked(linking, kept) if "fold1" in name} == {name for name in kept if "fold1" in name}
+    grown = contents(linking / "data/export")
+    monkeypatch.setenv("FLAIRPREP_CACHE", "off")
+    export.main()
+    assert contents(linking / "data/export") == grown
+    assert not linked(linking, kept)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["label", "voxels", "damaged", "gone"])
+def test_shard_of_another_case_or_of_a_damaged_cache_is_written_anew(linking: Path, what: str) -> None:
+    export.main()
+    first, kept = contents(linking / "data/export"), committed(linking)
+    cases = {f"{number:05d}": (number % 2, number % 2) for number in range(100, 117)}
+    shard = next(name for name in kept if name.startswith("flairprep-fold0"))
+    if what == "label":
+        grow(linking, cases | {"00100": (1, 0)})
+    elif what == "voxels":
+        nifti.write_volume(volume(values("00100") + 1), Path("data/select_slices/00100.nii.gz"))
+    elif what == "damaged":
+        kept[shard].chmod(0o644)
+        kept[shard].write_bytes(kept[shard].read_bytes()[:-1] + b"x")
+        kept[shard].chmod(0o444)
+    else:
+        kept[shard].unlink()
+    export.main()
+    assert linked(linking, kept) == set(kept) - {shard}
+    changed = next(tf_data.dataset(linking / "data/export", [0]).as_numpy_iterator())
+    assert changed["case_id"] == b"00100"
+    assert int(changed["label"]) == (what == "label")
+    np.testing.assert_array_equal(changed["image"][..., 0], (values("00100") + (what == "voxels")).astype(np.float16))
+    if what in ("damaged", "gone"):
+        assert contents(linking / "data/export") == first
+
+
+def test_shard_that_lacks_a_case_is_never_remembered(linking: Path) -> None:
+    grow(linking, {"00100": (0, 0), "00101": (1, 0), LARGE: (1, 0), "00102": (0, 1)})
+    export.main()
+    first, kept = contents(linking / "data/export"), committed(linking)
+    export.main()
+    assert contents(linking / "data/export") == first
+    assert linked(linking, kept) == {name for name in kept if "fold1" in name}
 
 
 @pytest.mark.slow

@@ -7,10 +7,11 @@ Why not tf.io: importing it takes longer than writing a small cohort, in every w
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import islice
+from itertools import accumulate, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +35,14 @@ class Info:
     image_shape: tuple[int, int, int, int]
     cases: dict[int, int]
     shards: dict[int, tuple[Path, ...]]
+
+
+class Shard(NamedTuple):
+    """A file of the shards to be, with its (case_id, label)."""
+
+    fold: int
+    name: str
+    cases: tuple[tuple[str, int], ...]
 
 
 class Place(NamedTuple):
@@ -145,43 +154,50 @@ def shard_names(fold: int, shards: int) -> list[str]:
     return [f"{NAME}-fold{fold}.tfrecord-{index:05d}-of-{shards:05d}" for index in range(shards)]
 
 
-def write_fold(
-    directory: Path, fold: int, records: Iterable[Path | None], count: int, per_shard: int
-) -> dict[str, Any]:
-    """Move `count` files of one record each (None: left out) into shards of at most `per_shard` records.
+def plan(cases: Iterable[tuple[int, str, int]], per_shard: int) -> list[Shard]:
+    """Divide cases, each (fold, case_id, label), among as few shards of at most `per_shard` as possible, evenly."""
+    planned = []
+    for fold, members in groupby(sorted(cases), key=itemgetter(0)):
+        own = tuple((case_id, label) for _, case_id, label in members)
+        names = shard_names(fold, -(-len(own) // per_shard))
+        least, more = divmod(len(own), len(names))
+        ends = list(accumulate(least + (index < more) for index in range(len(names))))
+        planned += [
+            Shard(fold, name, own[start:end]) for name, start, end in zip(names, [0, *ends], ends, strict=False)
+        ]
+    return planned
 
-    Returns:
-        The entry of dataset_info.json for this split, with the lengths as written.
+
+def join(records: Sequence[Path], shard: Path) -> None:
+    """Move files of one record each into the file `shard`; the disk need not have room for both.
 
     Raises:
-        OSError: a shard cannot be written.
+        OSError: it cannot be written.
     """
-    shards = -(-count // per_shard)
-    source = iter(records)
-    lengths, size = [], 0
-    for index, name in enumerate(shard_names(fold, shards)):
-        share = islice(source, count // shards + (index < count % shards))
-        kept = [path for path in share if path is not None]
-        size += _join(kept, directory / name) - FRAME * len(kept)
-        lengths.append(len(kept))
-    return {
-        "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
-        "name": f"fold{fold}",
-        "numBytes": str(size),
-        "shardLengths": [str(length) for length in lengths],
-    }
-
-
-def _join(parts: list[Path], whole: Path) -> int:
-    """Move the content of `parts` into the file `whole` and return its size; the disk need not have room for both."""
     try:
-        with whole.open("wb") as file:
-            for part in parts:
-                file.write(part.read_bytes())
-                part.unlink()
-            return file.tell()
+        with shard.open("wb") as file:
+            for record in records:
+                file.write(record.read_bytes())
+                record.unlink()
     except OSError as error:
-        raise OSError(f"{whole}: cannot be written; is the disk full? ({error})") from error
+        raise OSError(f"{shard}: cannot be written; is the disk full? ({error})") from error
+
+
+def splits_of(directory: Path, lengths: Mapping[Shard, int]) -> list[dict[str, Any]]:
+    """Return the splits of dataset_info.json, one per fold; lengths: how many cases each shard in `directory` holds."""
+    splits = []
+    for fold, shards in groupby(lengths, key=lambda shard: shard.fold):
+        of_fold = {directory / shard.name: lengths[shard] for shard in shards}
+        size = sum(file.stat().st_size - FRAME * length for file, length in of_fold.items())
+        splits.append(
+            {
+                "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+                "name": f"fold{fold}",
+                "numBytes": str(size),
+                "shardLengths": list(map(str, of_fold.values())),
+            }
+        )
+    return splits
 
 
 def write_info(directory: Path, splits: Sequence[dict[str, Any]], image_shape: Sequence[int]) -> None:

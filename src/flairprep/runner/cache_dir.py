@@ -147,8 +147,10 @@ class CacheDir:
             target.unlink(missing_ok=True)  # not overwritten: it may be a hard link to DVC's file
         return False
 
-    def keep(self, key: str, adapter: TypeAdapter[Any], result: Any, file: Path | None) -> None:
+    def keep(self, key: str, adapter: TypeAdapter[Any], result: Any, file: Path | None, *, copied: bool = True) -> None:
         """Keep `result` and, where it exists, `file` under `key`.
+
+        copied: else only the hashes of the file, for `restore` to link what DVC keeps of it.
 
         Raises:
             OSError: they cannot be written, or the disk is nearly full.
@@ -164,8 +166,10 @@ class CacheDir:
         with self._temporary() as temporary:
             new = Path(temporary, key)
             new.mkdir(mode=0o700)
-            sha256 = _copy(file, new / "file") if file and file.is_file() else None
-            md5 = _md5(new / "file") if sha256 else None
+            sha256 = md5 = None
+            if file and file.is_file():
+                sha256 = _copy(file, new / "file") if copied else _sha256(file)
+                md5 = _md5(file)
             record = json.dumps({"sha256": sha256, "md5": md5, "result": json.loads(dumped)})
             (new / "record").write_text(self._seal(key, record))
             if file and sha256:

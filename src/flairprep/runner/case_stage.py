@@ -1,6 +1,6 @@
 """Run the per-case stages, which share a shape: one file in, one file out, one row per case, cached results."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ def map_volumes(
     out: Path,
     on_failure: Callable[[T, CaseError], R],
     suffix: str = ".nii.gz",
-) -> Iterator[R]:
+) -> Generator[R, None, None]:
     """Map `function` over items that each read source/ID.nii.gz and write at most out/ID{suffix}.
 
     A result depends on the bytes of the volume and on the item itself, which must be JSON.

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar, get_type_hints
+from typing import Any, Generic, NamedTuple, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter
 
@@ -93,6 +93,26 @@ class ResultCache:
                     self._warn(result.fault)
                 yield result.value
 
+    def link(self, made: "Joined") -> bool:
+        """Make the file that `remember` was told of a link to DVC's own copy, where there is one; return whether."""
+        if self._cache_dir is None or not self._cache_dir.links:
+            return False
+        try:
+            key = made.key(self._cache_dir, self._base)
+        except OSError:  # an input cannot be read; who reads it has the better message
+            return False
+        return self._cache_dir.restore(key, TypeAdapter(bool), made.file) is not None
+
+    def remember(self, made: "Joined") -> None:
+        """Remember the hashes of a file that was joined from many cases; the file itself DVC keeps."""
+        if self._cache_dir is None or not self._cache_dir.links:
+            return
+        try:
+            key = made.key(self._cache_dir, self._base)
+            self._cache_dir.keep(key, TypeAdapter(bool), True, made.file, copied=False)
+        except OSError as error:
+            self._warn(error.strerror)
+
     def _results(
         self, cached: "_CachedFunction[T, R]", items: Sequence[T], on_failure: Callable[[T, CaseError], R]
     ) -> Generator["_Result[R]", None, None]:
@@ -120,6 +140,23 @@ class ResultCache:
         if not self._warned:
             logger.warning(f"{self.stage}: results are not cached for later runs ({reason}; see FLAIRPREP_CACHE)")
         self._warned = True
+
+
+class Joined(NamedTuple):
+    """A file joined from many cases: the files that it depends on, and what else, as JSON."""
+
+    inputs: Sequence[Path]
+    others: Any
+    file: Path
+
+    def key(self, cache_dir: cache_dir.CacheDir, base: str) -> str:
+        """Return the key of the entry.
+
+        Raises:
+            OSError: an input cannot be read.
+        """
+        digests = [cache_dir.digest_of([path]) for path in self.inputs]  # each is remembered, all together are not
+        return cache_dir.digest("joined", base, json.dumps([digests, self.others]))
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """export: write the cases of split.csv as TFRecord shards, one split per fold."""
 
 import tempfile
-from collections import Counter
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from flairprep.core.tables import Row, read_rows, write_rows
 from flairprep.dataset import shards
 from flairprep.imaging import nifti
 from flairprep.runner.case_stage import failure_of, map_volumes
-from flairprep.runner.result_cache import ResultCache
+from flairprep.runner.result_cache import Joined, ResultCache
 
 SPLIT = Path("data/split/split.csv")
 SLICES = Path("data/select_slices")
@@ -68,27 +68,39 @@ def export_case(case: tuple[str, int], *, out: Path) -> Outcome:
 
 
 def export(rows: Sequence[Row], out: Path, per_shard: int, cache: ResultCache) -> list[Outcome]:
-    """Write cases, as `rows` of (case_id, label, fold), as shards with their descriptions into `out`."""
-    rows = sorted(rows, key=lambda row: (int(row["fold"]), row["case_id"]))
-    cases = [(row["case_id"], int(row["label"])) for row in rows]
-    outcomes: list[Outcome] = []
+    """Write cases, as `rows` of (case_id, label, fold), as shards with their descriptions into `out`.
 
-    def record_files(folder: Path) -> Generator[Path | None, None, None]:
-        function = partial(export_case, out=folder)
-        results = map_volumes(
-            cache, function, cases, source=SLICES, out=folder, on_failure=failure_of, suffix=".tfrecord"
-        )
-        for outcome in results:
-            outcomes.append(outcome)
-            yield folder / f"{outcome.case_id}.tfrecord" if outcome.status is Status.OK else None
+    Where DVC has a shard as it would be again, it becomes a link to DVC's file.
+    """
+    planned = shards.plan(((int(row["fold"]), row["case_id"], int(row["label"])) for row in rows), per_shard)
+    made = {shard: Joined(list(map(_volume, shard.cases)), shard.cases, out / shard.name) for shard in planned}
+    outcomes = {
+        shard: [Outcome(case_id, Status.OK) for case_id, _ in shard.cases]
+        for shard in planned
+        if cache.link(made[shard])
+    }
+    cache.reused += sum(map(len, outcomes.values()))
+    new = [shard for shard in planned if shard not in outcomes]
+    cases = [case for shard in new for case in shard.cases]
+    with tempfile.TemporaryDirectory(dir=out) as name:
+        folder, work = Path(name), partial(export_case, out=Path(name))
+        results = map_volumes(cache, work, cases, source=SLICES, out=folder, on_failure=failure_of, suffix=".tfrecord")
+        with closing(results):
+            for shard in new:
+                outcomes[shard] = own = list(islice(results, len(shard.cases)))
+                written = [folder / f"{one.case_id}.tfrecord" for one in own if one.status is Status.OK]
+                shards.join(written, out / shard.name)
+                if len(written) == len(own):
+                    cache.remember(made[shard])
+            next(results, None)  # ends the progress
+    lengths = {shard: sum(one.status is Status.OK for one in outcomes[shard]) for shard in planned}
+    shape = nifti.volume_size(_volume(planned[0].cases[0]))[::-1]
+    shards.write_info(out, shards.splits_of(out, lengths), (*shape, 1))
+    return [outcome for shard in planned for outcome in outcomes[shard]]
 
-    with tempfile.TemporaryDirectory(dir=out) as folder, closing(record_files(Path(folder))) as records:
-        sizes = Counter(int(row["fold"]) for row in rows)
-        splits = [shards.write_fold(out, fold, records, sizes[fold], per_shard) for fold in sorted(sizes)]
-        next(records, None)  # ends the progress
-    width, height, depth = nifti.volume_size(SLICES / f"{cases[0][0]}.nii.gz")
-    shards.write_info(out, splits, (depth, height, width, 1))
-    return outcomes
+
+def _volume(case: tuple[str, int]) -> Path:
+    return SLICES / f"{case[0]}.nii.gz"
 
 
 def main() -> None:
