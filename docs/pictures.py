@@ -13,7 +13,6 @@ import pty
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -201,8 +200,10 @@ def draw_pages(study: Path) -> None:
         command = ("flairprep", "view", CASE, "--no-browser")
         with subprocess.Popen(command, cwd=study, env=environment(), stdout=subprocess.PIPE, text=True) as server:
             assert server.stdout is not None
-            photograph(browser, server.stdout.readline().split()[-1], VIEW)
-            server.send_signal(signal.SIGINT)
+            try:
+                photograph(browser, server.stdout.readline().split()[-1], VIEW)
+            finally:
+                server.terminate()
         browser.close()
 
 
