@@ -210,38 +210,25 @@ def _waited(network: Any, source: Any) -> tuple[float, float]:
         network.train_on_batch(*batch)
 
 
-def write_shards(directory: Path, count: int) -> None:
-    """Write a fold of `count` cases of the network's shape."""
+def write_shards(directory: Path, count: int, folds: int = 1) -> None:
+    """Write `count` cases of the network's shape, of which few differ, in turn into the folds of `directory`."""
     rng = np.random.default_rng(0)
     directory.mkdir(parents=True)
-    paths = []
-    for number in range(count):
-        image = rng.standard_normal((*SHAPE, 1), np.float32).astype(np.float16)
-        paths.append(directory / f"{number}.record")
-        paths[-1].write_bytes(shards.record(image, number % 2, f"{number:05d}"))
-    entry = shards.write_fold(directory, 0, paths, count, 64)
-    shards.write_info(directory, [entry], (*SHAPE, 1))
-
-
-def write_export(folder: Path) -> None:
-    """Write the data/export of COHORT cases, of which few differ."""
-    rng, directory = np.random.default_rng(0), folder / "data/export"
-    directory.mkdir(parents=True)
     images = [rng.standard_normal((*SHAPE, 1), np.float32).astype(np.float16) for _ in range(16)]
-    entries = []
-    for fold in range(FOLDS):
-        paths = [directory / f"{number}.record" for number in range(fold, COHORT, FOLDS)]
-        for number, path in zip(range(fold, COHORT, FOLDS), paths, strict=True):
-            path.write_bytes(shards.record(images[number % 16], number // FOLDS % 2, f"{number:05d}"))
-        entries.append(shards.write_fold(directory, fold, paths, len(paths), 64))
-        for path in paths:
-            path.unlink(missing_ok=True)
-    shards.write_info(directory, entries, (*SHAPE, 1))
+    cases = [(number % folds, f"{number:05d}", number // folds % 2) for number in range(count)]
+    lengths = {}
+    for shard in shards.plan(cases, 64):
+        records = [directory / f"{case_id}.record" for case_id, _ in shard.cases]
+        for path, (case_id, label) in zip(records, shard.cases, strict=True):
+            path.write_bytes(shards.record(images[int(case_id) % 16], label, case_id))
+        shards.join(records, directory / shard.name)
+        lengths[shard] = len(records)
+    shards.write_info(directory, shards.splits_of(directory, lengths), (*SHAPE, 1))
 
 
 def epochs(folder: Path, rounds: int) -> dict[str, float]:
     """Return the measurements of the default network's epochs; one process at a time holds the memory it needs."""
-    write_export(folder)
+    write_shards(folder / "data/export", COHORT, FOLDS)
     turns: list[tuple[float, ...]] = []
     with ProcessPoolExecutor(1, get_context("spawn")) as ours, ProcessPoolExecutor(1, get_context("spawn")) as bare:
         for _ in range(rounds):

@@ -56,7 +56,8 @@ const list = document.getElementById("case-list");
 const form = document.querySelector(".controls");
 if (list && form) {
   const rows = [...list.children];
-  const texts = new Map(rows.map((row) => [row, row.querySelector(".facts").textContent.toLowerCase()]));
+  const text = (row) => [...row.querySelectorAll(".facts, .inline")].map((part) => part.textContent).join(" ").toLowerCase();
+  const texts = new Map(rows.map((row) => [row, text(row)]));
   const filters = [...form.querySelectorAll("[data-filter]")];
   const search = form.querySelector("[data-search]");
   const sort = form.querySelector("[data-sort]");
