@@ -13,6 +13,17 @@ IMPORTS_TENSORFLOW = [
     *(f"network.{name}" for name in ("input_pipeline", "model", "recorder", "saving", "training")),
     *(f"sanity.{name}" for name in ("network_checks", "suite", "tensor_checks", "trial")),
 ]
+QUICK = """
+import gc, sys
+from flairprep.dataset import tf_setup
+assert "sklearn" not in sys.modules and gc.isenabled()
+import keras, sklearn.linear_model
+"""
+STAYS = """
+import sklearn, sys
+from flairprep.dataset import tf_setup
+assert sys.modules["sklearn"] is sklearn
+"""
 EACH = """
 import importlib, sys
 from flairprep.core.errors import FlairprepError
@@ -56,3 +67,11 @@ def test_a_tensorflow_that_lacks_a_part_is_not_called_missing(tmp_path: Path) ->
     done = python(tmp_path, "-c", "import flairprep.dataset.tf_setup", lacking="ml_dtypes")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("ModuleNotFoundError: ")
+
+
+def test_tensorflow_comes_without_scikit_learn_which_can_be_had_later() -> None:
+    subprocess.run([sys.executable, "-c", QUICK], check=True)
+
+
+def test_a_scikit_learn_that_is_there_stays() -> None:
+    subprocess.run([sys.executable, "-c", STAYS], check=True)

@@ -48,6 +48,7 @@ def logits(network: keras.Model) -> Logits:
     answer = tf.function(
         lambda volumes: tf.concat([member(volumes, training=False) for member in linear], axis=1),
         input_signature=signature,
+        autograph=False,
     )
     return lambda volumes: mean_logit(answer(volumes[..., np.newaxis]).numpy().astype(np.float64))
 

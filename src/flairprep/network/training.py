@@ -77,13 +77,13 @@ def inference(network: keras.Model) -> Inference:
     """
     signature = [tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)]
     if (single := model.in_float32(network)) is network:
-        return tf.function(lambda images: network(images, training=False), input_signature=signature)
+        return tf.function(lambda images: network(images, training=False), input_signature=signature, autograph=False)
 
     def answer(images: Any) -> Any:
         weights = network.trainable_variables, network.non_trainable_variables
         return single.stateless_call(*weights, images, training=False)[0]
 
-    return tf.function(answer, input_signature=signature)
+    return tf.function(answer, input_signature=signature, autograph=False)
 
 
 def predict(infer: Inference, cases: Cases) -> np.ndarray:

@@ -26,7 +26,7 @@ class Trial:
         self._first = self.state()
         images = tf.TensorSpec((None, *self.network.input_shape[1:]), tf.float32)
         labels = tf.TensorSpec((None, 1), tf.float32)
-        self._step = tf.function(self._train, input_signature=[images, labels])
+        self._step = tf.function(self._train, input_signature=[images, labels], autograph=False)
         self._infer = inference(self.network)
 
     def state(self) -> list[np.ndarray]:
