@@ -2,6 +2,7 @@
 
 import csv
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,19 @@ EXPORT = ("export", "sanity", *TRAIN)
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The miniature after its first `dvc repro`, committed."""
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """The miniature after its first `dvc repro`, committed; it has a result cache, as users have."""
     project = miniature.make(tmp_path_factory.mktemp("project"))
     project.run("git", "config", "user.email", "test@example.org")
     project.run("git", "config", "user.name", "test")
     project.run("git", "add", "-A")
-    ran = project.repro()
-    assert set(ran) == {"ingest", "normalize", "select_slices", "balance", "split", "audit", *EXPORT}
-    project.run("git", "add", "-A")
-    project.run("git", "commit", "-q", "-m", "miniature")
-    return project
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLAIRPREP_CACHE", str(tmp_path_factory.mktemp("store")))
+        ran = project.repro()
+        assert set(ran) == {"ingest", "normalize", "select_slices", "balance", "split", "audit", *EXPORT}
+        project.run("git", "add", "-A")
+        project.run("git", "commit", "-q", "-m", "miniature")
+        yield project
 
 
 def test_nothing_reruns_without_a_change(project: Project) -> None:

@@ -125,7 +125,8 @@ CHEAPER = {
 @pytest.fixture(scope="module")
 def typed_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Return a miniature in which every command of the pages ran once, in the order of the pages in README.md."""
-    project = miniature.make(tmp_path_factory.mktemp("typed"))
+    store = tmp_path_factory.mktemp("store")  # a result cache, as users have
+    project = miniature.make(tmp_path_factory.mktemp("typed"), FLAIRPREP_CACHE=str(store))
     project.run("git", "config", "user.email", "test@example.org")
     project.run("git", "config", "user.name", "test")
     project.run("git", "add", "-A")
