@@ -9,7 +9,9 @@ from scipy.stats import beta
 
 from flairprep.evaluation import predictions
 from flairprep.evaluation.predictions import Predictions
-from flairprep.report import figures
+from flairprep.imaging.quality import Quality
+from flairprep.report import figures, quality
+from flairprep.report.charts import Drawing
 from flairprep.stats import permutation
 
 RNG = np.random.default_rng(0)
@@ -147,3 +149,21 @@ def test_the_null_distribution_is_drawn_with_the_run_and_told_in_numbers() -> No
     assert sum(row["permutations"] for row in rows) == 4
     assert sum(row["permutations"] for row in rows if row["against"] == "as high") == 2
     assert not figures.null(metrics() | {"auc": None}, table).chart
+
+
+def test_the_quality_of_each_case_is_a_point_where_ten_can_be_compared() -> None:
+    """Of 12 cases with an SNR and 9 with a CNR too, one far off: only the SNR is drawn."""
+    found = {f"{i:02d}": Quality(20.0 + i % 3, cnr=2.0 if i < 9 else None) for i in range(11)} | {"a b": Quality(90.0)}
+    compared = quality.compare(found)
+    figure = figures.quality(compared)
+    assert figure is not None
+    assert isinstance(figure.chart, Drawing)
+    (rows,) = (rows for rows in figure.chart.specification["datasets"].values() if "measure" in rows[0])
+    assert {row["measure"] for row in rows} == {"SNR"}
+    assert {row["case"]: row["value"] for row in rows} == {case: one.snr for case, one in found.items()}
+    assert [row["case"] for row in rows if row["kind"] == "outlier"] == ["a b"]
+    assert next(row["href"] for row in rows if row["case"] == "a b") == "#case-a%20b"
+
+
+def test_too_few_cases_have_no_chart_of_quality() -> None:
+    assert figures.quality(quality.compare({f"{i}": Quality(20.0 + i) for i in range(9)})) is None

@@ -4,10 +4,13 @@ import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from browsing import NEEDS_CHROMIUM, Visit, made
 
+from flairprep.imaging.quality import Quality
 from flairprep.report import interactive
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe looks for barriers")
@@ -38,10 +41,16 @@ MARGINS = """() => [...document.styleSheets].flatMap((sheet) => [...sheet.cssRul
   .filter((rule) => rule instanceof CSSPageRule).map((rule) => rule.cssText).join(" ")"""
 
 
+def measure_all(cases: list[str], _: Path) -> dict[str, Quality]:
+    """In place of case_pictures.measure: every measure, around 1."""
+    values = np.random.default_rng(0).normal(1, 0.1, (len(cases), len(Quality._fields)))
+    return {case: Quality(*row) for case, row in zip(cases, values.tolist(), strict=True)}
+
+
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a committed run of 60 cases."""
-    return made(tmp_path_factory.mktemp("run"), 60, committed=True, cohort=COHORT)
+    return made(tmp_path_factory.mktemp("run"), 60, committed=True, measure=measure_all, cohort=COHORT)
 
 
 def shown(visit: Any, page: Path, width: int, medium: str = "light") -> Visit:
@@ -210,3 +219,20 @@ def test_without_scripts_or_their_files_the_charts_are_pictures(run: Path, visit
     seen.page.wait_for_timeout(500)
     assert seen.page.locator("#null-chart svg").is_visible()
     assert not [error for error in seen.errors if "ERR_FILE_NOT_FOUND" not in error]
+
+
+def test_a_chart_can_be_had_as_a_file_that_stands_alone(run: Path, visit: Any, tmp_path: Path) -> None:
+    seen = shown(visit, run, 1280, "dark")
+    drawn = seen.page.locator("#roc-chart [data-chart] > svg path").count()
+    with seen.page.expect_download() as download:
+        seen.page.locator("#roc-chart .save").press("Enter")
+    download.value.save_as(tmp_path / download.value.suggested_filename)
+    root = ElementTree.parse(tmp_path / "roc-chart.svg").getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert (root.get("color"), float(root.get("width", 0)) > 0, float(root.get("height", 0)) > 0) == (
+        "black",
+        True,
+        True,
+    )
+    assert len(list(root.iter("{http://www.w3.org/2000/svg}path"))) == drawn > 0
+    assert seen.errors == []

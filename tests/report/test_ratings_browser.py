@@ -84,3 +84,14 @@ def test_outlines_are_loaded_on_request_alone(page: Path, visit: Callable[..., V
     there.until("document.querySelector('#case-list .outline').naturalWidth === 528")
     box, picture = outline.bounding_box(), there.page.locator("#case-list .picture > img").first.bounding_box()
     assert box == picture
+
+
+def test_a_point_of_quality_leads_to_its_case(page: Path, visit: Callable[..., Visit]) -> None:
+    there = visit(page)
+    there.page.locator("#quality-chart [data-chart]").hover()
+    point = "#quality-chart .live-chart .mark-symbol path"
+    there.until(f"document.querySelectorAll('{point}').length === {len(SNRS)}")
+    there.page.locator(point).nth(SNRS.index(100.25)).click()
+    there.until("location.hash === '#case-00002'")
+    assert there.page.evaluate("document.activeElement.id") == "case-00002"
+    assert there.errors == []

@@ -18,6 +18,10 @@ MEANING = {
     "no evidence": "There is no evidence that the network has learned anything",
     "constant prediction": "The network gives every validation case the same answer, so it has learned nothing of use",
 }
+QUALITY = (
+    "One point per case and measure; outliers are orange, beyond the dashed lines. A point at the edge lies there or "
+    "further out. A click on a point leads to its case."
+)
 NO_RUN = "There is no verdict: no network has been trained and evaluated on this data set, or the run did not finish."
 
 

@@ -18,13 +18,14 @@ WIDTH, HEIGHT = 330, 220
 FULL = 400  # of an element in its own pixels: all have one scale where they are shown equally wide
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"  # the first one comes with vl-convert, which measures with it
 OWN = "currentColor"
+TICKS = 5
 AXIS = {
     **{f"{part}Color": OWN for part in ("label", "title", "grid", "domain", "tick")},
     **{"gridOpacity": 0.12, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": 130},
 }
 CONFIG = {
     **{"background": None, "font": FONT, "aria": False, "view": {"stroke": None}, "axis": AXIS},
-    "axisX": {"tickCount": 5},  # more crowd the labels at both ends, which are moved to lie within the chart
+    "axisX": {"tickCount": TICKS},  # more crowd the labels at both ends, which are moved to lie within the chart
     "legend": {"labelColor": OWN, "titleColor": OWN, "labelFontSize": 12, "orient": "top", "title": None},
     "text": {"color": OWN, "fontSize": 12},
 }
@@ -45,6 +46,7 @@ class Drawing(Markup):
 def _drawn(name: str, specification: dict[str, Any]) -> Drawing:
     whole = {**specification, "config": CONFIG}
     drawn = vl_convert.vegalite_to_svg(whole)
+    drawn = re.sub(r"</?a\b[^>]*>", "", drawn)  # links are for the drawing that takes a pointer
     drawn = re.sub(r'(id="|url\(#)(?=[a-z]+\d)', rf"\g<1>{name}-", drawn)
     size = r'<svg [^>]*?width="([\d.]+)" height="([\d.]+)" viewBox="[^"]*"'
 
@@ -67,48 +69,17 @@ def svg(name: str, *layers: alt.Chart, **settings: Any) -> Drawing:
     return _drawn(name, chart.to_dict())
 
 
-def _told(*fields: tuple[str, str] | tuple[str, str, str]) -> list[alt.Tooltip]:
-    """The fields of a tooltip: (field with its type, title, and a format of numbers)."""
+def told(*fields: tuple[str, str] | tuple[str, str, str]) -> list[alt.Tooltip]:
+    """Return the fields of a tooltip: (field with its type, title, and a format of numbers)."""
     return [
         alt.Tooltip(field, title=title, format=form[0] if form else alt.Undefined) for field, title, *form in fields
     ]
 
 
-def _rule(**at: float) -> alt.Chart:
-    rule = alt.Chart(alt.Data(values=[{}])).mark_rule(color=OWN, strokeDash=[4, 3])
-    return rule.encode(**{axis: alt.datum(v) for axis, v in at.items()})
-
-
-def balance(name: str, table: pd.DataFrame) -> Drawing:
-    """Draw cases by label in groups. table: group, label_0, label_1, nir, in the order of display.
-
-    The tick marks the cases that always guessing the group's larger class gets right, the text says their share.
-    """
-    both = table[["group", "label_0", "label_1"]].rename(columns={"label_0": "label 0", "label_1": "label 1"})
-    long = both.melt("group", var_name="label", value_name="cases")
-    ends = table.assign(
-        cases=table["label_0"] + table["label_1"],
-        larger=table[["label_0", "label_1"]].max(axis=1),
-        text=[f"NIR {nir:.0%}" if pd.notna(nir) else "" for nir in table["nir"]],
-    )
-    top = 1.25 * float(ends["cases"].max() if len(ends) else 1)
-    y = alt.Y("group:N", sort=None, title=None)
-    scale = alt.Scale(domain=[0, max(1.0, top)], nice=False)
-    bars = (
-        alt.Chart(long)
-        .mark_bar()
-        .encode(
-            y,
-            alt.X("cases:Q", title="cases", stack="zero", scale=scale),
-            alt.Color("label:N", scale=LABELS),
-            order="label",
-            tooltip=_told(("group:N", "group"), ("label:N", "label"), ("cases:Q", "cases")),
-        )
-    )
-    end = alt.Chart(ends).encode(y)
-    ticks = end.mark_tick(color=OWN, thickness=2, size=16).encode(alt.X("larger:Q", title="cases"))
-    text = end.mark_text(align="left", dx=4).encode(alt.X("cases:Q", title="cases"), text="text")
-    return svg(name, bars, ticks, text, height=alt.Step(22), width=WIDTH - 80)
+def rule(**at: float) -> alt.Chart:
+    """Draw a dashed line at a value of x or y."""
+    line = alt.Chart(alt.Data(values=[{}])).mark_rule(color=OWN, strokeDash=[4, 3])
+    return line.encode(**{axis: alt.datum(v) for axis, v in at.items()})
 
 
 def areas(name: str, table: pd.DataFrame, title: str = "AUC") -> Drawing:
@@ -118,9 +89,9 @@ def areas(name: str, table: pd.DataFrame, title: str = "AUC") -> Drawing:
         alt.X("auc_low:Q", title=title, scale=UNIT), x2="auc_high"
     )
     points = base.mark_point(filled=True, color=BLUE, size=60).encode(
-        alt.X("auc:Q", title=title, scale=UNIT), tooltip=_told(("name:N", "name"), ("auc:Q", title, ".3f"), *ENDS)
+        alt.X("auc:Q", title=title, scale=UNIT), tooltip=told(("name:N", "name"), ("auc:Q", title, ".3f"), *ENDS)
     )
-    return svg(name, _rule(x=0.5), interval, points, height=alt.Step(24), width=WIDTH - 80)
+    return svg(name, rule(x=0.5), interval, points, height=alt.Step(24), width=WIDTH - 80)
 
 
 def _lines(table: pd.DataFrame, names: dict[str, str], axis: str, scale: alt.Scale) -> alt.Chart:
@@ -129,11 +100,13 @@ def _lines(table: pd.DataFrame, names: dict[str, str], axis: str, scale: alt.Sca
     called = list(names.values())
     shades = alt.Scale(domain=called, range=[BLUE, ORANGE][: len(called)])
     colour = alt.Color("line:N", scale=shades, legend=alt.Legend(symbolType="stroke", symbolSize=300))
+    few = len(table) <= TICKS  # where Vega would have ticks between epochs
+    ticks = alt.Axis(values=table["epoch"].tolist(), format="d") if few else alt.Axis(tickMinStep=1)
     chart = alt.Chart(long).encode(
-        alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1)),
+        alt.X("epoch:Q", title="epoch", axis=ticks),
         alt.Y(f"{axis}:Q", title=axis, scale=scale),
         colour,
-        tooltip=_told(("line:N", "cases"), ("epoch:Q", "epoch"), (f"{axis}:Q", axis, ".3f")),
+        tooltip=told(("line:N", "cases"), ("epoch:Q", "epoch"), (f"{axis}:Q", axis, ".3f")),
     )
     if len(table) == 1:
         return chart.mark_point(filled=True)
@@ -154,7 +127,7 @@ def accuracy(
     if chance is not None:
         band = one.mark_rect(color=GREY, opacity=0.25)
         layers.insert(0, band.encode(y=alt.datum(chance[0]), y2=alt.datum(chance[1])))
-    layers.append(_rule(y=nir))
+    layers.append(rule(y=nir))
     if best is not None:
         point = one.mark_point(shape="circle", size=90, strokeWidth=2, color=OWN)
         layers.append(point.encode(x=alt.datum(best[0]), y=alt.datum(best[1])))
@@ -165,7 +138,7 @@ def loss(name: str, history: pd.DataFrame, prior: float | None) -> Drawing:
     """Draw cross-entropy over the epochs. history: epoch, loss, val_loss; prior: of always answering the share of 1."""
     names = {"loss": "training", "val_loss": "validation"}
     layers = [_lines(history, names, "cross-entropy", alt.Scale(zero=True))]
-    return svg(name, *layers, *([] if prior is None else [_rule(y=prior)]))
+    return svg(name, *layers, *([] if prior is None else [rule(y=prior)]))
 
 
 def roc(name: str, curve: pd.DataFrame, point: dict[str, float] | None) -> Drawing:
@@ -186,7 +159,7 @@ def roc(name: str, curve: pd.DataFrame, point: dict[str, float] | None) -> Drawi
         base.mark_area(opacity=0.18, interpolate="linear", color=BLUE).encode(y("low"), y2="high"),
         diagonal.encode(x("fpr"), y("tpr")),
         base.mark_line(strokeWidth=2, interpolate="linear", color=BLUE, point={**SEEN, "color": BLUE}).encode(
-            y("tpr"), order="order:Q", tooltip=_told(*RATES)
+            y("tpr"), order="order:Q", tooltip=told(*RATES)
         ),
     ]
     if point is not None:
@@ -195,7 +168,7 @@ def roc(name: str, curve: pd.DataFrame, point: dict[str, float] | None) -> Drawi
         layers += [
             bar.encode(x("fpr"), y("tpr_low"), y2="tpr_high"),
             bar.encode(y("tpr"), x("fpr_low"), x2="fpr_high"),
-            at.mark_point(filled=True, color=OWN).encode(x("fpr"), y("tpr"), tooltip=_told(*RATES)),
+            at.mark_point(filled=True, color=OWN).encode(x("fpr"), y("tpr"), tooltip=told(*RATES)),
         ]
     return svg(name, *layers, width=WIDTH, height=HEIGHT)
 
@@ -214,12 +187,10 @@ def probability(name: str, table: pd.DataFrame) -> Drawing:
             alt.Y("cases:Q", title="cases", axis=alt.Axis(tickMinStep=1)),
             alt.Color("label:N", scale=LABELS),
             x2="high",
-            tooltip=_told(
-                ("low:Q", "from", ".2f"), ("high:Q", "to", ".2f"), ("label:N", "label"), ("cases:Q", "cases")
-            ),
+            tooltip=told(("low:Q", "from", ".2f"), ("high:Q", "to", ".2f"), ("label:N", "label"), ("cases:Q", "cases")),
         )
     )
-    return svg(name, bar, _rule(x=0.5))
+    return svg(name, bar, rule(x=0.5))
 
 
 def calibration(name: str, table: pd.DataFrame) -> Drawing:
@@ -238,7 +209,7 @@ def calibration(name: str, table: pd.DataFrame) -> Drawing:
         base.mark_point(filled=True, color=BLUE, opacity=1).encode(
             y("share"),
             size,
-            tooltip=_told(
+            tooltip=told(
                 *(("cases:Q", "cases"), ("probability:Q", "probability", ".3f"), ("share:Q", "share of 1", ".3f")),
                 *(("share_low:Q", "from", ".3f"), ("share_high:Q", "to", ".3f")),
             ),
@@ -270,10 +241,10 @@ def decision(name: str, table: pd.DataFrame) -> Drawing:
         all_above.mark_line(color=ORANGE, strokeDash=[5, 3], strokeWidth=2).encode(y("treat_all")),
         base.mark_line(color=BLUE, strokeWidth=2, point={**SEEN, "color": BLUE}).encode(
             y("net_benefit"),
-            tooltip=_told(("threshold:Q", "threshold"), ("net_benefit:Q", "net benefit", ".3f"), *benefit),
+            tooltip=told(("threshold:Q", "threshold"), ("net_benefit:Q", "net benefit", ".3f"), *benefit),
         ),
     ]
-    return svg(name, _rule(y=0), *layers)
+    return svg(name, rule(y=0), *layers)
 
 
 def outcome(name: str, table: pd.DataFrame) -> Drawing:
@@ -290,10 +261,10 @@ def outcome(name: str, table: pd.DataFrame) -> Drawing:
     def x(field: str) -> alt.X:
         return alt.X(f"{field}:Q", title="accuracy, AUC", scale=UNIT)
 
-    told = _told(("name:N", "name"), ("value:Q", "reached", ".3f"), *RANGE)
+    tooltip = told(("name:N", "name"), ("value:Q", "reached", ".3f"), *RANGE)
     layers = [
         base.mark_rule(strokeWidth=3).encode(x("low"), x2="high"),
-        base.mark_point(filled=True, opacity=1, size=90).encode(x("value"), tooltip=told),
+        base.mark_point(filled=True, opacity=1, size=90).encode(x("value"), tooltip=tooltip),
         base.mark_tick(thickness=2, size=18).encode(x("reference"), color=alt.value(OWN)),
     ]
     return svg(name, *layers, height=alt.Step(26), width=WIDTH - 80)
@@ -314,7 +285,7 @@ def null(name: str, table: pd.DataFrame, reached: float) -> Drawing:
             alt.Y("permutations:Q", title="permutations"),
             alt.Color("against:N", scale=shown, legend=None),
             x2="high",
-            tooltip=_told(*RANGE, ("permutations:Q", "permutations")),
+            tooltip=told(*RANGE, ("permutations:Q", "permutations")),
         )
     )
     run = alt.Chart(pd.DataFrame([{"auc": reached, "text": f"this run {reached:.3f}"}])).encode(alt.X("auc:Q"))

@@ -1,5 +1,6 @@
 """The report's figures: a chart, its title and its caption each."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,11 +8,14 @@ import pandas as pd
 from markupsafe import Markup
 
 from flairprep.evaluation.predictions import Predictions
-from flairprep.report import captions, charts
+from flairprep.report import captions, charts, cohort_charts
+from flairprep.report.html import anchor
+from flairprep.report.quality import FAR, LEAST, NAMES, Measured
 from flairprep.stats import intervals, permutation
 from flairprep.stats.metrics import Metric
 
 INSIDE = (0.025, 0.975)  # of the runs without signal: the band of the best epoch
+EDGE = 8.0  # robust deviations that the axis of quality shows
 BY = ("plane", "manufacturer", "field_strength")
 
 
@@ -29,7 +33,7 @@ def labels(balance: dict[str, Any]) -> Figure:
     rows = [{"group": "all", **balance["overall"]}]
     for by in BY:
         rows += [{"group": f"{_called(by)}: {row['value'] or 'not given'}", **row} for row in balance[f"by_{by}"]]
-    return Figure("labels-chart", "Cases by label", charts.balance("labels", pd.DataFrame(rows)), _ticks())
+    return Figure("labels-chart", "Cases by label", cohort_charts.balance("labels", pd.DataFrame(rows)), _ticks())
 
 
 def folds(split: pd.DataFrame) -> Figure:
@@ -50,7 +54,7 @@ def folds(split: pd.DataFrame) -> Figure:
         f"{sizes.min()} to {sizes.max()} cases; the share of label 1 lies between {shares.min():.0%} and "
         f"{shares.max():.0%}. {_ticks()}"
     )
-    return Figure("folds-chart", "Cases by label in each fold", charts.balance("folds", rows), text)
+    return Figure("folds-chart", "Cases by label in each fold", cohort_charts.balance("folds", rows), text)
 
 
 def cohort_bar(split: pd.DataFrame, val_fold: int, test_fold: int | None) -> list[dict[str, Any]]:
@@ -195,6 +199,22 @@ def operating_point(validation: Predictions) -> dict[str, float] | None:
         low, high = intervals.clopper_pearson(row[1], sum(row))
         point |= {name: row[1] / sum(row), f"{name}_low": low, f"{name}_high": high}
     return point
+
+
+def quality(compared: Mapping[str, Measured]) -> Figure | None:
+    """Draw the cases' quality beside the cohort's; None where too few cases have a measure to compare them."""
+    rows = [
+        {"measure": called, "case": case, "value": value, "z": found.z[name], "place": f"case-{anchor(case)}"}
+        for name, called in NAMES.items()
+        if len([one for one in compared.values() if name in one.shown]) >= LEAST
+        for case, found in sorted(compared.items())
+        if (value := found.shown.get(name)) is not None
+    ]
+    if not rows:
+        return None
+    return Figure(
+        "quality-chart", "Quality", cohort_charts.quality("quality", pd.DataFrame(rows), FAR, EDGE), captions.QUALITY
+    )
 
 
 def groups(table: pd.DataFrame) -> Figure:

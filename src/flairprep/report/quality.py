@@ -39,10 +39,15 @@ class Outlier(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """The quality of a case, beside the cohort's."""
+    """The quality of a case, beside the cohort's. z: robust, of each measure that is defined."""
 
     values: Quality
-    outliers: tuple[Outlier, ...]
+    z: Mapping[str, float]
+
+    @property
+    def outliers(self) -> tuple[Outlier, ...]:
+        """Return the measures that lie FAR from the cohort's median."""
+        return tuple(Outlier(name, z) for name, z in self.z.items() if abs(z) > FAR)
 
     @property
     def shown(self) -> dict[str, float]:
@@ -56,13 +61,12 @@ def compare(measured: Mapping[str, Quality]) -> dict[str, Measured]:
     Both directions count: what is far better than the rest was acquired otherwise, too. No value is an outlier among
     fewer than LEAST, or where more than half are equal.
     """
-    far: dict[str, list[Outlier]] = {case: [] for case in measured}
+    distances: dict[str, dict[str, float]] = {case: {} for case in measured}
     for index, name in enumerate(Quality._fields):
         known = {case: value for case, found in measured.items() if (value := found[index]) is not None}
         for case, z in zip(known, robust_z(list(known.values())), strict=True):
-            if abs(z) > FAR:
-                far[case].append(Outlier(name, z))
-    return {case: Measured(found, tuple(far[case])) for case, found in measured.items()}
+            distances[case][name] = z
+    return {case: Measured(found, distances[case]) for case, found in measured.items()}
 
 
 def robust_z(values: list[float]) -> list[float]:

@@ -75,6 +75,7 @@ def main() -> None:
             **{"labels": figures.labels(balance) if balance else None, "groups": result.get("groups")},
             **{"folds": figures.folds(split) if split is not None else None, "null": result.get("null")},
             "baselines": figures.baselines(audit, result["metrics"], result["beside"]) if audit else None,
+            "scans": figures.quality(measured),
             "outcome": figures.outcome(result["metrics"], audit) if result["metrics"] else None,
         }
         interactive.write([*drawn.values(), *result.get("training", ()), *result.get("declared", ())], out)

@@ -51,11 +51,7 @@
         const { rating, comment } = ratings[row.dataset.id];
         return [row.dataset.id, rating, comment].map(cell).join(",");
       });
-      const link = document.createElement("a");
-      link.href = URL.createObjectURL(new Blob([["case_id,rating,comment", ...lines, ""].join("\n")], { type: "text/csv" }));
-      link.download = "ratings.csv";
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+      handOn("ratings.csv", ["case_id,rating,comment", ...lines, ""].join("\n"), "text/csv");
     });
     board.hidden = false;
     tell();

@@ -30,6 +30,30 @@ for (const place of document.querySelectorAll("[data-chart]")) {
   place.addEventListener("pointerenter", () => enliven(place).catch(() => {}), { once: true });
 }
 
+// What the page hands on as a file.
+const handOn = (name, text, type) => {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+};
+for (const place of document.querySelectorAll("figure > [data-chart]")) {
+  const title = place.parentElement.querySelector("h3");
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "save";
+  button.textContent = "SVG";
+  button.setAttribute("aria-label", `${title.textContent}: download as SVG`);
+  button.addEventListener("click", () => {
+    const drawing = place.querySelector("svg").cloneNode(true);
+    const [, , width, height] = drawing.getAttribute("viewBox").split(" ");
+    for (const [name, value] of Object.entries({ width, height, color: "black" })) drawing.setAttribute(name, value);
+    handOn(`${place.dataset.chart}.svg`, new XMLSerializer().serializeToString(drawing), "image/svg+xml");
+  });
+  title.after(button);
+}
+
 // Contents: the section that is being read.
 const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
 const reading = () => {
