@@ -95,20 +95,22 @@ def _pair(
 ) -> dict[str, Any]:
     (a, runs), (b, _) = grouped[i], grouped[j]
     rows = pair_indexed(declared[i], declared[j])
-    folds = set(zip(rows["split_seed"].to_list(), rows["fold"].to_list(), strict=True))
+    folds = set(zip(np.asarray(rows["split_seed"]).tolist(), np.asarray(rows["fold"]).tolist(), strict=True))
     changed = [key for key in a if a[key] != b[key]]
     entry: dict[str, Any] = {
         "a": setting_name(a),
         "b": setting_name(b),
         "changed": changed,
         "confounded": len(changed) > 1,
-        "other_seeds": bool((rows["seed_a"].to_numpy() != rows["seed_b"].to_numpy()).any()),
-        "cases": len(set(rows["case_id"].to_list())),
+        "other_seeds": bool(np.any(np.asarray(rows["seed_a"]) != np.asarray(rows["seed_b"]))),
+        "cases": len(set(rows["case_id"])),
         "folds": max(Counter(split_seed for split_seed, _ in folds).values(), default=0),
     }
     of_both = rows_of(rows)
     return entry | {
-        metric: metric_difference(rows, metric, runs[0].folds, margin, of_both) for metric in METRICS if len(rows)
+        metric: metric_difference(rows, metric, runs[0].folds, margin, of_both)
+        for metric in METRICS
+        if len(of_both.y_true)
     }
 
 

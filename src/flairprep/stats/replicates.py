@@ -177,7 +177,8 @@ def difference(
     b, values_b = over_repeats(rows, prob_b, metric)
     values = values_b - values_a
     cases, n = variance_of(values), int((values != 0).sum())
-    between, df_between = _between_networks(rows, prob_a, prob_b, metric)
+    of_networks = bool((rows.units == rows.units[0]).all() and (rows.repeats == rows.repeats[0]).all())
+    between, df_between = (0.0, 1.0) if of_networks else _between_networks(rows, prob_a, prob_b, metric)
     units = len(np.unique(rows.units))
     shared = shared_training(rows, folds) * cases
     variance, df = cases + between, float(max(len(values) - 1, 1))
@@ -193,7 +194,6 @@ def difference(
     p = 2 * float(scipy.special.stdtr(df, -abs(gain) / error)) if error > 0 else float(gain == 0)
     if not n:  # the same predictions
         p = 1.0
-    of_networks = len(np.unique(np.stack([rows.units, rows.repeats]), axis=1).T) == 1
     return Difference(gain, max(-1.0, gain - half), min(1.0, gain + half), min(1.0, p), error, df, of_networks)
 
 
