@@ -88,7 +88,7 @@ def _whole(path: Path, sequence: str, dicom_dir: Path) -> list[discovery.RawCase
     key = case_ids.read_key(path)
     inside = path.resolve().is_relative_to(dicom_dir.resolve())
     if inside and (own := case_ids.read_key(dicom_dir)) and not discovery.named_by_folder(dicom_dir):
-        return _grouped(path, own)
+        return discovery.case_of_each_subject(path, own)
     name = _own_id(path, dicom_dir) if inside else "case 1"
     if not packed:
         alone = discovery.case_in_folder(name, path, sequence, path)
@@ -102,12 +102,12 @@ def _whole(path: Path, sequence: str, dicom_dir: Path) -> list[discovery.RawCase
             return find_cases(path, sequence)
         if name != "case 1" and path.parent.resolve() == dicom_dir.resolve():
             return [alone]
-        return _grouped(path, None)
+        return discovery.case_of_each_subject(path, None)
     folder = discovery.sequence_of(path)
     one = discovery.RawCase(name, (str(path),), folder, inner="" if folder else sequence)
     if inside:
         return [one]
-    subjects = _grouped(path, None)
+    subjects = discovery.case_of_each_subject(path, None)
     return subjects if len(subjects) > 1 else [one]
 
 
@@ -117,15 +117,6 @@ def _own_id(path: Path, dicom_dir: Path) -> str:
     named = len(places) == 1 or (len(places) == 2 and discovery.sequence_of(path))
     case_id = archives.stem_of(places[0]) if named else ""
     return case_id if case_id and not case_ids.fault(case_id) else "case 1"
-
-
-def _grouped(path: Path, key: bytes | None) -> list[discovery.RawCase]:
-    """Return a case per patient; without a key they are numbered."""
-    subjects = discovery.group_by_subject(path, key)
-    return [
-        discovery.RawCase(f"case {place}" if key is None else subject, tuple(files))
-        for place, (subject, files) in enumerate(subjects.items(), 1)
-    ]
 
 
 class Draft(NamedTuple):

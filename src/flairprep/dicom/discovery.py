@@ -159,7 +159,18 @@ def cases_by_header(dicom_dir: Path) -> list[RawCase]:
             f"{dicom_dir}: not CASE/FLAIR/, so case ids come from patient ids, which a key must replace; make the key "
             f"with: flairprep key, and then: {'git' if dicom_dir.is_symlink() else 'dvc'} add {dicom_dir}"
         )
-    return [RawCase(case_id, tuple(files)) for case_id, files in group_by_subject(dicom_dir, key).items()]
+    return case_of_each_subject(dicom_dir, key)
+
+
+def case_of_each_subject(path: Path, key: bytes | None) -> list[RawCase]:
+    """Return a case per patient of the export `path`; without a key they are numbered in the order of their ids.
+
+    Raises:
+        FlairprepError: see `group_by_subject`.
+    """
+    subjects = group_by_subject(path, key).items()
+    names = [subject if key else f"case {place}" for place, (subject, _) in enumerate(subjects, 1)]
+    return [RawCase(name, tuple(files)) for name, (_, files) in zip(names, subjects, strict=True)]
 
 
 def group_by_subject(dicom_dir: Path, key: bytes | None = None) -> dict[str, list[str]]:

@@ -94,8 +94,7 @@ def _cases_in_archive(path: Path, sequence: str, key: bytes | None) -> list[RawC
 
 
 def _cases_of_export(path: Path, key: bytes | None) -> list[RawCase]:
-    subjects = discovery.group_by_subject(path, key)
-    if key is None and len(subjects) > 1:
+    cases = discovery.case_of_each_subject(path, key)
+    if key is None and len(cases) > 1:
         logger.warning(f"{path}: an export without a key: its cases are numbered in the order of their patient ids")
-    named = subjects.items() if key else ((f"case {n}", files) for n, files in enumerate(subjects.values(), 1))
-    return [RawCase(case_id, tuple(files)) for case_id, files in named]
+    return cases
