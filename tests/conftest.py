@@ -9,6 +9,18 @@ from workspace import SCANS
 
 from flairprep.core import console
 
+LONGEST = (  # a minute or more of a worker each, the longest first
+    *("test_pipeline", "test_docs_commands", "test_resume", "test_predict_pipeline", "test_study"),
+    *(
+        "test_nifti_pipeline",
+        "test_reuse",
+        "test_layout_browser",
+        "test_pages_browser",
+        "test_crash",
+        "test_two_clones",
+    ),
+    *("test_bench_validate", "test_train", "test_diagnosis_trained", "test_privacy_nifti", "test_validate_command"),
+)
 os.environ["FLAIRPREP_CACHE"] = "off"  # what a test computes must not come from the user's store, nor stay there
 console.show_logged_warnings()  # as the command and the stages do
 
@@ -29,7 +41,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("real_scans")
         if item.path.stem.endswith("_browser"):
             item.add_marker("browser")
-    items.sort(key=lambda item: item.path.stem not in {"test_pipeline", "test_docs_commands"})
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
