@@ -46,6 +46,16 @@ def test_the_workspaces_report_stays_where_it_is(there: Repository) -> None:
     assert (href, bool(lacks), command) == ("", True, "dvc repro report")
 
 
+def test_a_run_after_the_workspace_has_its_report_in_the_folder_of_reports(there: Repository) -> None:
+    runs = [
+        replace(simulate_run(name), revision=revision) for name, revision in (("a", None), ("b", there.experiment("b")))
+    ]
+    reports = run_reports.lay(runs, there.root / "reports/compare_assets", "compare_assets")
+    assert reports["a"].href == "index.html"
+    assert reports["b"].href == "compare_assets/b/index.html"
+    assert (there.root / "reports" / reports["b"].href).is_file()
+
+
 def test_what_is_not_here_is_said_with_the_command_that_makes_it(there: Repository) -> None:
     bare, other = there.experiment("bare", pictures=False), there.experiment("other", own=False)
     branch = there.commit("third", pictures=False)

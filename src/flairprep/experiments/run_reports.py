@@ -44,14 +44,16 @@ def lay(runs: Iterable[Known], folder: Path, called: str) -> dict[str, Laid]:
         folder: beside the page that links to the reports.
         called: what `folder` is called when the page is read.
     """
-    laid, places = {}, _Places()
+    laid: dict[str, Laid] = {}
+    taken: list[str] = []
+    places = _Places()
     with repository.opened() as blobs:
         for run in runs:
             if run.revision is None:
                 laid[run.name] = _of_workspace(folder.parent)
                 continue
             files = repository.Files(run.revision, blobs)
-            name = folder_name(run.name, [one.href.split("/")[-2] for one in laid.values() if one.href])
+            taken.append(name := folder_name(run.name, taken))
             laid[run.name] = _lay_one(run, files, folder / name, f"{called}/{name}/index.html", places)
     return laid
 
