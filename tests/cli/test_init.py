@@ -140,3 +140,13 @@ def test_data_that_lie_in_the_new_folder_stay_there(place: Path, capsys: pytest.
     os.chdir(place / "study")
     subprocess.run([sys.executable, "-m", "dvc", "add", "-q", "own/train"], check=True)
     main.main(["check"])
+
+
+@pytest.mark.slow
+def test_the_demo_has_a_name_on_its_page_and_no_other_param_of_its_own(place: Path) -> None:
+    main.main(["init", "study", "--demo", "10"])
+    main.main(["init", "bare"])
+    own, bare = values(place / "study"), values(place / "bare")
+    assert "demo" in own["report"].pop("cohort")
+    assert bare["report"].pop("cohort") is None
+    assert own == bare

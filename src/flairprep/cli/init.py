@@ -81,7 +81,10 @@ def _check_options(options: argparse.Namespace) -> None:
 
 def _looked_at(root: Path, options: argparse.Namespace) -> Data:
     """Look at the data that the options name, and choose their places in the study."""
-    data = Data(tracked=[TABLE] * (options.demo is not None))
+    data = Data()
+    if options.demo is not None:
+        data.tracked.append(TABLE)
+        data.values["report.cohort"] = "demo of flairprep, synthetic"
     ids, key = None, None
     if options.scans:
         from flairprep.cohort import case_ids
