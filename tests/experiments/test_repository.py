@@ -90,7 +90,15 @@ def test_experiments_follow_their_commit_the_latest_first(commits: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "asked"), [('{"result_hash": "x"}', False), ('{"result_hash": null}', True), ("{}", True), ("", True)]
+    ("text", "asked"),
+    [
+        ('{"result_hash": "x", "location": "dvc-task"}', False),
+        ('{"result_hash": null, "location": "dvc-task"}', True),
+        ('{"result_hash": null, "location": "workspace"}', False),
+        ('{"result_hash": "x"}', False),
+        ('{"result_hash": null}', True),
+        *(("{}", True), ("", True)),
+    ],
 )
 def test_dvc_is_asked_only_of_runs_without_a_result(text: str, asked: bool, commits: Path) -> None:
     assert not repository._may_have_tasks()

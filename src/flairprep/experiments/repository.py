@@ -106,8 +106,10 @@ def _may_have_tasks() -> bool:
 
 
 def _has_result(file: Path) -> bool:
+    """Return whether a run is done, or the workspace's, of which DVC never notes a result."""
     try:
-        return bool(json.loads(file.read_text(encoding="utf-8"))["result_hash"])
+        run = json.loads(file.read_text(encoding="utf-8"))
+        return bool(run["result_hash"]) or run["location"] == "workspace"
     except (OSError, ValueError, TypeError, KeyError):
         return False  # DVC knows
 
