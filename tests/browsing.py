@@ -77,6 +77,12 @@ def nothing_measured(*_: Any) -> dict[str, Quality]:
     return {}
 
 
+def all_measured(cases: list[str], _: Path) -> dict[str, Quality]:
+    """In place of case_pictures.measure: every measure, around 1."""
+    values = np.random.default_rng(0).normal(1, 0.1, (len(cases), len(Quality._fields)))
+    return {case: Quality(*row) for case, row in zip(cases, values.tolist(), strict=True)}
+
+
 def made(
     folder: Path,
     count: int,

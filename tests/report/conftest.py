@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import CHROMIUM, FEW, MANY, Visit, made
+from browsing import CHROMIUM, FEW, MANY, Visit, all_measured, made
 
 
 @pytest.fixture(scope="session")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of 585 cases."""
-    return made(tmp_path_factory.mktemp("many"), MANY)
+    return made(tmp_path_factory.mktemp("many"), MANY, measure=all_measured)
 
 
 @pytest.fixture(scope="session")

@@ -6,11 +6,9 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
-from browsing import NEEDS_CHROMIUM, Visit, made
+from browsing import NEEDS_CHROMIUM, Visit, all_measured, made
 
-from flairprep.imaging.quality import Quality
 from flairprep.report import interactive
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe looks for barriers")
@@ -41,16 +39,10 @@ MARGINS = """() => [...document.styleSheets].flatMap((sheet) => [...sheet.cssRul
   .filter((rule) => rule instanceof CSSPageRule).map((rule) => rule.cssText).join(" ")"""
 
 
-def measure_all(cases: list[str], _: Path) -> dict[str, Quality]:
-    """In place of case_pictures.measure: every measure, around 1."""
-    values = np.random.default_rng(0).normal(1, 0.1, (len(cases), len(Quality._fields)))
-    return {case: Quality(*row) for case, row in zip(cases, values.tolist(), strict=True)}
-
-
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a committed run of 60 cases."""
-    return made(tmp_path_factory.mktemp("run"), 60, committed=True, measure=measure_all, cohort=COHORT)
+    return made(tmp_path_factory.mktemp("run"), 60, committed=True, measure=all_measured, cohort=COHORT)
 
 
 def shown(visit: Any, page: Path, width: int, medium: str = "light") -> Visit:
