@@ -74,11 +74,8 @@ def export(rows: Sequence[Row], out: Path, per_shard: int, cache: ResultCache) -
     """
     planned = shards.plan(((int(row["fold"]), row["case_id"], int(row["label"])) for row in rows), per_shard)
     made = {shard: Joined(list(map(_volume, shard.cases)), shard.cases, out / shard.name) for shard in planned}
-    outcomes = {
-        shard: [Outcome(case_id, Status.OK) for case_id, _ in shard.cases]
-        for shard in planned
-        if cache.link(made[shard])
-    }
+    linked = [shard for shard in planned if cache.link(made[shard])]
+    outcomes = {shard: [Outcome(case_id, Status.OK) for case_id, _ in shard.cases] for shard in linked}
     cache.reused += sum(map(len, outcomes.values()))
     new = [shard for shard in planned if shard not in outcomes]
     cases = [case for shard in new for case in shard.cases]
