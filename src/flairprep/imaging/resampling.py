@@ -82,14 +82,24 @@ def resample(
         weights = _weights(
             voxels.shape[axis], kernels[2 - axis], first[2 - axis] - low, factors[2 - axis], shape[2 - axis]
         )
-        lines = np.ascontiguousarray(np.moveaxis(voxels, axis, 0))
-        sums = weights @ lines.reshape(len(lines), -1)
-        voxels = np.moveaxis(sums.reshape(-1, *lines.shape[1:]), 0, axis)
-    resampled = sitk.GetImageFromArray(np.ascontiguousarray(voxels) + np.float32(background))
+        voxels = _weighted(voxels, weights, axis)
+    resampled = sitk.GetImageFromArray(voxels + np.float32(background))
     resampled.SetOrigin(image.TransformContinuousIndexToPhysicalPoint([float(index) for index in first]))
     resampled.SetSpacing([float(length) for length in spacing])
     resampled.SetDirection(image.GetDirection())
     return resampled
+
+
+def _weighted(voxels: np.ndarray, weights: scipy.sparse.csr_array, axis: int) -> np.ndarray:
+    """Multiply the lines of `voxels` (z, y, x) along an axis of n voxels by `weights` (m, n).
+
+    Slice by slice along the second and third axis: the processor's cache holds the transpose of one slice.
+    """
+    if axis == 0:
+        return np.asarray(weights @ voxels.reshape(len(voxels), -1)).reshape(-1, *voxels.shape[1:])
+    if axis == 1:
+        return np.stack([weights @ plane for plane in voxels])
+    return np.stack([(weights @ plane.T).T for plane in voxels])
 
 
 def _kernel(variance: float) -> np.ndarray:
