@@ -166,8 +166,9 @@ def in_memory(case: Path, out: Path) -> bytes:
     raw_case = discovery.case_in_folder(case.name, case, "FLAIR", case.parent)
     best, _ = survey.choose_series(raw_case, survey.survey_case(raw_case), "FLAIR")
     image = survey.read_candidate(best).image
-    image = normalize.normalize(image, section(normalize), skull_stripped=skull_stripping.is_skull_stripped(image))
-    image = select_slices.select_slices(image, section(select_slices), background=section(normalize).background)
+    stripped, background = skull_stripping.is_skull_stripped(image), section(normalize).background
+    image, scaling = normalize.normalized(image, section(normalize), skull_stripped=stripped)
+    image = select_slices.select_slices(image, section(select_slices), background=background, scaling=scaling)
     return shards.record(export.tensor(image), 1, case.name)
 
 

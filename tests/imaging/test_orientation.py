@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 from workspace import volume
 
-from flairprep.imaging.orientation import plane_of, reorient
+from flairprep.imaging.orientation import plane_of, reorient, reorient_part
 
 AXES = [
     np.array(signs)[:, None] * np.eye(3)[list(order)]
@@ -34,6 +34,19 @@ def test_reoriented_volume_is_that_of_simpleitk(dtype: Any, orientation: str) ->
         values = rng.integers(-999, 999, (5, 4, 35)).astype(dtype)
         image = volume(values, (0.4, 0.7, 3.1), origin=(-30.1, 12.7, 7.3), direction=axes.ravel().tolist())
         assert_identical(reorient(image, orientation), sitk.DICOMOrient(image, orientation))
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "RAS"])
+def test_a_part_becomes_what_the_whole_volume_around_it_would(orientation: str) -> None:
+    rng = np.random.default_rng(2)
+    for axes in RIGHT_HANDED:
+        values = np.full((5, 6, 40), -7, np.int16)
+        region = tuple(slice(*sorted(rng.choice(n + 1, 2, replace=False).tolist())) for n in values.shape)
+        values[region] = rng.integers(-999, 999, values[region].shape)
+        image = volume(values, (0.4, 0.7, 3.1), origin=(-30.1, 12.7, 7.3), direction=axes.ravel().tolist())
+        assert_identical(
+            reorient_part(values[region], region, image, orientation, -7), sitk.DICOMOrient(image, orientation)
+        )
 
 
 def test_reoriented_oblique_volume_is_that_of_simpleitk() -> None:

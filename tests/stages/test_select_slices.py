@@ -14,6 +14,7 @@ from flairprep.core.params import load, validate
 from flairprep.core.tables import read_csv
 from flairprep.dicom.volume import read_series
 from flairprep.imaging import nifti
+from flairprep.imaging.lattice import decoded, lattice_of
 from flairprep.stages import export, normalize, select_slices
 
 METHODS = ("centre", "uniform", "foreground", "resample")
@@ -41,6 +42,18 @@ def test_the_grid_is_64_x_128_x_128_whatever_comes_in(method: str, n: int) -> No
     assert picture.GetPixelID() == sitk.sitkFloat32
     assert picture.GetSpacing()[0] == picture.GetSpacing()[1]
     assert np.isfinite(sitk.GetArrayViewFromImage(picture)).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_codes_of_a_lattice_become_what_their_values_would(method: str) -> None:
+    made = lattice_of(BACKGROUND, 6.0, 0.01)
+    assert made is not None
+    lattice, empty = made
+    codes = np.full((50, 60, 70), empty, np.int16)
+    codes[8:41, 10:50, 5:66] = np.random.default_rng(0).integers(0, 20000, (33, 40, 61))
+    image = volume(codes, (2, 2, 3))
+    seen = select_slices.select_slices(image, params(method), background=BACKGROUND, scaling=lattice)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(seen), selected(decoded(image, lattice), params(method)))
 
 
 @pytest.mark.parametrize("direction", [(1, 0, 0, 0, 1, 0, 0, 0, 1), DOWN], ids=["up", "down"])

@@ -1,6 +1,7 @@
 """Separate tissue from background: the mask for intensity statistics."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
@@ -9,27 +10,51 @@ from flairprep.imaging.morphology import binary_closing
 
 THRESHOLD = 0.5  # of Otsu's, which alone drops 6 to 17 % of the brain in FLAIR: fluid and necrosis are dark
 BINS = 128  # of the histogram, as in ITK
+BLOCK = 2**16  # voxels that are counted at a time, so that the processor's cache holds them
 TIE = 1e-9  # relative difference of variances that counts as rounding
 CLOSING = 3.0  # mm, radius; joins what dark sulci separate, without growing outwards
 
 
-def foreground(image: sitk.Image, *, skull_stripped: bool) -> sitk.Image:
-    """Return the mask of the tissue (sitkUInt8, 0 or 1) on the grid of `image`.
+class Tissue(NamedTuple):
+    """Where the tissue is: the part (z, y, x) of a volume that holds it, and which voxels of that part it fills."""
+
+    region: tuple[slice, ...]
+    inside: np.ndarray
+
+    def mask(self, image: sitk.Image) -> sitk.Image:
+        """Return the tissue as a mask (sitkUInt8, 0 or 1) on the grid of its `image`."""
+        whole = np.zeros(image.GetSize()[::-1], np.uint8)
+        whole[self.region] = self.inside
+        mask = sitk.GetImageFromArray(whole)
+        mask.CopyInformation(image)
+        return mask
+
+
+def tissue(image: sitk.Image, *, skull_stripped: bool) -> Tissue:
+    """Return where the tissue of `image` is.
 
     Skull-stripped: everything but exact zeros. Otherwise the largest component above half of Otsu's threshold, closed
     by 3 mm; empty where nothing is above it. Holes are filled either way, in the faces that cut the head too. On four
     real FLAIR volumes with noise added, it loses 1 to 2 % of the brain and adds at most 0.3 %.
     """
-    if skull_stripped:
-        return _filled(sitk.GetArrayViewFromImage(image) != 0, image)
     values = sitk.GetArrayViewFromImage(image)
-    mask = values > otsu_threshold(values) * THRESHOLD
-    region = bounding_region(mask)  # closing adds nothing outside of it
-    radius = [max(1, round(CLOSING / spacing)) for spacing in image.GetSpacing()]
-    closed = sitk.GetImageFromArray(binary_closing(mask[region[::-1]], radius).view(np.uint8))
-    largest = sitk.RelabelComponent(sitk.ConnectedComponent(closed), sortByObjectSize=True) == 1
-    mask[region[::-1]] = sitk.GetArrayViewFromImage(largest)
-    return _filled(mask, image)
+    mask = values != 0 if skull_stripped else values > otsu_threshold(values) * THRESHOLD
+    region = bounding_region(mask)[::-1]  # closing adds nothing outside of it
+    mask = mask[region]
+    if not skull_stripped:
+        radius = [max(1, round(CLOSING / spacing)) for spacing in image.GetSpacing()]
+        largest = _largest(binary_closing(mask, radius))
+        inner = bounding_region(largest)[::-1]
+        mask = largest[inner]
+        region = tuple(
+            slice(outer.start + part.start, outer.start + part.stop) for outer, part in zip(region, inner, strict=True)
+        )
+    return Tissue(region, _filled(mask, region, values.shape))
+
+
+def foreground(image: sitk.Image, *, skull_stripped: bool) -> sitk.Image:
+    """Return the mask of `tissue` (sitkUInt8, 0 or 1) on the grid of `image`."""
+    return tissue(image, skull_stripped=skull_stripped).mask(image)
 
 
 def otsu_threshold(values: np.ndarray) -> float:
@@ -42,7 +67,11 @@ def otsu_threshold(values: np.ndarray) -> float:
         values: of any shape, finite, at least one.
     """
     ends = np.float64(values.min()), np.float64(values.max())  # edges of 32 bits may not separate close values
-    counts, edges = np.histogram(values, BINS, ends)
+    if np.issubdtype(values.dtype, np.integer) and ends[1] - ends[0] < 2**16:
+        levels = np.arange(int(ends[0]), int(ends[1]) + 1)
+        counts, edges = np.histogram(levels, BINS, ends, weights=_counts(values, levels))
+    else:
+        counts, edges = np.histogram(values, BINS, ends)
     sums = np.cumsum(counts * (edges[:-1] + edges[1:]) / 2)
     below = np.cumsum(counts)
     separates = (below > 0) & (below < below[-1])
@@ -54,31 +83,45 @@ def otsu_threshold(values: np.ndarray) -> float:
     return float(edges[1:][separates][best[len(best) // 2]])
 
 
-def _filled(mask: np.ndarray, grid: sitk.Image) -> sitk.Image:
-    """Fill the holes of `mask` (z, y, x), as an image on `grid`: all that is not connected to a margin around it.
+def _counts(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Count the integers of `values` (any shape) at each of `levels`, from the smallest to the largest, one by one."""
+    flat, counts = values.reshape(-1), np.zeros(len(levels), np.int64)
+    for start in range(0, len(flat), BLOCK):
+        counts += np.bincount(flat[start : start + BLOCK].astype(np.intp) - levels[0], minlength=len(levels))
+    return counts
+
+
+def _largest(mask: np.ndarray) -> np.ndarray:
+    """Return the largest component of `mask` (z, y, x), the first one of equals; `mask` itself where it is empty."""
+    labels = _components(mask)
+    sizes = np.bincount(labels.ravel())[1:]
+    return labels == sizes.argmax() + 1 if len(sizes) else mask
+
+
+def _filled(mask: np.ndarray, region: tuple[slice, ...], shape: tuple[int, ...]) -> np.ndarray:
+    """Fill the holes of a mask, the `region` (z, y, x) of a volume: all that is not connected to a margin around it.
 
     Where the field of view cuts the head, dark fluid within it reaches the volume's face and is no hole in 3D; it is
     one in that face, so each face is filled first. Apart from that, the result of sitk.BinaryFillhole in a quarter of
     the time.
     """
-    region = bounding_region(mask)[::-1]
-    inner = mask[region].copy()
+    filled = mask.copy()
     for axis, part in enumerate(region):
-        for face, cut in ((0, part.start == 0), (-1, part.stop >= mask.shape[axis])):
+        for face, cut in ((0, part.start == 0), (-1, part.stop >= shape[axis])):
             if cut:
-                np.moveaxis(inner, axis, 0)[face] |= _without_holes(np.moveaxis(mask[region], axis, 0)[face])
-    filled = np.zeros(mask.shape, np.uint8)
-    filled[region] = _without_holes(inner)
-    image = sitk.GetImageFromArray(filled)
-    image.CopyInformation(grid)
-    return image
+                np.moveaxis(filled, axis, 0)[face] |= _without_holes(np.moveaxis(mask, axis, 0)[face])
+    return _without_holes(filled)
 
 
 def _without_holes(mask: np.ndarray) -> np.ndarray:
     """Return `mask` (2D or 3D) with all that is not connected to a margin around it."""
-    outside = sitk.GetImageFromArray(np.pad(~mask, 1, constant_values=True).view(np.uint8))
-    components = sitk.GetArrayFromImage(sitk.ConnectedComponent(outside))
+    components = _components(np.pad(~mask, 1, constant_values=True))
     return np.asarray((components != components.flat[0])[(slice(1, -1),) * mask.ndim])
+
+
+def _components(mask: np.ndarray) -> np.ndarray:
+    """Return the components of `mask` (2D or 3D), which share faces, numbered from 1 on; 0 outside."""
+    return sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.view(np.uint8))))
 
 
 def bounding_box(mask: np.ndarray) -> tuple[tuple[int, int], ...]:

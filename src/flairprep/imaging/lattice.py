@@ -1,10 +1,12 @@
 """Put intensities on a lattice of 16-bit codes, value = code * slope + intercept, so that they are stored in half."""
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import SimpleITK as sitk
 
 Array = npt.NDArray[Any]
 
@@ -24,6 +26,10 @@ class Lattice(NamedTuple):
         values += np.float32(self.intercept)
         return values
 
+    def code(self, value: float) -> int:
+        """Return the code that is nearest to `value`."""
+        return round(float(self.places(np.array(value))))
+
     def encode(self, values: Array, low: float, high: float) -> Array:
         """Return the nearest codes (int16) of `values`, none of which decodes to less than low or more than high."""
         first, last = (self.places(np.array([low, high]))).tolist()
@@ -32,6 +38,15 @@ class Lattice(NamedTuple):
     def places(self, values: Array) -> Array:
         """Return where `values` lie between the codes."""
         return (values.astype(np.float64) - self.intercept) / self.slope
+
+
+def decoded(image: sitk.Image, scaling: Lattice | None) -> sitk.Image:
+    """Return the values (float32) of an `image` of codes; the image itself where there is no `scaling`."""
+    if scaling is None:
+        return image
+    values = sitk.GetImageFromArray(scaling.decode(sitk.GetArrayViewFromImage(image)))
+    values.CopyInformation(image)
+    return values
 
 
 def lattice_of(background: float, clip: float, unit: float) -> tuple[Lattice, int] | None:
@@ -65,30 +80,47 @@ def lattice_of(background: float, clip: float, unit: float) -> tuple[Lattice, in
     return lattice, code
 
 
-def stored(values: Array, inside: Array, background: float, clip: float, unit: float) -> tuple[Array, Lattice | None]:
-    """Cut the tissue's `values` to [-clip, clip] and lay them into a volume of `background`.
+def encoded(
+    values: Array, offset: float, scale: float, background: float, clip: float
+) -> tuple[Array, float, Lattice | None]:
+    """Map acquired `values` of tissue to (v - offset) / scale, cut them to [-clip, clip], and encode them.
 
     No tissue gets the background's value: it moves to the next one, towards zero. It is not cut there: the darkest
     voxels of a cohort, once cut alike, would leave its intensity statistics to tell the label.
 
     Args:
-        values: (n,), float64.
-        inside: the mask of n voxels (z, y, x), bool.
-        background, clip, unit: see `lattice_of`.
+        values: of any shape; integers are mapped once per level.
+        offset, scale: of the intensity map; scale > 0.
+        background, clip: see `lattice_of`.
 
     Returns:
-        The volume (z, y, x) as int16 codes with their lattice, or as float32 with None where there is no lattice.
+        int16 codes, that of the background, and their lattice; float32 values, the background, and None where there is
+        no lattice.
     """
-    made = lattice_of(background, clip, unit)
+    made = lattice_of(background, clip, 1 / scale if np.issubdtype(values.dtype, np.integer) else 1.0)
     if made is None:
-        tissue = np.clip(values, -clip, clip).astype(np.float32)
-        tissue[tissue == np.float32(background)] = np.nextafter(np.float32(background), np.float32(-background or 1))
-        volume = np.full(inside.shape, background, np.float32)
-        volume[inside] = tissue
-        return volume, None
+        away = np.nextafter(np.float32(background), np.float32(-background or 1))
+
+        def cut(levels: Array) -> Array:
+            tissue = np.clip((levels.astype(np.float64) - offset) / scale, -clip, clip).astype(np.float32)
+            return np.where(tissue == np.float32(background), away, tissue)
+
+        return _by_level(cut, values), background, None
     lattice, empty = made
-    codes = lattice.encode(values, -clip, clip)
-    codes[codes == empty] += -1 if background > 0 else 1
-    volume = np.full(inside.shape, empty, np.int16)
-    volume[inside] = codes
-    return volume, lattice
+
+    def encode(levels: Array) -> Array:
+        codes = lattice.encode((levels.astype(np.float64) - offset) / scale, -clip, clip)
+        codes[codes == empty] += -1 if background > 0 else 1
+        return codes
+
+    return _by_level(encode, values), empty, lattice
+
+
+def _by_level(function: Callable[[Array], Array], values: Array) -> Array:
+    """Return `function` of `values`, which maps each value alone; of integers, it gets each one once."""
+    if np.issubdtype(values.dtype, np.integer) and values.size:
+        low, high = values.min(), values.max()
+        if int(high) - int(low) < 2**16:
+            levels = function(np.arange(int(low), int(high) + 1))
+            return np.asarray(levels[(values - low).astype(np.uint16)])  # what overflows keeps its low 16 bits
+    return function(values)

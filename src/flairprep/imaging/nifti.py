@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from zlib_ng import zlib_ng
 
 from flairprep.core.files import atomic_part
-from flairprep.imaging.lattice import Lattice
+from flairprep.imaging.lattice import Lattice, decoded
 
 NIFTI_HEADER = 352  # bytes before the voxels of a single file without extensions, nifti1.h
 NIFTI_DIM = 40  # byte of `dim`: the number of axes, then their lengths, 16 bits each, nifti1.h
@@ -23,9 +23,19 @@ UNSCALED = Lattice(1.0, 0.0)  # as ITK writes it
 
 
 def read_volume(path: Path) -> sitk.Image:
-    """Read a .nii.gz that `write_volume` wrote: the header by ITK, the voxels by zlib-ng, twice as fast.
+    """Read a .nii.gz that `write_volume` wrote; codes of a lattice come back as its values, float32.
 
-    Codes of a lattice come back as its values, float32.
+    Raises:
+        OSError: no such file, or it holds no complete volume.
+    """
+    return decoded(*read_stored(path))
+
+
+def read_stored(path: Path) -> tuple[sitk.Image, Lattice | None]:
+    """Read a .nii.gz as `write_volume` got it: the header by ITK, the voxels by zlib-ng, twice as fast.
+
+    Returns:
+        The volume, of codes where it has a lattice, and the lattice.
 
     Raises:
         OSError: no such file, or it holds no complete volume.
@@ -41,11 +51,11 @@ def read_volume(path: Path) -> sitk.Image:
         scaling = Lattice(*struct.unpack_from("<2f", content, NIFTI_SCALING))
     except (RuntimeError, KeyError, ValueError, struct.error, zlib_ng.error) as error:  # type: ignore[misc]  # its stub is wrong
         raise OSError(f"{path}: cannot be read as NIfTI; restore it: `dvc checkout` or `dvc repro -f`") from error
-    image = sitk.GetImageFromArray(values if scaling == UNSCALED else scaling.decode(values))
+    image = sitk.GetImageFromArray(values)
     image.SetSpacing(header.GetSpacing())
     image.SetOrigin(header.GetOrigin())
     image.SetDirection(header.GetDirection())
-    return image
+    return image, None if scaling == UNSCALED else scaling
 
 
 def volume_size(path: Path) -> tuple[int, ...]:

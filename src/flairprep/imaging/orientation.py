@@ -24,6 +24,14 @@ class Turn(NamedTuple):
         turned = voxels.transpose([2 - axis for axis in reversed(self.order)])
         return turned[tuple(slice(None, None, -1 if flip else 1) for flip in reversed(self.flips))]
 
+    def region(self, part: Sequence[slice], shape: Sequence[int]) -> tuple[slice, ...]:
+        """Return where `view` has a `part` (z, y, x) of a volume of `shape` (z, y, x)."""
+        turned = []
+        for axis, flip in zip(reversed(self.order), reversed(self.flips), strict=True):
+            start, stop, _ = part[2 - axis].indices(n := shape[2 - axis])
+            turned.append(slice(n - stop, n - start) if flip else slice(start, stop))
+        return tuple(turned)
+
 
 def turn_to(image: sitk.Image, orientation: str) -> Turn:
     """Return the turn of `image` to `orientation`, the directions of increasing x, y and z, such as LPS."""
@@ -38,15 +46,33 @@ def reorient(image: sitk.Image, orientation: str) -> sitk.Image:
     Returns:
         A new image, or `image` itself where its axes are those.
     """
-    corner = image[:1, :1, :1]
-    turn, turned = _turned_corner(corner, orientation)
+    turn = turn_to(image, orientation)
     if turn.order == (0, 1, 2) and not any(turn.flips):
         return image
-    voxels = turn.view(sitk.GetArrayViewFromImage(image))
-    copied = np.empty(voxels.shape, voxels.dtype)
-    for start in range(0, voxels.shape[2], STRIP):
-        copied[..., start : start + STRIP] = voxels[..., start : start + STRIP]
-    reoriented = sitk.GetImageFromArray(copied)
+    voxels = sitk.GetArrayViewFromImage(image)
+    return reorient_part(voxels, tuple(map(slice, voxels.shape)), image, orientation, 0)
+
+
+def reorient_part(
+    voxels: np.ndarray, region: Sequence[slice], image: sitk.Image, orientation: str, background: float
+) -> sitk.Image:
+    """Return a volume on the grid of `image`, reoriented, of `background` but for a part.
+
+    Args:
+        voxels: of the part (z, y, x).
+        region: where the part lies in `image` (z, y, x).
+        image: gives the grid alone.
+        orientation: see `turn_to`.
+        background: value of the other voxels.
+    """
+    corner = image[:1, :1, :1]
+    turn, turned = _turned_corner(corner, orientation)
+    shape = image.GetSize()[::-1]
+    whole = np.full(turn.view(np.broadcast_to(0, shape)).shape, background, voxels.dtype)
+    target, source = whole[turn.region(region, shape)], turn.view(voxels)
+    for start in range(0, source.shape[2], STRIP):
+        target[..., start : start + STRIP] = source[..., start : start + STRIP]
+    reoriented = sitk.GetImageFromArray(whole)
     reoriented.SetSpacing(turned.GetSpacing())
     reoriented.SetDirection(turned.GetDirection())
     first = [n - 1 if flip else 0 for n, flip in zip(reoriented.GetSize(), turn.flips, strict=True)]

@@ -8,6 +8,7 @@ import scipy  # its modules load on first use
 import SimpleITK as sitk
 
 from flairprep.imaging.foreground import bounding_box, bounding_region
+from flairprep.imaging.lattice import Lattice
 
 HEAD = 170.0  # mm from the vertex down; the neck begins below
 KERNEL = 64  # voxels, largest width of a smoothing kernel
@@ -54,7 +55,12 @@ def in_plane(image: sitk.Image, size: int) -> tuple[float, tuple[float, float]]:
 
 
 def resample(
-    image: sitk.Image, size: Sequence[int], spacing: Sequence[float], first: Sequence[float], background: float
+    image: sitk.Image,
+    size: Sequence[int],
+    spacing: Sequence[float],
+    first: Sequence[float],
+    background: float,
+    scaling: Lattice | None = None,
 ) -> sitk.Image:
     """Resample `image` on a grid of its own directions, once and linearly; `background` outside its field of view.
 
@@ -64,17 +70,20 @@ def resample(
     are exactly `background`.
 
     Args:
-        image: float volume.
+        image: float volume, or codes of a lattice.
         size, spacing: of the result, (x, y, z), mm.
         first: continuous index in `image` of the result's first voxel.
         background: value outside.
+        scaling: the lattice of codes.
     """
     factors = [new / old for new, old in zip(spacing, image.GetSpacing(), strict=True)]
     kernels = [_kernel(max(0.0, k * k - 1) / (8 * math.log(2))) for k in factors]
     values = sitk.GetArrayViewFromImage(image)
-    region = bounding_region(values != np.float32(background), [len(kernel) // 2 + 1 for kernel in kernels])
-    # Zero where there is background, which stays exact in the sums.
-    voxels = values[region[::-1]] - np.float32(background)
+    empty = values.dtype.type(background if scaling is None else scaling.code(background))
+    region = bounding_region(values != empty, [len(kernel) // 2 + 1 for kernel in kernels])
+    part = values[region[::-1]]
+    voxels = part.astype(np.float32) if scaling is None else scaling.decode(part)
+    voxels -= np.float32(background)  # so that background, which is zero now, stays exact in the sums
     shape = [int(n) for n in size]
     axes = sorted(range(3), key=lambda axis: shape[2 - axis] / voxels.shape[axis])  # what shrinks most comes first
     for axis in axes:

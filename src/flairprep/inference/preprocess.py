@@ -91,7 +91,8 @@ def preprocess_case(case: RawCase, *, steps: Steps, out: Path) -> Outcome:
             stored, scaling = normalize.normalized(nifti.read_volume(file), steps.normalize, skull_stripped=stripped)
             nifti.write_volume(stored, file, scaling)
             background = steps.normalize.background
-            image = select_slices.select_slices(nifti.read_volume(file), steps.select_slices, background=background)
+            stored, scaling = nifti.read_stored(file)
+            image = select_slices.select_slices(stored, steps.select_slices, background=background, scaling=scaling)
             export.tensor(image)
         except CaseError as error:
             return failure(case.case_id, error)

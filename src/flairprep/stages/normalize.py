@@ -12,8 +12,8 @@ from flairprep.core import console, files, params
 from flairprep.core.outcomes import OUTCOME_COLUMNS, CaseError, Outcome, Status, failure, separate_failures
 from flairprep.core.tables import read_rows
 from flairprep.imaging import intensity, lattice, nifti
-from flairprep.imaging.foreground import foreground
-from flairprep.imaging.orientation import reorient
+from flairprep.imaging.foreground import tissue
+from flairprep.imaging.orientation import reorient_part
 from flairprep.runner.case_stage import transform_volumes
 from flairprep.runner.result_cache import ResultCache
 
@@ -46,12 +46,7 @@ def normalize(image: sitk.Image, params: NormalizeParams, *, skull_stripped: boo
     Raises:
         CaseError: EMPTY_FOREGROUND or CONSTANT_FOREGROUND.
     """
-    stored, scaling = normalized(image, params, skull_stripped=skull_stripped)
-    if scaling is None:
-        return stored
-    decoded = sitk.GetImageFromArray(scaling.decode(sitk.GetArrayViewFromImage(stored)))
-    decoded.CopyInformation(stored)
-    return decoded
+    return lattice.decoded(*normalized(image, params, skull_stripped=skull_stripped))
 
 
 def normalized(
@@ -62,24 +57,19 @@ def normalized(
     Raises:
         CaseError: see `normalize`.
     """
-    image = reorient(image, params.orientation)
-    mask = foreground(image, skull_stripped=skull_stripped)
+    found = tissue(image, skull_stripped=skull_stripped)
     if params.bias_field == "n4":
-        image = intensity.remove_bias_field(sitk.Cast(image, sitk.sitkFloat32), mask)
-    inside = sitk.GetArrayViewFromImage(mask) > 0
-    values = sitk.GetArrayViewFromImage(image)[inside]
-    scaling = None
+        image = intensity.remove_bias_field(sitk.Cast(image, sitk.sitkFloat32), found.mask(image))
+    values = sitk.GetArrayViewFromImage(image)[found.region][found.inside]
+    scaling, empty = None, params.background
     if params.intensity == "none":
-        voxels = np.full(inside.shape, params.background, np.float32)
-        voxels[inside] = values
+        codes = values.astype(np.float32)
     else:
         offset, scale = intensity.fit(values, params.intensity)
-        whole = np.issubdtype(values.dtype, np.integer)
-        mapped = (values.astype(np.float64) - offset) / scale
-        voxels, scaling = lattice.stored(mapped, inside, params.background, params.clip, 1 / scale if whole else 1.0)
-    stored = sitk.GetImageFromArray(voxels)
-    stored.CopyInformation(image)
-    return stored, scaling
+        codes, empty, scaling = lattice.encoded(values, offset, scale, params.background, params.clip)
+    part = np.full(found.inside.shape, empty, codes.dtype)
+    part[found.inside] = codes
+    return reorient_part(part, found.region, image, params.orientation, empty), scaling
 
 
 def normalize_case(case: tuple[str, bool], *, params: NormalizeParams, out: Path) -> Outcome:

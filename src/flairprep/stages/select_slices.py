@@ -11,6 +11,7 @@ from flairprep.core import console, files, params
 from flairprep.core.outcomes import OUTCOME_COLUMNS, Outcome, Status, separate_failures
 from flairprep.core.tables import read_rows
 from flairprep.imaging import nifti
+from flairprep.imaging.lattice import Lattice
 from flairprep.imaging.resampling import in_plane, resample, slice_positions
 from flairprep.runner.case_stage import transform_volumes
 from flairprep.runner.result_cache import ResultCache
@@ -37,20 +38,25 @@ class BackgroundUsed(params.Section, extra="ignore"):
     background: float
 
 
-def select_slices(image: sitk.Image, params: SelectSlicesParams, *, background: float) -> sitk.Image:
+def select_slices(
+    image: sitk.Image, params: SelectSlicesParams, *, background: float, scaling: Lattice | None = None
+) -> sitk.Image:
     """Resample `image` to (size, size, count) voxels, with `background` outside its field of view.
 
     The third axis of `image` runs from feet to head or back, as in data/normalize; the grid keeps its directions.
+    `scaling`: the lattice of an image of codes.
     """
-    first, step = slice_positions(image, params.method, params.count, background)
+    empty = background if scaling is None else scaling.code(background)
+    first, step = slice_positions(image, params.method, params.count, empty)
     spacing, (left, top) = in_plane(image, params.size)
     size = (params.size, params.size, params.count)
-    return resample(image, size, (spacing, spacing, step), (left, top, first), background)
+    return resample(image, size, (spacing, spacing, step), (left, top, first), background, scaling)
 
 
 def select_case(case_id: str, *, params: SelectSlicesParams, background: float, out: Path) -> Outcome:
     """Resample one case from data/normalize to out/ID.nii.gz."""
-    image = select_slices(nifti.read_volume(NORMALIZE / f"{case_id}.nii.gz"), params, background=background)
+    stored, scaling = nifti.read_stored(NORMALIZE / f"{case_id}.nii.gz")
+    image = select_slices(stored, params, background=background, scaling=scaling)
     nifti.write_volume(image, out / f"{case_id}.nii.gz")
     return Outcome(case_id, Status.OK)
 
