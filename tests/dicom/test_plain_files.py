@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import mutations
 import numpy as np
 import phantoms
 import pytest
+import SimpleITK as sitk
 from pydicom import filereader
 from pydicom.data import get_testdata_files
 from pydicom.dataelem import RawDataElement
@@ -17,9 +19,10 @@ from pydicom.tag import BaseTag
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from flairprep.core.outcomes import CaseError
-from flairprep.dicom import reading
+from flairprep.dicom import header, plain_files, reading
 from flairprep.dicom.elements import PIXEL_TAGS
 from flairprep.dicom.plain_files import BLOCK, read_pixels, read_plain
+from flairprep.dicom.volume import read_series
 
 
 def by_pydicom(content: bytes) -> tuple[Dataset, int] | None:
@@ -67,7 +70,7 @@ def agree(content: bytes) -> bool:
         return False
     other = by_pydicom(content)
     assert other is not None
-    (ours, end), (theirs, stop) = plain, other
+    (ours, end, _), (theirs, stop) = plain, other
     assert_same(ours, theirs)
     assert_same(ours.file_meta, theirs.file_meta)
     assert end == stop
@@ -140,6 +143,105 @@ def test_damaged_files_are_read_alike_or_not_at_all(seed: int) -> None:
         flipped.append(agree(bytes(content)))
     assert sum(read) > 50
     assert 100 < sum(flipped) < 600
+
+
+def layout_of(content: bytes) -> plain_files.Layout | None:
+    plain = read_plain(io.BytesIO(content))
+    return plain and plain.layout
+
+
+DIFFERING = {  # by file of a series
+    "SOPInstanceUID": ["1.2.3", "1.2.3.4.55", "1.2", "1.2.3"],
+    "InstanceNumber": [9, 10, None, 100],
+    "InstanceCreationTime": ["", "121314", "121314.25", "1"],
+    "SliceLocation": [-1.5, 0.25, "", 33.125],
+    "WindowWidth": [1000, [1000, 20], None, 5],
+    "ImagePositionPatient": [[0, 0, 0], [0, 0, -1.25], [-99.75, 1, 2], ""],
+}
+
+
+@pytest.mark.parametrize("syntax", [None, ImplicitVRLittleEndian])
+@pytest.mark.parametrize("charset", [None, "ISO_IR 100"])
+def test_files_of_a_series_share_their_layout_whatever_their_own_values(syntax: Any, charset: str | None) -> None:
+    kinds = {"SpecificCharacterSet": charset} if charset else {"ImageType": "ORIGINAL"}  # alike in all files, and first
+    series = [
+        phantom(syntax, **{key: values[index] for key, values in DIFFERING.items()}, **kinds) for index in range(4)
+    ]
+    (layout,) = {layout_of(content) for content in series}
+    assert layout is not None
+    assert all(map(agree, series))
+    assert {layout_of(content) for content in series} == {layout}
+    assert layout_of(phantom(syntax, EchoTime=99, **kinds)) is not layout
+
+
+@pytest.mark.parametrize("syntax", [None, ImplicitVRLittleEndian])
+def test_a_byte_of_another_element_makes_another_layout(syntax: Any) -> None:
+    content = phantom(syntax)
+    plain = read_plain(io.BytesIO(content))
+    assert plain is not None
+    assert plain.layout is not None
+    own = {
+        place
+        for group in (plain.dataset, plain.dataset.file_meta)
+        for item in map(group.get_item, group.keys())
+        if item.tag in plain_files.VARYING
+        for place in range(item.value_tell, item.value_tell + item.length)
+    }
+    assert len(own) > 20
+    for place in range(132, plain.end + 2):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        read = read_plain(io.BytesIO(changed))
+        assert (read is not None and read.layout is plain.layout) == (place in own)
+        plain_files._layouts.clear()
+        plain_files._layouts.append(plain.layout)
+        agree(bytes(changed))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_damaged_files_behind_a_sound_one_of_their_series_are_read_alike(seed: int) -> None:
+    rng = np.random.default_rng([7, seed])
+    sound = [phantom(), phantom(ImplicitVRLittleEndian), phantom(SpecificCharacterSet="ISO_IR 192", ImageComments="ä")]
+    read = []
+    for index in range(300):
+        assert agree(sound[index % 3])
+        read.append(agree(mutations.mutate(sound[index % 3], rng, sound)[0]))
+    assert 20 < sum(read) < 300
+
+
+PER_SLICE: dict[str, dict[str, Any]] = {
+    "alike": {},
+    "window": {"WindowCenter": [1.0, 20.0, 300.0, 4.0, 5.0, 6.0]},
+    "slope": {"RescaleSlope": [1.0, 2.0, 1.5, 1.0, 1.0, 1.0], "RescaleIntercept": [0.0, 3.0, 0.0, 1.0, 0.0, 0.0]},
+    "inverted": {"PhotometricInterpretation": "MONOCHROME1"},
+    "padding": {"PixelPaddingValue": 7},
+    "without a number": {"InstanceNumber": [None, 1, 2, None, 4, 5]},
+    "without a place": {"ImagePositionPatient": [None, *([0.0, 0.0, float(z)] for z in range(1, 6))]},
+    "foreign": {"ImageType": [["ORIGINAL", "PRIMARY", "M"]] * 5 + [["ORIGINAL", "PRIMARY", "P"]]},
+}
+
+
+@pytest.mark.parametrize("kind", PER_SLICE)
+def test_a_series_becomes_the_same_with_and_without_layouts(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = np.random.default_rng(0).integers(0, 60, (6, 7, 8)).astype(np.int16)
+    series = phantoms.slices(stored, InversionTime=2500, EchoTime=120, **PER_SLICE[kind])
+    paths = phantoms.save(series, tmp_path / "series")
+
+    def read() -> Any:
+        headers = [repr(header.read_header(path)) for path in paths]
+        try:
+            volume = read_series(paths)
+        except CaseError as error:
+            return headers, error.code
+        values = sitk.GetArrayFromImage(volume.image).tolist(), volume.image.GetOrigin(), volume.image.GetSpacing()
+        return headers, values, volume.header, volume.identity, volume.warnings, volume.region
+
+    with_layouts = read()
+    monkeypatch.setattr(plain_files, "_layouts", deque(maxlen=0))
+    monkeypatch.setattr(plain_files, "_learn", lambda *_: None)
+    assert with_layouts == read()
 
 
 @pytest.mark.parametrize("syntax", [None, ImplicitVRLittleEndian])

@@ -77,7 +77,8 @@ def contradiction(headers: Sequence[Header], folder: str) -> str:
 
     T1w and T1wCE count as one: whether an agent was given is a mark of its own.
     """
-    own, why = recognise([replace(header, names=("", *header.names[1:])) for header in headers])
+    first, *others = headers  # the first one gives the names
+    own, why = recognise([replace(first, names=("", *first.names[1:])), *others])
     if own and own.removesuffix("CE") != folder.removesuffix("CE"):
         return f"the header says {own}, the folder {folder}"
     return f"{why}, in a folder {folder}" if why == OTHER_KIND else ""

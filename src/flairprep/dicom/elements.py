@@ -9,10 +9,22 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 
 UNDEFINED = 0xFFFFFFFF  # undefined length of an element, PS3.5 7.1.1
-PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})  # float, double, integer; PS3.3 C.7.6.24, 25 and 3
+PIXEL_TAGS = frozenset(
+    map(BaseTag, (0x7FE00008, 0x7FE00009, 0x7FE00010))
+)  # float, double, integer; PS3.3 C.7.6.24, 25 and 3
 CHARACTER_SET = 0x00080005
 MAX_NUMBER = 1e5  # ms, T or any other unit of a header; a larger number may be a date
 NOTHING = Dataset()
+SINGLE = frozenset(  # elements in which the files of a series differ
+    map(
+        Tag,
+        (
+            *("SOPInstanceUID", "InstanceCreationDate", "InstanceCreationTime", "ContentDate", "ContentTime"),
+            *("InstanceNumber", "ImagePositionPatient", "SliceLocation", "WindowCenter", "WindowWidth"),
+            *("SmallestImagePixelValue", "LargestImagePixelValue"),
+        ),
+    )
+)
 PLAIN_VRS = {"CS", "DA", "DT", "LO", "SH", "TM", "UI"}  # text whose ASCII is that of every character set
 ESCAPE = 0x1B  # switches to another character set, PS3.5 6.1.2.5
 
@@ -23,9 +35,14 @@ def levels(dataset: Dataset) -> tuple[Dataset, ...]:
     return (*(level for group in groups if (level := first(dataset, group))), dataset)
 
 
+def holds(dataset: Dataset, keyword: str) -> bool:
+    """Return whether a data set has an element."""
+    return tag_of(keyword) in dataset
+
+
 def value(dataset: Dataset, keyword: str) -> Any:
     """Return the value of an element, None without one; pydicom's value, but faster for numbers and ASCII."""
-    tag = _tag(keyword)
+    tag = tag_of(keyword)
     item = dataset.get_item(tag)
     if item is None:
         return None
@@ -48,7 +65,8 @@ def value(dataset: Dataset, keyword: str) -> Any:
 
 
 @cache
-def _tag(keyword: str) -> BaseTag:
+def tag_of(keyword: str) -> BaseTag:
+    """Return the tag of an element."""
     return Tag(keyword)
 
 

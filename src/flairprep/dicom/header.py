@@ -9,17 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.pixels import get_decoder
-from pydicom.tag import Tag
 from pydicom.uid import JPEGExtended12Bit
 
 from flairprep.core.codes import Code
 from flairprep.core.outcomes import CaseError
 from flairprep.dicom.archives import stem_of
 from flairprep.dicom.elements import (
-    CHARACTER_SET,
     find,
     first,
     levels,
@@ -36,12 +33,6 @@ from flairprep.dicom.reading import Opened, open_file, undamaged
 LONGEST_NAME = 200  # characters of a description that are searched; LO allows 64, PS3.5 6.2
 MAX_LENGTH = 32767  # voxels along one axis: NIfTI-1 counts them in 16 bits
 STORAGE = r"1\.2\.840\.10008\.5\.1\.4\.1\.1\."  # SOP classes, PS3.4 B.5
-SINGLE = (  # elements that differ between the files of a series, and of which a header takes the position alone
-    *("SOPInstanceUID", "InstanceCreationDate", "InstanceCreationTime", "ContentDate", "ContentTime"),
-    *("InstanceNumber", "ImagePositionPatient", "SliceLocation", "WindowCenter", "WindowWidth"),
-    *("SmallestImagePixelValue", "LargestImagePixelValue"),
-)
-OWN = frozenset(map(Tag, SINGLE))
 MOST_KNOWN = 64  # headers that are kept for the next files
 _KNOWN: dict[Hashable, "Header"] = {}
 NO_IMAGES = re.compile(STORAGE + r"(11\.|66|88\.|104\.)")  # presentation states, raw data, reports, documents
@@ -116,9 +107,10 @@ def read_header(path: Path, *, any_modality: bool = False) -> Header | None:
     if opened is None:
         return None
     with undamaged():
-        if (key := _shared(opened)) is None:
+        if opened.layout is None:
             return _header(opened, path, any_modality)
-        key = (key, path.parent.name, any_modality)
+        # All that a header takes but the position, its files share.
+        key = (opened.layout, opened.has_pixels, path.parent.name, any_modality)
         known = _KNOWN.get(key)
         if known is None:
             if len(_KNOWN) >= MOST_KNOWN:
@@ -126,25 +118,6 @@ def read_header(path: Path, *, any_modality: bool = False) -> Header | None:
             known = _KNOWN[key] = replace(_header(opened, path, any_modality), opened=None)
         position = _numbers(find(levels(opened.dataset), "PlanePositionSequence", "ImagePositionPatient"), 3)
         return replace(known, path=path, position=position, opened=opened)
-
-
-def _shared(opened: Opened) -> Hashable | None:
-    """Return all that `_header` reads of a file but its position, which most files of a series share.
-
-    Returns:
-        None where an element is parsed already, as sequences of undefined length are.
-    """
-    shared: list[Any] = [opened.has_pixels, opened.dataset.file_meta.TransferSyntaxUID]
-    for item in opened.dataset.values():
-        if item.tag in OWN:
-            continue
-        if isinstance(item, RawDataElement):
-            shared.append((item.tag, item.VR, item.value))
-        elif item.tag == CHARACTER_SET:
-            shared.append(str(item.value))
-        else:
-            return None
-    return tuple(shared)
 
 
 def _header(opened: Opened, path: Path, any_modality: bool) -> Header:

@@ -31,8 +31,8 @@ from flairprep.core.codes import Code
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError
 from flairprep.dicom.archives import MAX_FILE, open_raw
-from flairprep.dicom.elements import PIXEL_TAGS, UNDEFINED
-from flairprep.dicom.plain_files import read_pixels, read_plain
+from flairprep.dicom.elements import PIXEL_TAGS, UNDEFINED, holds
+from flairprep.dicom.plain_files import Layout, Plain, read_pixels, read_plain
 
 logging.getLogger("pydicom").disabled = True  # it quotes values, which may identify a patient
 MAX_INFLATED = 2**29  # bytes that a deflated or gzipped file may become
@@ -42,11 +42,12 @@ MAX_META = 2**10  # bytes of a file in which its meta information names the tran
 
 
 class Opened(NamedTuple):
-    """A data set without its pixels, the byte of its file where they begin, and whether there are any."""
+    """A data set without its pixels, the byte of its file where they begin, whether there are any, and its layout."""
 
     dataset: Dataset
     end: int
     has_pixels: bool
+    layout: Layout | None
 
 
 @contextmanager
@@ -100,22 +101,22 @@ def open_file(path: Path, *, pixels: bool) -> Opened | None:
                 bare = _is_bare(start)
                 if (read := _by_pydicom(file, start, pixels)) is None:
                     return None
-            dataset, end = read
+            dataset, end, layout = read
             file.seek(end)
             next_bytes = file.read(12)
         _check_end(dataset)
-        if "DirectoryRecordSequence" in dataset:
+        if holds(dataset, "DirectoryRecordSequence"):
             return None
-        if "SOPClassUID" not in dataset and "Rows" not in dataset:  # pydicom returns what came before the end
+        if not holds(dataset, "SOPClassUID") and not holds(dataset, "Rows"):  # pydicom returns what came before the end
             if bare:
                 return None
             raise CaseError(Code.DECODE_FAILED, "a file ends too early")
         _settle_syntax(dataset)
-        return Opened(dataset, end, _has_pixels(dataset, next_bytes))
+        return Opened(dataset, end, _has_pixels(dataset, next_bytes), layout)
 
 
-def _by_pydicom(file: BinaryIO, start: bytes, pixels: bool) -> tuple[Dataset, int] | None:
-    """Read a file, which begins with `start`, by pydicom: its data set and where reading stopped; None if not DICOM."""
+def _by_pydicom(file: BinaryIO, start: bytes, pixels: bool) -> Plain | None:
+    """Read a file, which begins with `start`, by pydicom, up to where it stopped; None where it is not DICOM."""
     file.seek(0)
     _check_inflated(file, start)
     try:
@@ -123,7 +124,7 @@ def _by_pydicom(file: BinaryIO, start: bytes, pixels: bool) -> tuple[Dataset, in
     except (InvalidDicomError, EOFError):
         return None
     dataset.buffer = None  # it would keep a file that was in memory
-    return dataset, file.tell()
+    return Plain(dataset, file.tell(), None)
 
 
 def _has_pixels(dataset: Dataset, next_bytes: bytes) -> bool:
@@ -150,7 +151,7 @@ def complete(path: Path, opened: Opened | None) -> Dataset | None:
     """
     if opened is None or opened.dataset.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
         return read_dataset(path, pixels=True)
-    dataset, end, has_pixels = opened
+    dataset, end, has_pixels, _ = opened
     implicit, little = dataset.original_encoding
     with undamaged():
         with _opened(path) as file:

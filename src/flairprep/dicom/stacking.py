@@ -83,6 +83,8 @@ def stack(frames: Sequence[Frame], volume: str | None = None) -> tuple[sitk.Imag
 def _grid_of(frame: Frame, other: Frame) -> Code | None:
     """Return how two frames' grids differ, MIXED_SIZE or MIXED_ORIENTATION; None where they do not."""
     same_size = frame.stored.shape == other.stored.shape
+    if same_size and (frame.spacing, frame.orientation) == (other.spacing, other.orientation):
+        return None
     if not same_size or not np.allclose(frame.spacing, other.spacing, rtol=1e-3, atol=0):
         return Code.MIXED_SIZE
     apart = np.abs(np.subtract(frame.orientation, other.orientation)).max()
@@ -158,7 +160,9 @@ def _rescaling_settled(frames: Sequence[Frame]) -> list[Frame]:
             text = f"{len(frames) - len(given)} of {len(frames)} slices have no rescale {word}, the others have one"
             raise CaseError(Code.DECODE_FAILED, f"{text}; export the series from the archive again")
     return [
-        replace(
+        frame
+        if frame.slope is not None and frame.intercept is not None
+        else replace(
             frame,
             slope=1.0 if frame.slope is None else frame.slope,
             intercept=0.0 if frame.intercept is None else frame.intercept,

@@ -90,10 +90,11 @@ def choose_series(case: RawCase, survey: Survey, sequence: str) -> tuple[Candida
         if survey.foreign:
             raise CaseError(Code.NOT_DICOM, f"none of the {survey.foreign} files is DICOM")
     best = series.choose_candidate(survey.candidates, sequence)
-    folders = {path.parent for path in best.paths}
-    for path, error in survey.damaged.items():
-        if path.parent in folders:
-            raise error
+    if survey.damaged:
+        folders = {path.parent for path in best.paths}
+        for path, error in survey.damaged.items():
+            if path.parent in folders:
+                raise error
     notes = []
     if marks := [mark for mark in best.marks if mark != "derived" and (mark, sequence) != ("post-contrast", "T1wCE")]:
         notes.append((Code.MARKED_SERIES, ", ".join(marks)))

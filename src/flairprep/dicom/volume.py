@@ -4,6 +4,7 @@ Functional groups of enhanced files, DICOM PS3.3 C.7.6.16; Modality LUT, C.11.1;
 """
 
 import hashlib
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,13 +20,14 @@ from zlib_ng import zlib_ng
 from flairprep.core.codes import Code
 from flairprep.core.console import plural
 from flairprep.core.outcomes import CaseError
-from flairprep.dicom import elements, grouping, header, reading
+from flairprep.dicom import grouping, header, reading
 from flairprep.dicom.copies import FEW
-from flairprep.dicom.elements import text
+from flairprep.dicom.elements import holds, text
 from flairprep.dicom.frames import Array, Frame
 from flairprep.dicom.header import Header
 from flairprep.dicom.padding import data_region
-from flairprep.dicom.pixels import claimed_voxels, frames_of
+from flairprep.dicom.pixels import Described, check_pixels, describe, frames_of, is_classic
+from flairprep.dicom.plain_files import Layout
 from flairprep.dicom.reading import undamaged
 from flairprep.dicom.stacking import OWN_PLACE, stack
 from flairprep.imaging.orientation import plane_of
@@ -98,9 +100,9 @@ def read_surveyed(headers: Sequence[Header], volume: str | None = None) -> Serie
     if len(datasets) < len(contents):
         raise CaseError(Code.NOT_DICOM, "a file is no longer DICOM")
     with undamaged():
-        _check(datasets)
-        frames, without_place = _frames(kept, datasets)
-    if any(text(dataset, "PhotometricInterpretation") == "MONOCHROME1" for dataset in datasets):
+        described = _described(kept, datasets)
+        frames, without_place = _frames(kept, datasets, described)
+    if any(one.top is not None for one in described):
         notes.append((Code.INVERTED, "MONOCHROME1: stored values were inverted"))
     try:
         image, interpolated, stack_notes = stack(frames, volume)
@@ -113,20 +115,37 @@ def read_surveyed(headers: Sequence[Header], volume: str | None = None) -> Serie
     notes += check_voxels(voxels)
     with undamaged():
         columns = {**header.columns(datasets[0]), **geometry(image), "interpolated": interpolated}
-        identity = _identity(datasets, voxels)
+        identity = _identity(kept, datasets, voxels)
     return SeriesVolume(image, columns, identity, (*notes, *stack_notes), data_region(image, frames))
 
 
-def _check(datasets: Sequence[Dataset]) -> None:
-    """Refuse images without pixels and implausible sizes, before decoding a pixel."""
-    for dataset in datasets:
-        if "Columns" not in dataset or not any(key in dataset for key in PIXELS):
+def _layout(one: Header) -> Layout | None:
+    return one.opened.layout if one.opened else None
+
+
+def _described(kept: Sequence[Header], datasets: Sequence[Dataset]) -> list[Described]:
+    """Return what the data sets say of their pixels; refuse, before decoding one, that of images without pixels."""
+    described: list[Described] = []
+    known: dict[Layout, Described] = {}
+    for one, dataset in zip(kept, datasets, strict=True):
+        if not holds(dataset, "Columns") or not any(holds(dataset, key) for key in PIXELS):
             raise CaseError(Code.NO_PIXEL_DATA, "a file has no pixel data")
-    if (voxels := sum(claimed_voxels(dataset) for dataset in datasets)) > MAX_VOXELS:
+        layout = _layout(one)
+        if layout is None:
+            described.append(describe(dataset))
+        else:
+            if layout not in known:
+                known[layout] = describe(dataset)
+            described.append(known[layout])
+        check_pixels(dataset, described[-1])
+    if (voxels := sum(math.prod(one.shape) for one in described)) > MAX_VOXELS:
         raise CaseError(Code.TOO_LARGE, f"{voxels / 1e6:.0f} million voxels; {MAX_VOXELS / 1e6:.0f} can be read")
+    return described
 
 
-def _frames(kept: Sequence[Header], datasets: Sequence[Dataset]) -> tuple[list[Frame], int]:
+def _frames(
+    kept: Sequence[Header], datasets: Sequence[Dataset], described: Sequence[Described]
+) -> tuple[list[Frame], int]:
     """Decode all frames but a few foreign ones: of complex parts, or without a place and of another kind or size.
 
     Returns:
@@ -138,14 +157,20 @@ def _frames(kept: Sequence[Header], datasets: Sequence[Dataset]) -> tuple[list[F
     frames: list[Frame] = []
     placed: list[Header] = []
     unplaced: list[tuple[Header, CaseError]] = []
-    for one, dataset in zip(kept, datasets, strict=True):
+    known: dict[Layout, Frame] = {}
+    for one, dataset, pixels in zip(kept, datasets, described, strict=True):
+        layout = _layout(one)
         try:
-            frames += frames_of(dataset)
-            placed.append(one)
+            decoded = frames_of(dataset, pixels, known.get(layout) if layout else None)
         except CaseError as error:
             if error.code is not Code.NO_GEOMETRY:
                 raise
             unplaced.append((one, error))
+            continue
+        frames += decoded
+        placed.append(one)
+        if layout and layout not in known and is_classic(dataset):
+            known[layout] = decoded[0]
     kinds = {(one.size, one.image_type) for one in placed}
     for one, refusal in unplaced:
         if not placed or len(unplaced) * FEW > len(placed) or (one.size, one.image_type) in kinds:
@@ -218,16 +243,17 @@ def geometry(image: sitk.Image) -> dict[str, Any]:
     }
 
 
-def _identity(datasets: Sequence[Dataset], voxels: Array) -> dict[str, str]:
+def _identity(kept: Sequence[Header], datasets: Sequence[Dataset], voxels: Array) -> dict[str, str]:
     """Return what the files agree on; "" where they do not."""
 
     def agreed(values: set[str]) -> str:
         return values.pop() if len(values) == 1 else ""
 
+    own = {_layout(one) or index: dataset for index, (one, dataset) in enumerate(zip(kept, datasets, strict=True))}
     return {
-        "patient": agreed({elements.patient_id(dataset) for dataset in datasets}),
-        "study": agreed({text(dataset, "StudyInstanceUID") for dataset in datasets}),
-        "frame_of_reference": agreed({text(dataset, "FrameOfReferenceUID") for dataset in datasets}),
+        "patient": agreed({one.patient for one in kept}),
+        "study": agreed({one.study for one in kept}),
+        "frame_of_reference": agreed({text(dataset, "FrameOfReferenceUID") for dataset in own.values()}),
         "voxels": digest_of(voxels),
     }
 

@@ -42,15 +42,16 @@ def survey_case(case: RawCase, *, any_modality: bool = False) -> Survey:
     Raises:
         CaseError, FlairprepError: see `dicom.survey.survey_case`.
     """
-    scans = scans_of(case.paths)
-    apart = {path for path in case.paths if parts_of(path.name)[1] and not (path in scans and _may_be_dicom(path))}
-    apart |= {path for path in case.paths if scans and path.suffix == ".json"}
-    others = tuple(file for file, path in zip(case.files, case.paths, strict=True) if path not in apart)
+    files = case.paths
+    scans = scans_of(files)
+    apart = {path for path in files if parts_of(path.name)[1] and not (path in scans and _may_be_dicom(path))}
+    apart |= {path for path in files if scans and path.suffix == ".json"}
+    others = tuple(file for file, path in zip(case.files, files, strict=True) if path not in apart)
     members = Members()
     surveyed = dicom_survey.survey_case(replace(case, files=others), any_modality=any_modality, beside=members.note)
     of_series = {path for one in surveyed.candidates for path in one.paths}
     inside = members.keep_inside(case.inner, (*of_series, *surveyed.damaged))
-    paths = {*case.paths, *members.paths} - of_series
+    paths = {*files, *members.paths} - of_series
     scans = [scan for scan in scans_of(sorted(paths)) if not (surveyed.candidates and _may_be_dicom(scan))]
     if not scans:
         return surveyed
