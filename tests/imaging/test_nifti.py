@@ -108,3 +108,23 @@ def test_volume_is_written_without_a_look_at_the_others_of_its_folder(
     monkeypatch.undo()
     assert [path.name for path in tmp_path.iterdir()] == ["a.nii.gz"]
     assert nifti.read_volume(tmp_path / "a.nii.gz").GetSize() == (3, 4, 5)
+
+
+@pytest.mark.parametrize("kind", ["noise", "zeros around noise"])
+def test_a_damaged_volume_is_refused(kind: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 900, (20, 30, 40)).astype(np.int16)
+    if kind != "noise":
+        values[2:] = 0
+    path = tmp_path / "a.nii.gz"
+    nifti.write_volume(sitk.GetImageFromArray(values), path)
+    whole = path.read_bytes()
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(nifti.read_volume(path)), values)
+    for place in rng.integers(0, len(whole), 40):
+        path.write_bytes(whole[:place])
+        with pytest.raises(OSError, match=r"a\.nii\.gz"):
+            nifti.read_volume(path)
+    for place in rng.integers(600, len(whole), 40):  # behind the header, some of whose bytes have no meaning
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        with pytest.raises(OSError, match=r"a\.nii\.gz"):
+            nifti.read_volume(path)

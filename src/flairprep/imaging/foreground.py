@@ -1,5 +1,6 @@
 """Separate tissue from background: the mask for intensity statistics."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -38,7 +39,7 @@ def tissue(image: sitk.Image, *, skull_stripped: bool) -> Tissue:
     real FLAIR volumes with noise added, it loses 1 to 2 % of the brain and adds at most 0.3 %.
     """
     values = sitk.GetArrayViewFromImage(image)
-    mask = values != 0 if skull_stripped else values > otsu_threshold(values) * THRESHOLD
+    mask = values != 0 if skull_stripped else _above(values, otsu_threshold(values) * THRESHOLD)
     region = bounding_region(mask)[::-1]  # closing adds nothing outside of it
     mask = mask[region]
     if not skull_stripped:
@@ -83,6 +84,11 @@ def otsu_threshold(values: np.ndarray) -> float:
     return float(edges[1:][separates][best[len(best) // 2]])
 
 
+def _above(values: np.ndarray, threshold: float) -> np.ndarray:
+    """Return which of `values` exceed the threshold; integers are not converted for that."""
+    return values > (math.floor(threshold) if np.issubdtype(values.dtype, np.integer) else threshold)
+
+
 def _counts(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """Count the integers of `values` (any shape) at each of `levels`, from the smallest to the largest, one by one."""
     flat, counts = values.reshape(-1), np.zeros(len(levels), np.int64)
@@ -94,8 +100,9 @@ def _counts(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
 def _largest(mask: np.ndarray) -> np.ndarray:
     """Return the largest component of `mask` (z, y, x), the first one of equals; `mask` itself where it is empty."""
     labels = _components(mask)
-    sizes = np.bincount(labels.ravel())[1:]
-    return labels == sizes.argmax() + 1 if len(sizes) else mask
+    if labels.max() <= 1:
+        return mask
+    return labels == np.bincount(labels.ravel())[1:].argmax() + 1
 
 
 def _filled(mask: np.ndarray, region: tuple[slice, ...], shape: tuple[int, ...]) -> np.ndarray:
@@ -126,11 +133,13 @@ def _components(mask: np.ndarray) -> np.ndarray:
 
 def bounding_box(mask: np.ndarray) -> tuple[tuple[int, int], ...]:
     """Return the first and last index of `mask` (z, y, x) along each axis; the whole axis where it is empty."""
-    box = []
-    for axis in range(mask.ndim):
-        filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        box.append((int(filled[0]), int(filled[-1])) if len(filled) else (0, mask.shape[axis] - 1))
-    return tuple(box)
+    shadow = mask.any(axis=0)  # one pass over the volume for two of its axes
+    profiles = mask.any(axis=(1, 2)), shadow.any(axis=1), shadow.any(axis=0)
+    filled = [np.flatnonzero(profile) for profile in profiles]
+    return tuple(
+        (int(places[0]), int(places[-1])) if len(places) else (0, n - 1)
+        for places, n in zip(filled, mask.shape, strict=True)
+    )
 
 
 def bounding_region(mask: np.ndarray, margins: Sequence[int] = (0, 0, 0)) -> tuple[slice, ...]:

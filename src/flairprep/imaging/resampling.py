@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import scipy  # its modules load on first use
@@ -111,6 +112,7 @@ def _weighted(voxels: np.ndarray, weights: scipy.sparse.csr_array, axis: int) ->
     return np.stack([(weights @ plane.T).T for plane in voxels])
 
 
+@lru_cache(maxsize=64)  # the cases of a protocol share their grid
 def _kernel(variance: float) -> np.ndarray:
     """Return ITK's discrete Gaussian of a variance in voxels^2 (Lindeberg, PAMI 1990), as its response to a point."""
     if not variance:
