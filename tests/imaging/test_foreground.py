@@ -141,6 +141,16 @@ def test_no_other_threshold_parts_the_values_better(seed: int) -> None:
     assert between(otsu_threshold(values)) == pytest.approx(max(map(between, edges)))
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.int32, np.int64])
+@pytest.mark.parametrize("span", [1, 90, 4000, 2**15 - 1, 2**16 - 1, 2**16])
+def test_integers_have_the_threshold_of_the_same_real_numbers(dtype: type, span: int) -> None:
+    rng = np.random.default_rng(span)
+    low = max(np.iinfo(dtype).min, -1000 - span // 2)
+    parts = rng.integers(0, span // 3 + 1, 70_000), rng.integers(span // 2, span, 9000, endpoint=True), [0, span]
+    values = np.minimum(low + np.concatenate(parts), np.iinfo(dtype).max).astype(dtype)
+    assert otsu_threshold(values) == otsu_threshold(values.astype(np.float64))
+
+
 @pytest.mark.parametrize("ends", [(1000.0, 1000.0015), (0.0, 1e-44), (-3e38, 3e38), (-5.0, -1.0)])
 def test_values_that_lie_very_close_or_very_far_apart_are_parted(ends: tuple[float, float]) -> None:
     values = np.array([ends[0]] * 3 + [ends[1]] * 2, np.float32)

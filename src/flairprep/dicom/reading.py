@@ -104,7 +104,8 @@ def open_file(path: Path, *, pixels: bool) -> Opened | None:
             dataset, end, layout = read
             file.seek(end)
             next_bytes = file.read(12)
-        _check_end(dataset)
+        if layout is None:
+            _check_end(dataset)
         if holds(dataset, "DirectoryRecordSequence"):
             return None
         if not holds(dataset, "SOPClassUID") and not holds(dataset, "Rows"):  # pydicom returns what came before the end

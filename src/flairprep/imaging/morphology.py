@@ -36,22 +36,26 @@ def _dilate(mask: np.ndarray, ball: np.ndarray) -> np.ndarray:
     """Dilate `mask` by `ball`, as if only background lay beyond the array.
 
     A ball is a bundle of rods along x. The mask is dilated once by each length of rod; along y and z a rod only shifts
-    that result, which is joined eight voxels at a time, as bits.
+    that result. All of it is done with eight voxels at a time, as bits.
     """
     reach, centre = ball.sum(axis=2) // 2, [n // 2 for n in ball.shape]
-    dilated, by_reach = mask, [np.packbits(mask, axis=2)]
+    by_reach = [np.packbits(mask, axis=2)]
     for _ in range(centre[2]):
-        wider = dilated.copy()
-        wider[..., 1:] |= dilated[..., :-1]
-        wider[..., :-1] |= dilated[..., 1:]
-        dilated = wider
-        by_reach.append(np.packbits(dilated, axis=2))
+        by_reach.append(_wider(by_reach[-1]))
     joined = np.zeros_like(by_reach[0])
     for rod in np.argwhere(ball.any(axis=2)):
         shifts = (_shift(index - half, n) for index, half, n in zip(rod, centre, mask.shape, strict=False))
         target, source = zip(*shifts, strict=True)
         joined[target] |= by_reach[reach[tuple(rod)]][source]
     return np.unpackbits(joined, axis=2, count=mask.shape[2]).view(bool)
+
+
+def _wider(bits: np.ndarray) -> np.ndarray:
+    """Dilate a mask of bits along the last axis by one on either side; what crosses its end comes back no farther."""
+    wider = bits | bits >> 1 | bits << 1
+    wider[..., 1:] |= bits[..., :-1] << 7
+    wider[..., :-1] |= bits[..., 1:] >> 7
+    return wider
 
 
 def _shift(step: int, length: int) -> tuple[slice, slice]:
