@@ -101,10 +101,11 @@ def _counts(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
 
 def _largest(mask: np.ndarray) -> np.ndarray:
     """Return the largest component of `mask` (z, y, x), the first one of equals; `mask` itself where it is empty."""
-    labels = _components(mask)
+    components = _components(mask)
+    labels = sitk.GetArrayViewFromImage(components)
     if labels.max() <= 1:
         return mask
-    return labels == np.bincount(labels.ravel())[1:].argmax() + 1
+    return np.asarray(labels == np.bincount(labels.ravel())[1:].argmax() + 1)
 
 
 def _filled(mask: np.ndarray, region: tuple[slice, ...], shape: tuple[int, ...]) -> np.ndarray:
@@ -125,17 +126,18 @@ def _filled(mask: np.ndarray, region: tuple[slice, ...], shape: tuple[int, ...])
 def _without_holes(mask: np.ndarray) -> np.ndarray:
     """Return `mask` (2D or 3D) with all that is not connected to a margin around it."""
     components = _components(np.pad(~mask, 1, constant_values=True))
-    return np.asarray((components != components.flat[0])[(slice(1, -1),) * mask.ndim])
+    labels = sitk.GetArrayViewFromImage(components)
+    return np.asarray((labels != labels.flat[0])[(slice(1, -1),) * mask.ndim])
 
 
-def _components(mask: np.ndarray) -> np.ndarray:
+def _components(mask: np.ndarray) -> sitk.Image:
     """Return the components of `mask` (2D or 3D), which share faces, numbered from 1 on; 0 outside."""
-    return sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.view(np.uint8))))
+    return sitk.ConnectedComponent(sitk.GetImageFromArray(mask.view(np.uint8)))
 
 
 def bounding_box(mask: np.ndarray) -> tuple[tuple[int, int], ...]:
     """Return the first and last index of `mask` (z, y, x) along each axis; the whole axis where it is empty."""
-    shadow = mask.any(axis=0)  # one pass over the volume for two of its axes
+    shadow = np.asarray(mask.any(axis=0))  # one pass over the volume for two of its axes
     profiles = mask.any(axis=(1, 2)), shadow.any(axis=1), shadow.any(axis=0)
     filled = [np.flatnonzero(profile) for profile in profiles]
     return tuple(

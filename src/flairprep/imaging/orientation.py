@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
-STRIP = 16  # voxels of a row that are copied at a time, so that the processor's cache holds them
+STRIP = 64  # voxels of a row that are copied at a time, so that the processor's cache holds them
 OBLIQUE = 35.0  # degrees between the slice normal and the nearest axis, above which a volume is oblique
 
 

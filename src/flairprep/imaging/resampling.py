@@ -8,7 +8,7 @@ import numpy as np
 import scipy  # its modules load on first use
 import SimpleITK as sitk
 
-from flairprep.imaging.foreground import bounding_box, bounding_region
+from flairprep.imaging.foreground import bounding_region
 from flairprep.imaging.lattice import Lattice
 
 HEAD = 170.0  # mm from the vertex down; the neck begins below
@@ -33,7 +33,8 @@ def slice_positions(image: sitk.Image, method: str, count: int, background: floa
         return 0.5 * n / count - 0.5, spacing * n / count
     low, high = 0.0, float(n - 1)
     if method == "foreground":
-        low, high = bounding_box(sitk.GetArrayViewFromImage(image) != background)[0]
+        filled = np.flatnonzero((sitk.GetArrayViewFromImage(image) != background).any(axis=(1, 2)))
+        low, high = (float(filled[0]), float(filled[-1])) if len(filled) else (low, high)
         if image.GetDirection()[8] > 0:
             low = max(low, high - HEAD / spacing)
         else:
@@ -93,7 +94,8 @@ def resample(
             voxels.shape[axis], kernels[2 - axis], first[2 - axis] - low, factors[2 - axis], shape[2 - axis]
         )
         voxels = _weighted(voxels, weights, axis)
-    resampled = sitk.GetImageFromArray(voxels + np.float32(background))
+    voxels += np.float32(background)
+    resampled = sitk.GetImageFromArray(voxels)
     resampled.SetOrigin(image.TransformContinuousIndexToPhysicalPoint([float(index) for index in first]))
     resampled.SetSpacing([float(length) for length in spacing])
     resampled.SetDirection(image.GetDirection())
