@@ -1,5 +1,6 @@
 """What the results of a stage depend on: its import closure, and a version of every package."""
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,56 @@ def test_a_comment_is_another_version(tmp_path: Path, monkeypatch: pytest.Monkey
     assert {name for name, value in after["files"].items() if value != before["files"][name]} == {
         "flairprep/runner/b.py"
     }
+
+
+def test_imports_count_in_whatever_block_they_stand() -> None:
+    content = b"""
+import m1
+if m1:
+    import m2
+elif m1:
+    import m3
+else:
+    from m4 import a
+for _ in ():
+    import m5
+else:
+    import m6
+while m1:
+    import m7
+else:
+    import m8
+try:
+    import m9
+except* ValueError:
+    import m10
+else:
+    import m11
+finally:
+    import m12
+with m1:
+    import m13
+class C:
+    import m14
+    async def f(self):
+        import m15
+        async with m1:
+            async for _ in m1:
+                match m1:
+                    case 1:
+                        import m16
+        def g():
+            def h():
+                from m17 import b as c
+"""
+    names = {f"m{number}" for number in range(1, 18)}
+    assert code_version._imports(content) == names | {"m4.a", "m17.b"}
+
+
+def test_imports_are_those_of_every_node() -> None:
+    for path in (SRC / "flairprep").rglob("*.py"):
+        content = path.read_bytes()
+        nodes = [node for node in ast.walk(ast.parse(content)) if isinstance(node, ast.Import | ast.ImportFrom)]
+        modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom)} - {None}
+        modules |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        assert modules <= code_version._imports(content)

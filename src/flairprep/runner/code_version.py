@@ -17,6 +17,14 @@ DISTRIBUTIONS = {  # of packages under another name than their distribution's, o
     "backports": ("backports.zstd",),
 }
 
+BLOCKS = (
+    "body",
+    "handlers",
+    "orelse",
+    "finalbody",
+    "cases",
+)  # of statements, and what holds them; no expression imports
+
 
 def describe(module_file: Path) -> dict[str, Any]:
     """Return, as JSON, Python, the project's files that importing `module_file` executes, and the packages they import.
@@ -47,11 +55,15 @@ def describe(module_file: Path) -> dict[str, Any]:
 def _imports(content: bytes) -> set[str]:
     """Return the dotted names that a module imports anywhere; `from a import b` is a and a.b."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(content)):
+    waiting: list[ast.AST] = [ast.parse(content)]
+    while waiting:
+        node = waiting.pop()
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        for block in BLOCKS:
+            waiting += getattr(node, block, ())
     return names
 
 
