@@ -16,14 +16,7 @@ DISTRIBUTIONS = {  # of packages under another name than their distribution's, o
     "ruamel": ("ruamel.yaml",),
     "backports": ("backports.zstd",),
 }
-
-BLOCKS = (
-    "body",
-    "handlers",
-    "orelse",
-    "finalbody",
-    "cases",
-)  # of statements, and what holds them; no expression imports
+BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")  # of statements; no expression imports
 
 
 def describe(module_file: Path) -> dict[str, Any]:
