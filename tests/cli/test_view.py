@@ -40,18 +40,27 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_it_serves_until_ctrl_c_ends_it_with_status_0_and_writes_nothing(study: Path) -> None:
     before = contents(study)
     environment = {**os.environ, "PYTHONPATH": str(SOURCE), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-c", "from flairprep.cli.main import main; main()", "view", "00002", "--no-browser"]
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # ignored in background jobs
+    code = f"{heard}; from flairprep.cli.main import main; main()"
     with subprocess.Popen(
-        command, cwd=study, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, "view", "00002", "--no-browser"],
+        cwd=study,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as running:
-        assert running.stdout is not None
-        address = running.stdout.readline().split()[-1]
-        page = fetch(address).decode()
-        assert fetch(f"{address}scan.nii.gz") == Path("data/ingest/volumes/00002.nii.gz").read_bytes()
-        for layer in ("input", "mask"):
-            assert fetch(f"{address}{layer}.nii.gz")[:2] == b"\x1f\x8b"
-        running.send_signal(signal.SIGINT)
-        _, errors = running.communicate(timeout=30)
+        try:
+            assert running.stdout is not None
+            address = running.stdout.readline().split()[-1]
+            page = fetch(address).decode()
+            assert fetch(f"{address}scan.nii.gz") == Path("data/ingest/volumes/00002.nii.gz").read_bytes()
+            for layer in ("input", "mask"):
+                assert fetch(f"{address}{layer}.nii.gz")[:2] == b"\x1f\x8b"
+            running.send_signal(signal.SIGINT)
+            _, errors = running.communicate(timeout=30)
+        finally:
+            running.kill()  # else a failure would wait for it without end
     assert (running.returncode, errors.strip()) == (0, "")
     assert "<title>00002" in page
     assert contents(study) == before
