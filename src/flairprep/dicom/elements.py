@@ -9,9 +9,8 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 
 UNDEFINED = 0xFFFFFFFF  # undefined length of an element, PS3.5 7.1.1
-PIXEL_TAGS = frozenset(
-    map(BaseTag, (0x7FE00008, 0x7FE00009, 0x7FE00010))
-)  # float, double, integer; PS3.3 C.7.6.24, 25 and 3
+# Float, double, integer; PS3.3 C.7.6.24, 25 and 3.
+PIXEL_TAGS = frozenset(map(BaseTag, (0x7FE00008, 0x7FE00009, 0x7FE00010)))
 CHARACTER_SET = 0x00080005
 MAX_NUMBER = 1e5  # ms, T or any other unit of a header; a larger number may be a date
 NOTHING = Dataset()
