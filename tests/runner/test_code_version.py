@@ -105,3 +105,19 @@ def test_imports_are_those_of_every_node() -> None:
         modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom)} - {None}
         modules |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
         assert modules <= code_version._imports(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"if True: import m1\nimport m2\n",
+        b"import m1; import m2\n",
+        b"import m1, \\\n    m2\n",
+        b"from m1 import (  # (why) import what\n    a,\n)\nimport m2\n",
+        b'"""Says when to import m3.\n\nimport m4.\n"""\nimport m1\n\nx = 1; import m2\n',
+        b"from \\\n    m1 import a\nfrom m2 import (\n    b,  # :)\n)\n",
+        b"\timport m1\n".replace(b"\t", b"def f():\n\t") + b"def g(): from m2 import a\n",
+    ],
+)
+def test_imports_count_however_they_are_laid_out(content: bytes) -> None:
+    assert {name.split(".")[0] for name in code_version._imports(content)} == {"m1", "m2"}

@@ -99,8 +99,7 @@ def _context(limits: WorkerLimits) -> Any:
     """Return the context of worker processes; forking this process itself, which may have threads, can hang."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the workers: the cases are the parallelism
     context = multiprocessing.get_context("forkserver")
-    lazy = ("scipy.ndimage",) if "scipy" in limits.modules else ()  # else each worker would import it
-    context.set_forkserver_preload([*limits.modules, *lazy])
+    context.set_forkserver_preload(list(limits.modules))
     return context
 
 
