@@ -7,6 +7,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from docs_pages import DOCS, ROOT, section
 from scipy.stats import fisher_exact
@@ -65,17 +66,26 @@ def test_an_honest_answer_is_right_only_where_nothing_could_show_the_fault(bench
     assert not bench.is_named(SimpleNamespace(fault="averages lag", cases=12), honest), "training cases show it"
 
 
+class Pool:
+    """Return runs with what a test needs of them; those of even seeds have no fault."""
+
+    def __init__(self, bench: ModuleType, *, all_took: bool) -> None:
+        self.bench, self.all_took = bench, all_took
+
+    def run(self, fault: str, seed: int, **changes: Any) -> Any:
+        took = float(self.all_took or seed % 2)  # of even seeds none
+        history = pd.DataFrame({"accuracy_inference": [took]})
+        planted = replace(self.bench.FAULTS[fault], **changes)
+        return self.bench.Run(fault, 12, seed, history, None, None, None, 0, planted, lost=took, behind=took)
+
+    def starmap(self, function: Any, jobs: list[Any], chunksize: int) -> list[Any]:
+        self.jobs = jobs
+        return [self.run(fault, seed) for fault, _, seed in jobs]
+
+
 def test_a_kept_run_is_used_again_only_if_it_would_be_trained_alike(bench: ModuleType, tmp_path: Path) -> None:
-    def run(fault: str, seed: int, **changes: Any) -> Any:
-        return bench.Run(fault, 12, seed, *([None] * 4), 0, replace(bench.FAULTS[fault], **changes))
-
-    class Pool:
-        def starmap(self, function: Any, jobs: list[Any], chunksize: int) -> list[Any]:
-            self.jobs = jobs
-            return [run(fault, seed) for fault, _, seed in jobs]
-
-    file, pool = tmp_path / "runs.pkl", Pool()
-    kept = [run("none", 300), run("none", 301, named=("x",)), run("rate too low", 300, rate=1e-5)]
+    file, pool = tmp_path / "runs.pkl", Pool(bench, all_took=True)
+    kept = [pool.run("none", 300), pool.run("none", 301, named=("x",)), pool.run("rate too low", 300, rate=1e-5)]
     file.write_bytes(pickle.dumps(kept))
     runs = bench.kept_runs(file, 300, 2, (12,), pool)
     assert not {("none", 12, 300), ("none", 12, 301)} & set(pool.jobs)
@@ -83,6 +93,20 @@ def test_a_kept_run_is_used_again_only_if_it_would_be_trained_alike(bench: Modul
     assert len(runs) == len(pool.jobs) + 2
     bench.kept_runs(file, 300, 2, (12,), pool)
     assert pool.jobs == []
+
+
+def test_seeds_are_drawn_until_the_fault_came_about_often_enough(bench: ModuleType) -> None:
+    runs = bench.kept_runs(None, 300, 2, (12,), Pool(bench, all_took=False))
+    seeds = {fault: [run.seed for run in runs if run.fault == fault] for fault in bench.FAULTS}
+    assert seeds["none"] == [300, 301], "a fault that is in every run"
+    assert seeds["averages lag"] == [300, 301, 302, 303]
+    assert not seeds["rate high, signal weak"], "not planted in so few cases"
+
+
+def test_no_more_seeds_are_drawn_than_thrice_as_many(bench: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(bench.TOOK, "averages lag", lambda run: False)
+    runs = bench.kept_runs(None, 300, 2, (12,), Pool(bench, all_took=True))
+    assert sum(run.fault == "averages lag" for run in runs) == bench.DRAWN * 2
 
 
 def test_the_table_of_the_page_is_the_one_that_was_measured() -> None:
