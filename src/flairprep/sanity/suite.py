@@ -2,6 +2,8 @@
 
 import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from flairprep.sanity.check import Check
 from flairprep.sanity.tensor_checks import TensorSummary
 from flairprep.sanity.trial import Trial, multiply_adds
 
+TOGETHER = 16  # cases in memory while they are summarised
 PER_LABEL = 40  # cases of each label in the range test
 CAPACITY = 8  # cases with shuffled labels
 SURE = 0.2  # loss at which they count as learned: right by a hair, they would be wrong in the other mode
@@ -24,12 +27,17 @@ LETTER = "tutorial_cnn"  # built to the letter, so its own batch normalisation i
 
 
 def summaries(directory: Path) -> list[TensorSummary]:
-    """Summarise every exported case."""
-    return [
-        tensor_checks.summarise(case["image"], int(case["label"]), case["case_id"].decode(), fold)
-        for fold in read_info(directory).cases
-        for case in tf_data.dataset(directory, [fold]).as_numpy_iterator()
-    ]
+    """Summarise every exported case, some at a time, by threads: numpy leaves the interpreter to the others."""
+
+    def summarise(fold: int, image: np.ndarray, label: int, case_id: bytes) -> TensorSummary:
+        return tensor_checks.summarise(image, label, case_id.decode(), fold)
+
+    found: list[TensorSummary] = []
+    with ThreadPoolExecutor() as threads:
+        for fold in read_info(directory).cases:
+            for some in tf_data.dataset(directory, [fold]).batch(TOGETHER).as_numpy_iterator():
+                found += threads.map(partial(summarise, fold), some["image"], some["label"].tolist(), some["case_id"])
+    return found
 
 
 def drawn(directory: Path, seed: int) -> tuple[np.ndarray, np.ndarray]:
