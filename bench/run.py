@@ -109,6 +109,7 @@ def main() -> None:
         packing = first.measure([f"flairprep pack {raw} --out {first.raw}"])
         for project in projects.values():
             if project is not first:
+                project.raw.parent.mkdir(parents=True, exist_ok=True)
                 subprocess.run(["cp", "-r", str(first.raw), str(project.raw)], check=True)
             project.write_labels(f"{number:05d}" for number in range(options.cases))
         size = disk(first.raw)
