@@ -3,9 +3,7 @@
 import ast
 import hashlib
 import platform
-import re
 import sys
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,8 +17,6 @@ DISTRIBUTIONS = {  # of packages under another name than their distribution's, o
     "backports": ("backports.zstd",),
 }
 BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")  # of statements; no expression imports
-WORD = re.compile(rb"\bimport\b")
-STATEMENT = re.compile(rb"^[ \t]*((?:from +[\w.]+ +)?import +(?:\([^)]*\)|[^\n(]+))", re.MULTILINE)
 
 
 def describe(module_file: Path) -> dict[str, Any]:
@@ -50,34 +46,18 @@ def describe(module_file: Path) -> dict[str, Any]:
 
 
 def _imports(content: bytes) -> set[str]:
-    """Return the dotted names that a module imports anywhere; `from a import b` is a and a.b.
-
-    Where statements that begin their lines hold every `import` of the file, they alone are parsed: a tenth of the time.
-    """
-    statements = STATEMENT.findall(content)
-    try:
-        if len(WORD.findall(content)) != len(statements):
-            raise SyntaxError
-        nodes = [node for statement in statements for node in ast.parse(statement).body]
-    except SyntaxError:  # the word stands elsewhere, in prose or in another statement's line
-        nodes = list(_statements(ast.parse(content)))
+    """Return the dotted names that a module imports anywhere; `from a import b` is a and a.b."""
     names: set[str] = set()
-    for node in nodes:
+    waiting: list[ast.AST] = [ast.parse(content)]
+    while waiting:
+        node = waiting.pop()
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return names
-
-
-def _statements(module: ast.Module) -> Iterator[ast.stmt]:
-    waiting: list[ast.AST] = [module]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.stmt):
-            yield node
         for block in BLOCKS:
             waiting += getattr(node, block, ())
+    return names
 
 
 def versions(package: str) -> list[str]:
