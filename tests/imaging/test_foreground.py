@@ -115,6 +115,22 @@ def test_holes_are_those_that_simpleitk_fills_once_the_faces_have_none(dtype: ty
         np.testing.assert_array_equal(mask_of(image, skull_stripped=True), expected)
 
 
+@pytest.mark.parametrize("is_open", [True, False])
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_a_winding_tunnel_is_a_hole_only_where_it_is_closed(axes: tuple[int, int, int], is_open: bool) -> None:
+    block = np.zeros((9, 21, 21), bool)
+    block[2:7, 1:-1, 1:-1] = True
+    for row in range(3, 18, 2):
+        block[4, row, 3:18] = False
+        block[4, row + 1, 17 if row % 4 == 3 else 3] = False
+    if is_open:
+        block[4, 3, :3] = False
+    mask = block.transpose(axes)
+    found = mask_of(volume(1000.0 * mask.astype(np.float32), (1, 1, 1)), skull_stripped=True)
+    np.testing.assert_array_equal(found, mask if is_open else binary_fill_holes(mask))
+    assert found.sum() - mask.sum() == (0 if is_open else 128)
+
+
 @pytest.mark.parametrize("patient", ["patient07", "patient19", "patient26"])
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])
 def test_otsus_threshold_is_that_of_itk(scans: Path, patient: str, dtype: type) -> None:

@@ -112,7 +112,7 @@ def _filled(mask: np.ndarray, region: tuple[slice, ...], shape: tuple[int, ...])
     """Fill the holes of a mask, the `region` (z, y, x) of a volume: all that is not connected to a margin around it.
 
     Where the field of view cuts the head, dark fluid within it reaches the volume's face and is no hole in 3D; it is
-    one in that face, so each face is filled first. Apart from that, the result of sitk.BinaryFillhole in a quarter of
+    one in that face, so each face is filled first. Apart from that, the result of sitk.BinaryFillhole in a fraction of
     the time.
     """
     filled = mask.copy()
@@ -124,10 +124,32 @@ def _filled(mask: np.ndarray, region: tuple[slice, ...], shape: tuple[int, ...])
 
 
 def _without_holes(mask: np.ndarray) -> np.ndarray:
-    """Return `mask` (2D or 3D) with all that is not connected to a margin around it."""
-    components = _components(np.pad(~mask, 1, constant_values=True))
-    labels = sitk.GetArrayViewFromImage(components)
-    return np.asarray((labels != labels.flat[0])[(slice(1, -1),) * mask.ndim])
+    """Return `mask` (2D or 3D) with all that is not connected to a margin around it.
+
+    Nearly all that is connected is in sight of it along the first axis; from there the rest is reached step by step.
+    """
+    outside = np.pad(np.ascontiguousarray(~mask), 1, constant_values=True)
+    seen = _in_sight(outside)
+    hidden = outside & ~seen
+    flat, steps = hidden.reshape(-1), np.array([*hidden.strides, *(-step for step in hidden.strides)])
+    places = np.flatnonzero(flat)
+    reached = places[seen.reshape(-1)[places[:, None] + steps].any(axis=1)]
+    while reached.size:
+        flat[reached] = False
+        around = (reached[:, None] + steps).reshape(-1)
+        reached = np.unique(around[flat[around]])
+    return np.asarray(mask | hidden[(slice(1, -1),) * mask.ndim])
+
+
+def _in_sight(free: np.ndarray) -> np.ndarray:
+    """Return which voxels of `free` have nothing but such between them and an end of the first axis."""
+    seen, before, after = np.empty_like(free), free[0], free[-1]
+    for plane, place in zip(free, seen, strict=True):
+        before = np.logical_and(before, plane, out=place)
+    for plane, place in zip(free[::-1], seen[::-1], strict=True):
+        after = after & plane
+        place |= after
+    return seen
 
 
 def _components(mask: np.ndarray) -> sitk.Image:
