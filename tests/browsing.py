@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import reports
 from flairprep.imaging.quality import Quality
 from flairprep.report import case_pictures, previews
+from flairprep.report.case_pictures import Acquired
 from flairprep.report.previews import Histogram, Shown, Upright
 from flairprep.stages import report
 
@@ -54,7 +56,9 @@ class Visit:
         return self.page.locator("[data-count]").inner_text()
 
 
-def draw_once(cases: list[str], out: Path, _: float) -> tuple[dict[str, Shown], dict[str, Shown]]:
+def draw_once(
+    cases: list[str], out: Path, _: float, *, measure: Callable[..., dict[str, Quality]]
+) -> tuple[dict[str, Acquired], dict[str, Shown]]:
     """In place of case_pictures.draw: the pictures of one noisy head, linked under the names of all cases."""
     z, y, x = np.indices((64, 128, 128)) - np.array([31.5, 63.5, 63.5]).reshape(3, 1, 1, 1)
     head = (z / 40) ** 2 + (y / 62) ** 2 + (x / 52) ** 2 < 1
@@ -69,16 +73,17 @@ def draw_once(cases: list[str], out: Path, _: float) -> tuple[dict[str, Shown], 
                 os.link(out / kind / f"first{previews.SUFFIX}", out / kind / f"{case_id}{previews.SUFFIX}")
         (out / kind / f"first{previews.SUFFIX}").unlink()
     shown = {case: Shown((0.5, 1.5), bar, Histogram(list(range(previews.BINS)), 0.0, 2.0)) for case in cases}
-    return shown, shown
+    measured = measure(cases, out)
+    return {case: Acquired(one, measured.get(case, Quality())) for case, one in shown.items()}, shown
 
 
 def nothing_measured(*_: Any) -> dict[str, Quality]:
-    """In place of case_pictures.measure: there are no volumes."""
+    """No measure of any case."""
     return {}
 
 
 def all_measured(cases: list[str], _: Path) -> dict[str, Quality]:
-    """In place of case_pictures.measure: every measure, around 1."""
+    """Every measure, around 1."""
     values = np.random.default_rng(0).normal(1, 0.1, (len(cases), len(Quality._fields)))
     return {case: Quality(*row) for case, row in zip(cases, values.tolist(), strict=True)}
 
@@ -94,8 +99,7 @@ def made(
     """A project of `count` cases in `folder` and its page; committed: its inputs are in git; cohort: section report."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(case_pictures, "draw", draw_once)
-        patch.setattr(case_pictures, "measure", measure)
+        patch.setattr(case_pictures, "draw", partial(draw_once, measure=measure))
         cases = reports.write_project(folder, count, pictures=False, **cohort)
         if hostile:
             for index, text in enumerate(reports.HOSTILE, 1):

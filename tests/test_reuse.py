@@ -276,7 +276,7 @@ def a_folder(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [emptied, flipped, another, a_folder, Path.unlink])
-@pytest.mark.parametrize("name", ["record", "file"])
+@pytest.mark.parametrize("name", ["record", "0"])
 def test_a_damaged_file_of_the_cache_costs_its_case(
     name: str, damage: Callable[[Path], None], kept: Path, run: Run, check: Check
 ) -> None:

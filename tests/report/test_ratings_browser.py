@@ -20,7 +20,7 @@ SNRS = [9.5, 100.25, 10.0, 10.5, 11.0, 11.5, 12.0, 12.5, 9.0, 8.5, 8.0, 7.5, 7.0
 
 
 def measure_once(cases: list[str], out: Path) -> dict[str, Quality]:
-    """In place of case_pictures.measure: SNRS, and the outline of everything."""
+    """SNRS, and the outline of everything."""
     folder = out / "outlines/before"
     folder.mkdir(parents=True)
     picture = previews.outline(Upright(np.ones((4, 4, 4), bool), (1.0, 1.0, 1.0)))

@@ -56,6 +56,21 @@ def test_a_result_without_a_file_comes_back_without_one(opened: CacheDir, tmp_pa
     assert list(tmp_path.iterdir()) == [opened.root.parent]
 
 
+def test_each_of_many_files_comes_back_and_one_that_is_damaged_spoils_the_entry(
+    opened: CacheDir, tmp_path: Path
+) -> None:
+    made, back = ([tmp_path / f"{side}{number}" for number in range(3)] for side in ("made", "back"))
+    made[0].write_bytes(b"picture")
+    made[2].write_bytes(b"outline")
+    opened.keep(KEY, ADAPTER, RESULT, *made)
+    assert opened.restore(KEY, ADAPTER, *back) == RESULT
+    assert [path.read_bytes() if path.exists() else None for path in back] == [b"picture", None, b"outline"]
+    (opened.root / KEY[:2] / KEY / "2").write_bytes(b"outl1ne")
+    assert opened.restore(KEY, ADAPTER, *back) is None
+    opened.keep(KEY, ADAPTER, RESULT, *made)
+    assert opened.restore(KEY, ADAPTER, *back[:2]) is None, "kept with another number of files"
+
+
 @pytest.mark.parametrize("value", [float("nan"), (1, 2), {1: 2}])
 def test_a_result_that_json_would_change_is_not_kept(value: Any, opened: CacheDir, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"JSON"):
@@ -63,7 +78,7 @@ def test_a_result_that_json_would_change_is_not_kept(value: Any, opened: CacheDi
     assert opened.restore(KEY, ADAPTER, tmp_path / "none") is None
 
 
-@pytest.mark.parametrize("name", ["record", "file"])
+@pytest.mark.parametrize("name", ["record", "0"])
 @pytest.mark.parametrize("at", [0, 30, -1])
 def test_a_flipped_bit_is_a_miss_and_removes_the_entry(name: str, at: int, opened: CacheDir, tmp_path: Path) -> None:
     put(opened, tmp_path, content=bytes(64))
@@ -285,7 +300,7 @@ def test_a_file_that_dvc_has_comes_back_as_a_link_to_it_and_needs_no_reading(
     counted = Counted(monkeypatch)
     assert opened.known_digest_of([back]) is not None
     assert counted.read == 0
-    entry = root / KEY[:2] / KEY / "file"
+    entry = root / KEY[:2] / KEY / "0"
     entry.write_bytes(b"VOXELS")  # damage to the cache does not reach DVC's file, nor the out
     assert kept.read_bytes() == back.read_bytes() == b"voxels"
     assert opened.restore(KEY, ADAPTER, tmp_path / "again") == RESULT

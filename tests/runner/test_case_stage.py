@@ -111,7 +111,7 @@ def test_a_result_depends_on_the_volume_and_the_item_and_comes_back_with_its_fil
         for path in OUT.iterdir():
             path.unlink()
         results = map_volumes(
-            cache, partial(repeat, out=OUT), items, source=SOURCE, out=OUT, on_failure=lambda *_: -1, suffix=".txt"
+            cache, partial(repeat, out=OUT), items, source=SOURCE, out=OUT, on_failure=lambda *_: -1, files=["{}.txt"]
         )
         return list(results), cache.reused, [path.read_text() for path in sorted(OUT.iterdir())]
 

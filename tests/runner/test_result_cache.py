@@ -134,7 +134,7 @@ def test_many_items_come_in_order_however_many_are_known(workers: str, monkeypat
 def test_a_damaged_file_of_a_known_item_is_made_again(tmp_path: Path) -> None:
     aged("a", "b", "c")
     first, _, _ = run()
-    kept = [path for path in (tmp_path / "cache").rglob("file") if path.read_text() == "9"]
+    kept = [path for path in (tmp_path / "cache").rglob("0") if path.read_text() == "9"]
     kept[0].write_text("8")
     assert run() == (first, "c", 2)
     assert run() == (first, "", 3)

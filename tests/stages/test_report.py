@@ -70,7 +70,6 @@ def written() -> Texts:
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pictures: for tests of what the page says."""
     monkeypatch.setattr(case_pictures, "draw", lambda *_: ({}, {}))
-    monkeypatch.setattr(case_pictures, "measure", lambda *_: {})
 
 
 @pytest.mark.slow
@@ -241,6 +240,7 @@ def test_a_case_that_cannot_be_drawn_is_warned_of_and_the_others_go_on(
         ["00001", "00002", "00003"],
         "drawn",
         tmp_path,
+        case_pictures.ACQUIRED,
     )
     assert set(shown) == {"00002"}
     assert "warning: report: case 00001: no picture: CRASHED" in capsys.readouterr().err

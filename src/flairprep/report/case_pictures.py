@@ -1,10 +1,10 @@
 """Draw all cases, as acquired and as the network sees them, and measure their quality, through the result cache."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import SimpleITK as sitk
@@ -22,17 +22,32 @@ from flairprep.runner.result_cache import ResultCache
 logger = logging.getLogger(__name__)
 
 VOLUMES, SLICES = Path("data/ingest/volumes"), Path("data/select_slices")
+ACQUIRED = tuple(f"{kind}/{{}}{previews.SUFFIX}" for kind in ("before", "outlines/before"))
+SEEN = tuple(f"{kind}/{{}}{previews.SUFFIX}" for kind in ("after", "outlines/after", "slices"))
 Window = tuple[float, float]
 T = TypeVar("T")
 
 
-def acquired(case_id: str, *, out: Path) -> Shown:
-    """Draw data/ingest/volumes/ID.nii.gz, as acquired, in its own window."""
+class Acquired(NamedTuple):
+    """What the page shows of a case as acquired: the caption of its picture, and its quality."""
+
+    shown: Shown
+    quality: Quality
+
+
+def acquired(case_id: str, *, out: Path) -> Acquired:
+    """Draw data/ingest/volumes/ID.nii.gz in its own window, and the outline of its tissue over it; measure it."""
     volume = nifti.read_volume(VOLUMES / f"{case_id}.nii.gz")
+    skull_stripped = is_skull_stripped(volume)
+    mask = foreground(volume, skull_stripped=skull_stripped)
     values = previews.tissue(sitk.GetArrayViewFromImage(volume))  # as stored: much faster than along other axes
     strip, bar = previews.planes(previews.upright(volume), window := previews.window(values))
-    previews.write(strip, out / f"{case_id}{previews.SUFFIX}")
-    return Shown(window, bar, previews.histogram(values))
+    before, outline = (out / file.format(case_id) for file in ACQUIRED)
+    previews.write(strip, before)
+    previews.write(previews.outline(previews.upright(mask)), outline)
+    found = quality.measure(volume, mask, skull_stripped=skull_stripped)
+    rounded = Quality(*(None if value is None else float(f"{value:.6g}") for value in found))
+    return Acquired(Shown(window, bar, previews.histogram(values)), rounded)
 
 
 def windowed(case_id: str, *, background: float) -> Window:
@@ -42,72 +57,41 @@ def windowed(case_id: str, *, background: float) -> Window:
 
 
 def seen(case_id: str, *, out: Path, background: float, window: Window) -> Shown:
-    """Draw data/select_slices/ID.nii.gz, what the network sees, in `window`."""
+    """Draw data/select_slices/ID.nii.gz, what the network sees, in `window`: planes, their outline, every slice."""
     volume = previews.upright(nifti.read_volume(SLICES / f"{case_id}.nii.gz"))
     strip, bar = previews.planes(volume, window)
-    previews.write(strip, out / f"{case_id}{previews.SUFFIX}")
+    inside = previews.mask(volume.values, background)
+    pictures = strip, previews.outline(volume._replace(values=inside)), previews.montage(volume, window)[0]
+    for picture, file in zip(pictures, SEEN, strict=True):
+        previews.write(picture, out / file.format(case_id))
     return Shown(window, bar, previews.histogram(previews.tissue(volume.values, background)))
 
 
-def all_slices(case_id: str, *, out: Path, window: Window) -> int:
-    """Draw every slice of data/select_slices/ID.nii.gz in `window`; return the bar's length in mm."""
-    sheet, bar = previews.montage(previews.upright(nifti.read_volume(SLICES / f"{case_id}.nii.gz")), window)
-    previews.write(sheet, out / f"{case_id}{previews.SUFFIX}")
-    return bar
-
-
-def outlined(case_id: str, *, out: Path, background: float) -> bool:
-    """Draw the outline of the tissue in data/select_slices/ID.nii.gz, to lie over `seen`; return if there is any."""
-    volume = previews.upright(nifti.read_volume(SLICES / f"{case_id}.nii.gz"))
-    inside = previews.mask(volume.values, background)
-    previews.write(previews.outline(volume._replace(values=inside)), out / f"{case_id}{previews.SUFFIX}")
-    return bool(inside.any())
-
-
-def measured(case_id: str, *, out: Path) -> Quality:
-    """Measure data/ingest/volumes/ID.nii.gz; draw the outline of its tissue, to lie over `acquired`."""
-    image = nifti.read_volume(VOLUMES / f"{case_id}.nii.gz")
-    skull_stripped = is_skull_stripped(image)
-    mask = foreground(image, skull_stripped=skull_stripped)
-    previews.write(previews.outline(previews.upright(mask)), out / f"{case_id}{previews.SUFFIX}")
-    found = quality.measure(image, mask, skull_stripped=skull_stripped)
-    return Quality(*(None if value is None else float(f"{value:.6g}") for value in found))
-
-
-def over(work: Callable[..., T], folder: Path, cases: list[str], label: str, out: Path, **given: Any) -> dict[str, T]:
+def over(
+    work: Callable[..., T], folder: Path, cases: list[str], label: str, out: Path, files: Sequence[str], **given: Any
+) -> dict[str, T]:
     """Map `work` with `given` over the cases that have a volume in `folder`, through the result cache.
 
-    A case that cannot be drawn is warned of and left out. out: the folder of the picture, if `work` draws one.
+    A case that cannot be drawn is warned of and left out. files: what `work` draws in `out`, {} stands for the case.
     """
 
     def warn(case_id: str, error: CaseError) -> None:
         logger.warning(f"report: case {case_id}: no picture: {error.code}: {error.message}")
 
-    out.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        (out / file).parent.mkdir(parents=True, exist_ok=True)
     there = [case for case in cases if (folder / f"{case}.nii.gz").is_file()]
     cache = ResultCache(f"report, {label}", __file__, given)
-    results = map_volumes(
-        cache, partial(work, **given), there, source=folder, out=out, suffix=previews.SUFFIX, on_failure=warn
-    )
+    function = partial(work, **given)
+    results = map_volumes(cache, function, there, source=folder, out=out, files=files, on_failure=warn)
     return {case: result for case, result in zip(there, results, strict=True) if result is not None}
 
 
-def draw(cases: list[str], out: Path, background: float) -> tuple[dict[str, Shown], dict[str, Shown]]:
+def draw(cases: list[str], out: Path, background: float) -> tuple[dict[str, Acquired], dict[str, Shown]]:
     """Draw `cases` into `out`, as acquired and as the network sees them, the latter all in one window."""
-    before, after, sheets = (out / name for name in ("before", "after", "slices"))
-    windows = list(over(windowed, SLICES, cases, "windows", out, background=background).values())
+    windows = list(over(windowed, SLICES, cases, "windows", out, (), background=background).values())
     # Rounded, so that one case more seldom draws all anew.
     window = tuple(float(f"{edge:.2g}") for edge in np.median(windows, axis=0)) if windows else (0.0, 1.0)
-    look = partial(seen, out=after)
-    shown = over(look, SLICES, cases, "what the network sees", after, background=background, window=window)
-    whole = over(partial(all_slices, out=sheets), SLICES, cases, "all slices", sheets, window=window)
-    edges = out / "outlines/after"
-    over(partial(outlined, out=edges), SLICES, cases, "outlines", edges, background=background)
-    acquisitions = over(partial(acquired, out=before), VOLUMES, cases, "as acquired", before)
-    return acquisitions, {case: one for case, one in shown.items() if case in whole}
-
-
-def measure(cases: list[str], out: Path) -> dict[str, Quality]:
-    """Measure the quality of `cases`, as acquired, and draw the outlines of their masks into `out`."""
-    edges = out / "outlines/before"
-    return over(partial(measured, out=edges), VOLUMES, cases, "quality", edges)
+    look, given = partial(seen, out=out), {"background": background, "window": window}
+    shown = over(look, SLICES, cases, "what the network sees", out, SEEN, **given)
+    return over(partial(acquired, out=out), VOLUMES, cases, "as acquired", out, ACQUIRED), shown

@@ -1,7 +1,7 @@
 """Keep results in a folder: entries are whole or absent, sealed, and private to the user.
 
-FLAIRPREP_CACHE/v1 holds XX/KEY/{record, file}, seen/XX/NAME (digests of files that need not be read again), tmp and the
-secret. Everything in it may be missing, damaged, or removed by another process at any time.
+FLAIRPREP_CACHE/v1 holds XX/KEY/{record, 0, 1, ...}, seen/XX/NAME (digests of files that need not be read again), tmp
+and the secret. Everything in it may be missing, damaged, or removed by another process at any time.
 """
 
 import configparser
@@ -112,45 +112,44 @@ class CacheDir:
             return self._entry(key).exists()
         return False
 
-    def restore(self, key: str, adapter: TypeAdapter[Any], file: Path | None) -> Any:
-        """Return the result kept under `key` and restore its file as `file`; None without a sound entry.
+    def restore(self, key: str, adapter: TypeAdapter[Any], *files: Path) -> Any:
+        """Return the result kept under `key` and restore its files as `files`; None without a sound entry.
 
-        Where DVC has the same file in its cache, `file` becomes a link to it as DVC would make one. Nothing is written
+        Where DVC has the same file in its cache, it becomes a link to that as DVC would make one. Nothing is written
         then, and DVC knows its hash if that link existed before.
         """
         entry = self._entry(key)
         try:
             record = json.loads(self._unseal(key, (entry / "record").read_text()))
             result = adapter.validate_python(record["result"])
-            if file and record["sha256"]:
-                with atomic_part(file) as partial:
-                    if not self._link(record, partial) and _copy(entry / "file", partial) != record["sha256"]:
-                        raise ValueError(f"{entry}: the file has changed")
-                self._remember_out(file, record["sha256"])
-        except (OSError, ValueError):
+            for number, (file, kept) in enumerate(zip(files, record["files"], strict=True)):
+                if kept:
+                    with atomic_part(file) as partial:
+                        if not self._link(kept, partial) and _copy(entry / str(number), partial) != kept["sha256"]:
+                            raise ValueError(f"{entry}: a file has changed")
+                    self._remember_out(file, kept["sha256"])
+        except (OSError, ValueError, KeyError):
             shutil.rmtree(entry, ignore_errors=True)
             return None
         _mark_used(entry)
         return result
 
-    def _link(self, record: dict[str, Any], target: Path) -> bool:
-        """Make `target` share the file of `record` in DVC's cache; return whether that was possible."""
-        if not (self.links and record.get("md5")):
-            return False
-        object_path = self.objects / record["md5"][:2] / record["md5"][2:]
+    def _link(self, kept: dict[str, str], target: Path) -> bool:
+        """Make `target` share the file of these hashes in DVC's cache; return whether that was possible."""
+        object_path = self.objects / kept["md5"][:2] / kept["md5"][2:]
         for kind in self.links:
             with suppress(OSError):  # no such file, another file system, or one without such links
                 if object_path.stat().st_mode & 0o777 == READ_ONLY:
                     (_clone if kind == "reflink" else os.link)(object_path, target)
-                    if _sha256(target) == record["sha256"]:
+                    if _sha256(target) == kept["sha256"]:
                         return True
             target.unlink(missing_ok=True)  # not overwritten: it may be a hard link to DVC's file
         return False
 
-    def keep(self, key: str, adapter: TypeAdapter[Any], result: Any, file: Path | None, *, copied: bool = True) -> None:
-        """Keep `result` and, where it exists, `file` under `key`.
+    def keep(self, key: str, adapter: TypeAdapter[Any], result: Any, *files: Path, copied: bool = True) -> None:
+        """Keep `result` and those of `files` that exist under `key`.
 
-        copied: else only the hashes of the file, for `restore` to link what DVC keeps of it.
+        copied: else only the hashes of the files, for `restore` to link what DVC keeps of them.
 
         Raises:
             OSError: they cannot be written, or the disk is nearly full.
@@ -166,14 +165,16 @@ class CacheDir:
         with self._temporary() as temporary:
             new = Path(temporary, key)
             new.mkdir(mode=0o700)
-            sha256 = md5 = None
-            if file and file.is_file():
-                sha256 = _copy(file, new / "file") if copied else _sha256(file)
-                md5 = _md5(file)
-            record = json.dumps({"sha256": sha256, "md5": md5, "result": json.loads(dumped)})
+            kept: list[dict[str, str] | None] = []
+            for number, file in enumerate(files):
+                if file.is_file():
+                    sha256 = _copy(file, new / str(number)) if copied else _sha256(file)
+                    kept.append({"sha256": sha256, "md5": _md5(file)})
+                    self._remember_out(file, sha256)
+                else:
+                    kept.append(None)
+            record = json.dumps({"files": kept, "result": json.loads(dumped)})
             (new / "record").write_text(self._seal(key, record))
-            if file and sha256:
-                self._remember_out(file, sha256)
             entry.parent.mkdir(mode=0o700, exist_ok=True)
             try:
                 new.rename(entry)

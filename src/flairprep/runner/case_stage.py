@@ -22,9 +22,9 @@ def map_volumes(
     source: Path,
     out: Path,
     on_failure: Callable[[T, CaseError], R],
-    suffix: str = ".nii.gz",
+    files: Sequence[str] = ("{}.nii.gz",),
 ) -> Generator[R, None, None]:
-    """Map `function` over items that each read source/ID.nii.gz and write at most out/ID{suffix}.
+    """Map `function` over items that each read source/ID.nii.gz and write at most `files` in `out`; {} is the id.
 
     A result depends on the bytes of the volume and on the item itself, which must be JSON.
 
@@ -33,8 +33,8 @@ def map_volumes(
         items: case ids, or tuples that begin with one.
         on_failure: the result of an item whose worker died, timed out or ran out of memory.
     """
-    name, inputs = partial(_file_name, suffix=suffix), partial(_inputs, source=source)
-    yield from cache.map(function, items, name=name, inputs=inputs, out=out, on_failure=on_failure)
+    inputs = partial(_inputs, source=source)
+    yield from cache.map(function, items, name=_case_id, files=files, inputs=inputs, out=out, on_failure=on_failure)
 
 
 def transform_volumes(
@@ -60,7 +60,7 @@ def remove_failed_volumes(outcomes: Sequence[Outcome], folder: Path) -> None:
     """Remove the volumes of failed cases: a worker may be killed after it wrote one and before it answered."""
     for outcome in outcomes:
         if outcome.status is Status.FAILED:
-            (folder / _file_name(outcome.case_id, suffix=".nii.gz")).unlink(missing_ok=True)
+            (folder / f"{outcome.case_id}.nii.gz").unlink(missing_ok=True)
 
 
 def failure_of(item: T, error: CaseError) -> Outcome:
@@ -72,9 +72,5 @@ def _case_id(item: str | tuple[Any, ...]) -> str:
     return item if isinstance(item, str) else str(item[0])
 
 
-def _file_name(item: T, *, suffix: str) -> str:
-    return f"{_case_id(item)}{suffix}"
-
-
 def _inputs(item: T, *, source: Path) -> tuple[tuple[Path], T]:
-    return (source / _file_name(item, suffix=".nii.gz"),), item
+    return (source / f"{_case_id(item)}.nii.gz",), item

@@ -67,25 +67,27 @@ class ResultCache:
         inputs: Callable[[T], tuple[Sequence[str | Path], Any]],
         on_failure: Callable[[T, CaseError], R],
         name: Callable[[T], str] | None = None,
+        files: Sequence[str] = ("{}",),
         out: Path = Path(),
         unit: str = "case",
     ) -> Iterator[R]:
         """Map `function` over items as `map_cases` does, without computing results that the cache holds.
 
         Args:
-            function: picklable, with its result's type as annotation; it writes at most one file, out / name(item),
-                and none without a `name`.
+            function: picklable, with its result's type as annotation; it writes no other files than those that
+                follow, and none without a `name`.
             items: the cases, or files.
             inputs: the files of an item whose bytes enter its key, and whatever else does, as JSON.
             on_failure: the result of an item that failed alone; never cached.
-            name: the name of the file that `function` writes.
+            name: what the files of an item are called by.
+            files: the files that `function` writes at most, in `out`; {} stands for the name.
             out: the folder that it writes to.
             unit: the name of an item, for progress.
         """
         if self._cache_dir is None:
             yield from map_cases(function, items, self.stage, on_failure=on_failure, unit=unit)
             return
-        cached = _CachedFunction(self._cache_dir, self._base, function, name, inputs, out)
+        cached = _CachedFunction(self._cache_dir, self._base, function, name, tuple(files), inputs, out)
         with closing(self._results(cached, items, on_failure)) as results:
             for result in progress(results, len(items), self.stage, unit):
                 self.reused += result.reused
@@ -176,6 +178,7 @@ class _CachedFunction(Generic[T, R]):
     base: str
     function: Callable[[T], R]
     name: Callable[[T], str] | None
+    files: tuple[str, ...]
     inputs: Callable[[T], tuple[Sequence[str | Path], Any]]
     out: Path
 
@@ -187,7 +190,7 @@ class _CachedFunction(Generic[T, R]):
     def restore(self, item_and_key: tuple[T, str]) -> _Result[R] | None:
         """Restore the result of an item under its key; return None where the entry is missing or damaged."""
         item, key = item_and_key
-        value = self.cache_dir.restore(key, _adapter(self.function), self._file(item))
+        value = self.cache_dir.restore(key, _adapter(self.function), *self._files(item))
         return None if value is None else _Result(value, reused=True)
 
     def __call__(self, item: T) -> _Result[R]:
@@ -203,13 +206,13 @@ class _CachedFunction(Generic[T, R]):
         value = self.function(item)
         try:
             if self._key(item, self.cache_dir.digest_of) == key:  # else an input has changed since it was hashed
-                self.cache_dir.keep(key, _adapter(self.function), value, self._file(item))
+                self.cache_dir.keep(key, _adapter(self.function), value, *self._files(item))
         except (OSError, ValueError) as error:
             return _Result(value, fault=getattr(error, "strerror", None) or type(error).__name__)
         return _Result(value)
 
-    def _file(self, item: T) -> Path | None:
-        return self.out / self.name(item) if self.name else None
+    def _files(self, item: T) -> list[Path]:
+        return [self.out / file.format(self.name(item)) for file in self.files] if self.name else []
 
     def _key(self, item: T, digest_of: Callable[[Sequence[str | Path]], str | None]) -> str | None:
         paths, others = self.inputs(item)

@@ -105,7 +105,7 @@ def main() -> None:
     ids = table["case_id"].tolist()
     with files.scratch("audit") as out:
         work = partial(measure_case, normalize=normalize, out=out)
-        features = list(map_volumes(cache, work, ids, source=SLICES, out=out, suffix=".npy", on_failure=refuse))
+        features = list(map_volumes(cache, work, ids, source=SLICES, out=out, files=("{}.npy",), on_failure=refuse))
         fingerprints = near_duplicates.saved_fingerprints(out, ids)
         with threadpool_limits(1):  # more threads, on cores that others use too, take five times as long
             report, scores = audit(table, header, features, fingerprints, section, normalize.intensity, out)

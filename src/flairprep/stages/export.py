@@ -81,7 +81,9 @@ def export(rows: Sequence[Row], out: Path, per_shard: int, cache: ResultCache) -
     cases = [case for shard in new for case in shard.cases]
     with tempfile.TemporaryDirectory(dir=out) as name:
         folder, work = Path(name), partial(export_case, out=Path(name))
-        results = map_volumes(cache, work, cases, source=SLICES, out=folder, on_failure=failure_of, suffix=".tfrecord")
+        results = map_volumes(
+            cache, work, cases, source=SLICES, out=folder, on_failure=failure_of, files=("{}.tfrecord",)
+        )
         with closing(results):
             for shard in new:
                 outcomes[shard] = own = list(islice(results, len(shard.cases)))

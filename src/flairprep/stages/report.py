@@ -64,11 +64,12 @@ def main() -> None:
     result = results.collect(split, monitor, **evaluate.model_dump())
     with files.atomic_folder(ASSETS) as out:
         usable = [] if ingested is None else ingested.loc[ingested["status"] != Status.FAILED.value, "case_id"].tolist()
-        shown = case_pictures.draw(usable, out, background)
-        measured = quality.compare(case_pictures.measure(usable, out))
+        acquired, seen = case_pictures.draw(usable, out, background)
+        measured = quality.compare({case: one.quality for case, one in acquired.items()})
         quality.write(measured, out)
         later = {stage: results.optional_csv(DATA / stage / "cases.csv") for stage in LATER}
-        cases = case_overview.join(ingested, later, split, result["scored"], *shown)
+        before = {case: one.shown for case, one in acquired.items()}
+        cases = case_overview.join(ingested, later, split, result["scored"], before, seen)
         faults = [*case_overview.of_cases(cases), *case_overview.of_audit(audit), *case_overview.of_sanity(sanity)]
         faults = sorted([*faults, *case_overview.of_labels(balance)], key=lambda fault: fault.level)
         drawn = {

@@ -115,7 +115,7 @@ def read_development(run: TrainedRun, folder: Path) -> Development:
     function = partial(measure_volume, source=source, normalize=normalize, out=folder)
     ids = split["case_id"].tolist()
     rows = ingested.set_index("case_id").loc[ids].to_dict("records")
-    features = map_volumes(cache, function, ids, source=source, out=folder, suffix=".npy", on_failure=_refuse)
+    features = map_volumes(cache, function, ids, source=source, out=folder, files=("{}.npy",), on_failure=_refuse)
     for case_id, row, of_case in zip(ids, rows, features, strict=True):
         cohort.add(case_id, row, of_case)
     return Development(cohort, split, metrics)
