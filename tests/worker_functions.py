@@ -83,11 +83,20 @@ def threads(number: int) -> tuple[int, str | None]:
     return sitk.ProcessObject.GetGlobalDefaultNumberOfThreads(), os.environ.get("OPENBLAS_NUM_THREADS")
 
 
-def blocks_ctrl_c(number: int) -> list[bool]:
-    """Whether this process and the one that it comes of do."""
-    states = [Path(f"/proc/{process}/status").read_text() for process in (os.getpid(), os.getppid())]
+def blocks_ctrl_c(number: int) -> bool:
+    """Whether this process does, and the one that it comes of, unless that is the program itself."""
+    forked = multiprocessing.current_process().__class__.__name__ == "ForkProcess"
+    states = [Path(f"/proc/{process}/status").read_text() for process in (os.getpid(), *[os.getppid()][forked:])]
     masks = [int(state.split("SigBlk:")[1].split()[0], 16) for state in states]
-    return [bool(mask & 1 << signal.SIGINT - 1) for mask in masks]
+    return all(mask & 1 << signal.SIGINT - 1 for mask in masks)
+
+
+def started_by(number: int) -> tuple[str, int]:
+    """How the process was started, and how many threads OpenBLAS may use in it."""
+    from threadpoolctl import threadpool_info
+
+    threads = max(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
+    return multiprocessing.current_process().__class__.__name__, threads
 
 
 def registers(folder: str) -> None:
@@ -185,8 +194,9 @@ def ctrl_c_ends(folder: Path, **environment: str) -> None:
 
 
 def runs(process: str) -> bool:
-    """Whether a process has not ended."""
+    """Whether a process has not ended with all its threads."""
+    folder = Path(f"/proc/{process}")
     try:
-        return ") Z " not in Path(f"/proc/{process}/stat").read_text()
+        return ") Z " not in (folder / "stat").read_text() or len(list((folder / "task").iterdir())) > 1
     except OSError:
         return False

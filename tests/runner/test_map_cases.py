@@ -78,7 +78,7 @@ def test_a_lost_case_without_a_use_for_it_is_an_error(count: int) -> None:
 
 def test_only_workers_of_this_machine_are_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[WorkerLimits] = []
-    monkeypatch.setattr("flairprep.runner.map_cases.start_forkserver", started.append)
+    monkeypatch.setattr("flairprep.runner.map_cases.prepare_to_fork", started.append)
     prepare()
     assert [limits.seconds for limits in started] == [900]
     monkeypatch.setenv("FLAIRPREP_SCHEDULER", "tcp://127.0.0.1:1")

@@ -74,8 +74,7 @@ def test_worker_that_is_killed_while_idle_costs_no_case(monkeypatch: pytest.Monk
     for _ in range(3):
         _, process = next(results)  # it has answered, and the next item is given when the next result is asked for
         os.kill(process, signal.SIGKILL)
-        while Path(f"/proc/{process}").exists():
-            time.sleep(0.01)
+        until(lambda process=process: not runs(str(process)))
     assert [result for result, _ in results] == [number * number for number in range(3, 10)]
 
 
@@ -103,12 +102,33 @@ def test_ctrl_c_ends_the_program_and_its_workers_at_once_without_a_word_too_many
 
 
 def test_a_worker_never_hears_of_ctrl_c_even_while_it_starts(count: int) -> None:
-    assert list(map_cases(blocks_ctrl_c, range(2), "test")) == [[True, True]] * 2
+    assert list(map_cases(blocks_ctrl_c, range(2), "test")) == [True] * 2
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def test_a_worker_has_one_thread(count: int) -> None:
     assert list(map_cases(threads, range(2), "test")) == [(1, "1")] * 2
+
+
+@pytest.mark.parametrize(
+    ("first", "kind"),
+    [
+        ("", "ForkProcess"),
+        ("import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()", "ForkServerProcess"),
+        ("import sys; sys.modules['tensorflow'] = sys", "ForkServerProcess"),
+    ],
+)
+def test_only_a_process_that_can_be_forked_is(first: str, kind: str, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        "import numpy as np\nfrom flairprep.runner.map_cases import map_cases\n"
+        "from worker_functions import started_by\nif __name__ == '__main__':\n"
+        f"    np.ones((500, 500)) @ np.ones((500, 500))\n    {first or 'pass'}\n"
+        "    print(list(map_cases(started_by, range(3), 'test')))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "FLAIRPREP_WORKERS": "2"}
+    command = [sys.executable, tmp_path / "program.py"]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=LATE)
+    assert told.stdout.strip() == str([(kind, 1)] * 3)
 
 
 @pytest.mark.parametrize("name", ["FLAIRPREP_WORKERS", "FLAIRPREP_SECONDS", "FLAIRPREP_MEGABYTES"])

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from flairprep.core.console import progress
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError
-from flairprep.runner.pool import Pool, start_forkserver, worker_limits, workers
+from flairprep.runner.pool import Pool, prepare_to_fork, worker_limits, workers
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -83,4 +83,4 @@ def _run_cases(
 def prepare() -> None:
     """Start importing what workers need, while this process reads its tables."""
     if not os.environ.get("FLAIRPREP_SCHEDULER"):
-        start_forkserver(worker_limits())
+        prepare_to_fork(worker_limits())

@@ -16,7 +16,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -88,16 +87,23 @@ def _positive_integer(name: str, default: int) -> int:
     return int(value)
 
 
-def start_forkserver(limits: WorkerLimits) -> None:
-    """Start the process that workers are forked from, which imports their modules meanwhile."""
-    _context(limits)
-    with _sigint_blocked():
-        forkserver.ensure_running()
+def prepare_to_fork(limits: WorkerLimits) -> None:
+    """Start the process that workers are forked from, where this one cannot be; it imports their modules meanwhile."""
+    context = _context(limits)
+    if context.get_start_method() == "forkserver":
+        with _sigint_blocked():
+            forkserver.ensure_running()
 
 
 def _context(limits: WorkerLimits) -> Any:
-    """Return the context of worker processes; forking this process itself, which may have threads, can hang."""
+    """Return the context of the next worker: a fork of this process, which saves all its imports, where it may be one.
+
+    Of several threads a fork has only one, and the locks of the others stay closed for ever. OpenBLAS and ITK see to
+    that themselves, TensorFlow does not.
+    """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the workers: the cases are the parallelism
+    if threading.active_count() == 1 and "tensorflow" not in sys.modules:
+        return multiprocessing.get_context("fork")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(limits.modules))
     return context
@@ -118,9 +124,11 @@ class Pool(Generic[T, R]):
     """`count` worker processes of this machine."""
 
     def __init__(self, function: Callable[[T], R], count: int, limits: WorkerLimits) -> None:
-        self._limits = limits
-        self._start_worker = partial(_Worker, _context(limits), function, limits)
+        self._function, self._limits = function, limits
         self._workers = [self._start_worker() for _ in range(count)]
+
+    def _start_worker(self) -> "_Worker":
+        return _Worker(_context(self._limits), self._function, self._limits)
 
     def run(self, items: Sequence[T]) -> Iterator[tuple[int, R | CaseError]]:
         """Yield (index, result) in order; raise in its place an exception that ends the run.
@@ -256,12 +264,14 @@ class _Worker:
 def _serve(connection: Connection, function: Callable[[Any], Any], limits: WorkerLimits) -> None:
     """Serve items in a worker, until its parent closes the pipe or ends in any way."""
     import SimpleITK as sitk
+    from threadpoolctl import threadpool_limits
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     memory = limits.megabytes << 20
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the text of headers
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    threadpool_limits(1)  # where OpenBLAS was loaded before the fork
     keep_memory()
     if not limits.debug:
         for stream in (sys.stdout, sys.stderr):
@@ -269,6 +279,7 @@ def _serve(connection: Connection, function: Callable[[Any], Any], limits: Worke
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, 1)
         os.dup2(nothing, 2)
+        sys.stdout = sys.stderr = os.fdopen(nothing, "w")  # a program that was forked may have put others there
     connection.send(STARTED)
     while True:
         try:

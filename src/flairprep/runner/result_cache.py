@@ -125,18 +125,19 @@ class ResultCache:
 
         with ThreadPoolExecutor(workers()) as threads:
             keys = list(threads.map(cached.known_key, items))
-            unknown = [item for item, key in zip(items, keys, strict=True) if key is None]
-            known = [(item, key) for item, key in zip(items, keys, strict=True) if key is not None]
-            with (
-                closing(run_cases(cached, unknown, self.stage, on_failure=failed)) as computed,
-                closing(_in_order(threads, cached.restore, known)) as restored,
-            ):
-                for item, key in zip(items, keys, strict=True):
-                    result = next(computed if key is None else restored)
-                    if result is None:  # a damaged entry
-                        yield from run_cases(cached, [item], self.stage, on_failure=failed)
-                    else:
-                        yield result
+        unknown = [item for item, key in zip(items, keys, strict=True) if key is None]
+        known = [(item, key) for item, key in zip(items, keys, strict=True) if key is not None]
+        with (  # workers first: they can be forked from this process while it has no threads
+            closing(run_cases(cached, unknown, self.stage, on_failure=failed)) as computed,
+            ThreadPoolExecutor(workers()) as threads,
+            closing(_in_order(threads, cached.restore, known)) as restored,
+        ):
+            for item, key in zip(items, keys, strict=True):
+                result = next(computed if key is None else restored)
+                if result is None:  # a damaged entry
+                    yield from run_cases(cached, [item], self.stage, on_failure=failed)
+                else:
+                    yield result
 
     def _warn(self, reason: str | None) -> None:
         if not self._warned:

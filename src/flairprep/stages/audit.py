@@ -1,6 +1,7 @@
 """audit: find leaks between folds, and what besides the biology predicts the label."""
 
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,6 @@ def audit(
 def main() -> None:
     """Read split.csv, data/ingest's tables and data/select_slices; write reports/audit.json, data/audit."""
     section, normalize = params.load(AuditParams, "audit"), params.load(NormalizeUsed, "normalize")
-    association.import_in_background()
     cache = ResultCache("audit", __file__, normalize.model_dump())
     split = read_csv(SPLIT, ("case_id", "label", "group", "fold")).astype({"label": int, "fold": int})
     _, usable = separate_failures(read_rows(SLICES / "cases.csv", OUTCOME_COLUMNS))
@@ -105,7 +105,10 @@ def main() -> None:
     ids = table["case_id"].tolist()
     with files.scratch("audit") as out:
         work = partial(measure_case, normalize=normalize, out=out)
-        features = list(map_volumes(cache, work, ids, source=SLICES, out=out, files=("{}.npy",), on_failure=refuse))
+        measured = map_volumes(cache, work, ids, source=SLICES, out=out, files=("{}.npy",), on_failure=refuse)
+        features = list(islice(measured, 1))
+        association.import_in_background()  # not before the workers are forked, see `pool`
+        features += measured
         fingerprints = near_duplicates.saved_fingerprints(out, ids)
         with threadpool_limits(1):  # more threads, on cores that others use too, take five times as long
             report, scores = audit(table, header, features, fingerprints, section, normalize.intensity, out)
