@@ -14,9 +14,9 @@ import pytest
 import reports
 from flairprep.imaging.quality import Quality
 from flairprep.report import case_pictures, previews
-from flairprep.report.case_pictures import Acquired
+from flairprep.report.case_pictures import Acquired, Drawn
 from flairprep.report.previews import Histogram, Shown, Upright
-from flairprep.stages import report
+from flairprep.stages import preview, report
 
 CHROMIUM = shutil.which("chromium")
 NEEDS_CHROMIUM = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
@@ -56,9 +56,7 @@ class Visit:
         return self.page.locator("[data-count]").inner_text()
 
 
-def draw_once(
-    cases: list[str], out: Path, _: float, *, measure: Callable[..., dict[str, Quality]]
-) -> tuple[dict[str, Acquired], dict[str, Shown]]:
+def draw_once(cases: list[str], out: Path, _: float, *, measure: Callable[..., dict[str, Quality]]) -> Drawn:
     """In place of case_pictures.draw: the pictures of one noisy head, linked under the names of all cases."""
     z, y, x = np.indices((64, 128, 128)) - np.array([31.5, 63.5, 63.5]).reshape(3, 1, 1, 1)
     head = (z / 40) ** 2 + (y / 62) ** 2 + (x / 52) ** 2 < 1
@@ -74,7 +72,7 @@ def draw_once(
         (out / kind / f"first{previews.SUFFIX}").unlink()
     shown = {case: Shown((0.5, 1.5), bar, Histogram(list(range(previews.BINS)), 0.0, 2.0)) for case in cases}
     measured = measure(cases, out)
-    return {case: Acquired(one, measured.get(case, Quality())) for case, one in shown.items()}, shown
+    return Drawn({case: Acquired(one, measured.get(case, Quality())) for case, one in shown.items()}, shown)
 
 
 def nothing_measured(*_: Any) -> dict[str, Quality]:
@@ -111,5 +109,6 @@ def made(
             identity = "-c user.name=n -c user.email=e@example.org -c commit.gpgsign=false"
             for command in ("git init -q", "git add params.yaml", f"git {identity} commit -qm run"):
                 subprocess.run(command.split(), check=True)
+        preview.main()
         report.main()
     return folder / "reports/index.html"

@@ -18,7 +18,7 @@ from flairprep.core import params
 from flairprep.experiments import compare_page, comparison
 from flairprep.experiments.runs import ExperimentRun
 
-REPORT = "<!doctype html><title>report of {name}</title><h1>{name}</h1><img src='assets/before/1.png'>"
+REPORT = "<!doctype html><title>report of {name}</title><h1>{name}</h1><img src='preview/before/1.png'>"
 
 
 def png() -> bytes:
@@ -58,16 +58,22 @@ class Repository:
         """Commit a run with its report, or (own: False) with one of another run; return its revision."""
         page = REPORT.format(name=name).encode()
         (self.root / "reports/index.html").write_bytes(page)
-        entries = [{"md5": self.cached(png()), "relpath": "before/1.png"}]
-        entries.append({"md5": self.cached(name.encode()), "relpath": "charts.js"})
-        listed = json.dumps(entries).encode()
-        digest = self.cached(listed, ".dir") if pictures else f"{'0' * 32}.dir"
-        outs = [
-            {"path": "reports/index.html", "hash": "md5", "md5": hashlib.md5(page if own else b"").hexdigest()},
-            {"path": "reports/assets", "hash": "md5", "md5": digest},
+        digests = [
+            self.cached(json.dumps([{"md5": self.cached(content), "relpath": path}]).encode(), ".dir")
+            for path, content in (("before/1.png", png()), ("charts.js", name.encode()))
         ]
+        if not pictures:
+            digests[0] = f"{'0' * 32}.dir"
+        outs = {
+            "preview": [{"path": "reports/preview", "hash": "md5", "md5": digests[0]}],
+            "report": [
+                {"path": "reports/index.html", "hash": "md5", "md5": hashlib.md5(page if own else b"").hexdigest()},
+                {"path": "reports/assets", "hash": "md5", "md5": digests[1]},
+            ],
+        }
         with (self.root / "dvc.lock").open("w") as file:
-            YAML().dump({"schema": "2.0", "stages": {"report": {"cmd": "x", "outs": outs}}}, file)
+            stages = {stage: {"cmd": "x", "outs": made} for stage, made in outs.items()}
+            YAML().dump({"schema": "2.0", "stages": stages}, file)
         shell(self.root, "git add -A")
         shell(self.root, f"git commit -q --allow-empty -m '{name}'")
         return repository_head(self.root)
@@ -108,7 +114,7 @@ def few(there: Repository) -> list[ExperimentRun]:
             run = simulated_runs.simulate_run(f"{name}-{fold}", right, fold, lr=lr)
             made = there.experiment(run.name, pictures=run.name != "poor-0", own=run.name != "poor-1")
             runs.append(replace(run, revision=made))
-    picture = there.root / "reports/assets/before/1.png"
+    picture = there.root / "reports/preview/before/1.png"
     picture.parent.mkdir(parents=True)
     picture.write_bytes(png())
     return [replace(runs[0], revision=None), *runs[1:]]

@@ -26,7 +26,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLAIRPREP_CACHE", str(tmp_path_factory.mktemp("store")))
         ran = project.repro()
-        assert set(ran) == {"ingest", "normalize", "select_slices", "balance", "split", "audit", *EXPORT}
+        assert set(ran) == {"ingest", "normalize", "select_slices", "preview", "balance", "split", "audit", *EXPORT}
         project.run("git", "add", "-A")
         project.run("git", "commit", "-q", "-m", "miniature")
         yield project
@@ -50,8 +50,8 @@ def test_nothing_reruns_without_a_change(project: Project) -> None:
         # Other shards, the same examples in the same order: train writes the same bytes, so evaluate has nothing to do.
         ({"export__cases_per_shard": 3}, ("export", "sanity", "train", "report")),
         ({"split__seed": 1}, ("split", "audit", *EXPORT)),
-        ({"select_slices__method": "resample"}, ("select_slices", "audit", *EXPORT)),
-        ({"normalize__background": -5.0}, ("normalize", "select_slices", "audit", *EXPORT)),
+        ({"select_slices__method": "resample"}, ("select_slices", "preview", "audit", *EXPORT)),
+        ({"normalize__background": -5.0}, ("normalize", "select_slices", "preview", "audit", *EXPORT)),
         ({"ingest__max_failed": 0.5}, ("ingest", "report")),
         ({"report__assay": "pyrosequencing"}, ("report",)),
     ],
@@ -84,7 +84,8 @@ def test_a_dicom_file_reruns_ingest_and_what_its_outs_change(project: Project) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "stage", ["ingest", "normalize", "select_slices", "balance", "split", "audit", "sanity", "evaluate", "report"]
+    "stage",
+    ["ingest", "normalize", "select_slices", "preview", "balance", "split", "audit", "sanity", "evaluate", "report"],
 )
 def test_a_comment_reruns_its_stage_alone_since_outs_are_byte_stable(project: Project, stage: str) -> None:
     project.comment(f"stages/{stage}.py")
@@ -97,6 +98,7 @@ def test_a_comment_reruns_its_stage_alone_since_outs_are_byte_stable(project: Pr
     [
         ("stats/hypothesis_tests.py", "# one comment more\n", {"balance", "audit", "evaluate", "report"}),
         ("report/templates/report.html", "{# one comment more #}\n", {"report"}),
+        ("report/previews.py", "# one comment more\n", {"preview", "report"}),
         ("sanity/trial.py", "# one comment more\n", {"sanity"}),
     ],
 )

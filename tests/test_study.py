@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = {
-    *("ingest", "normalize", "select_slices", "balance", "split", "audit"),
+    *("ingest", "normalize", "select_slices", "preview", "balance", "split", "audit"),
     *("export", "sanity", "train", "evaluate", "report"),
 }
 Edit = Callable[[Path], None]

@@ -33,7 +33,7 @@ def test_a_run_has_the_report_of_its_own_revision_and_its_pictures_by_link(there
         page = there.root / "out" / reports[name].href
         assert page.read_text() == comparisons.REPORT.format(name=name)
         assert (page.parent / "assets/charts.js").read_text() == name
-        picture = page.parent / "assets/before/1.png"
+        picture = page.parent / "preview/before/1.png"
         assert picture.read_bytes() == comparisons.png()
         assert picture.stat().st_nlink == 3, "the cache's and two runs' are one file"
     assert shell(there.root, "git status --short --untracked-files=no") == "", "the workspace is left alone"
@@ -88,7 +88,7 @@ def test_where_links_are_refused_each_file_is_copied_once(there: Repository, mon
 
     monkeypatch.setattr(os, "link", beside)
     assert not any(report.lacks for report in laid(there, **revisions).values())
-    pictures = [there.root / f"out/assets/{name}/assets/before/1.png" for name in revisions]
+    pictures = [there.root / f"out/assets/{name}/preview/before/1.png" for name in revisions]
     assert pictures[0].samefile(pictures[1])
     monkeypatch.setattr(run_reports, "MOST_COPIED", 1)
     again = run_reports.lay([replace(simulate_run("one"), revision=revisions["one"])], there.root / "full", "full")

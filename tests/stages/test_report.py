@@ -1,24 +1,19 @@
 """report: the page says what the other stages left, and what they did not."""
 
 import shutil
-from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import SimpleITK as sitk
 from PIL import Image
 from tables import put
-from workspace import PARAMS, contents, in_this_process, write_params
+from workspace import PARAMS, contents, write_params
 
 import reports
 from flairprep.core import params
 from flairprep.core.errors import FlairprepError
-from flairprep.imaging import nifti
-from flairprep.report import case_pictures, previews
-from flairprep.runner import result_cache
-from flairprep.stages import balance, evaluate, report
+from flairprep.stages import balance, evaluate, preview, report
 
 
 class Texts(HTMLParser):
@@ -60,36 +55,31 @@ def _one_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FLAIRPREP_WORKERS", "1")
 
 
-def written() -> Texts:
-    """The page that main() writes."""
+def written(pictures: bool = False) -> Texts:
+    """The page that main() writes; with pictures of the cases, if wanted."""
+    if pictures:
+        preview.main()
     report.main()
     return Texts(Path("reports/index.html").read_text(encoding="utf-8"))
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No pictures: for tests of what the page says."""
-    monkeypatch.setattr(case_pictures, "draw", lambda *_: ({}, {}))
 
 
 @pytest.mark.slow
 def test_the_page_and_its_pictures_are_whole_and_byte_stable(tmp_path: Path) -> None:
     reports.write_project(tmp_path)
-    page = written()
+    page = written(pictures=True)
     first = contents(Path("reports"))
     assert {path for path in page.pictures if not (Path("reports") / path).is_file()} == set()
     assert set(page.pictures) == {
-        f"assets/{path.relative_to('reports/assets')}" for path in Path("reports/assets").rglob("*.webp")
+        path.relative_to("reports").as_posix() for path in Path("reports/preview").rglob("*.webp")
     }
     for kind, count in (("before", 11), ("after", 11), ("slices", 11), ("outlines/before", 11), ("outlines/after", 11)):
-        assert len(list(Path(f"reports/assets/{kind}").iterdir())) == count, kind
-    with Image.open("reports/assets/after/00001.webp") as picture:
+        assert len(list(Path(f"reports/preview/{kind}").iterdir())) == count, kind
+    with Image.open("reports/preview/after/00001.webp") as picture:
         assert picture.size == (528, 176)
-    report.main()
+    written(pictures=True)
     assert contents(Path("reports")) == first
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_every_link_leads_to_a_place_and_no_place_is_there_twice(tmp_path: Path) -> None:
     reports.write_project(tmp_path)
     page = written()
@@ -98,7 +88,6 @@ def test_every_link_leads_to_a_place_and_no_place_is_there_twice(tmp_path: Path)
     assert {link[1:] for link in page.links} <= set(page.ids)
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_the_verdict_stands_on_top_with_declared_numbers_and_what_n_can_show(tmp_path: Path) -> None:
     reports.write_project(tmp_path, count=42)
     metrics = pd.read_json("reports/metrics.json", typ="series")
@@ -111,7 +100,6 @@ def test_the_verdict_stands_on_top_with_declared_numbers_and_what_n_can_show(tmp
     assert top.index("fixed before the run") < top.index("best one"), "the selected epoch comes after"
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_every_fail_and_warning_is_told_and_links_to_its_place(tmp_path: Path) -> None:
     reports.write_project(tmp_path)
     page = written()
@@ -124,7 +112,6 @@ def test_every_fail_and_warning_is_told_and_links_to_its_place(tmp_path: Path) -
     assert {"#audit-1", "#audit-2", "#sanity-1", "#sanity-2", "#case-00000", "#case-00001"} <= set(page.links)
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_params_hashes_and_where_the_labels_come_from_are_there(tmp_path: Path) -> None:
     reports.write_project(tmp_path, assay="pyrosequencing", cut_off="8 % <of> CpG")
     put(
@@ -149,7 +136,6 @@ class Attributes(HTMLParser):
         self.pairs |= set(attrs)
 
 
-@pytest.mark.usefixtures("undrawn")
 @pytest.mark.slow
 def test_hostile_texts_show_as_text(tmp_path: Path) -> None:
     cases = reports.write_project(tmp_path)
@@ -171,7 +157,6 @@ def test_hostile_texts_show_as_text(tmp_path: Path) -> None:
         assert " ".join(hostile.split()) in page.text, hostile[:40]
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_without_train_the_page_says_so_and_tells_no_former_verdict(tmp_path: Path) -> None:
     reports.write_project(tmp_path)
     shutil.rmtree("data/train")
@@ -204,7 +189,6 @@ def test_with_every_case_failed_the_page_says_so(tmp_path: Path) -> None:
     assert "2 cases failed: NOT_MR: CT" in text
 
 
-@pytest.mark.usefixtures("undrawn")
 @pytest.mark.slow
 def test_with_one_class_the_page_says_so(tmp_path: Path) -> None:
     cases = reports.write_project(tmp_path)
@@ -223,52 +207,17 @@ def test_with_one_class_the_page_says_so(tmp_path: Path) -> None:
 def test_a_case_without_a_volume_has_no_picture_and_says_so(tmp_path: Path) -> None:
     reports.write_project(tmp_path)
     Path("data/ingest/volumes/00002.nii.gz").unlink()
-    page = written()
-    assert "assets/before/00002.webp" not in page.pictures
-    assert "assets/after/00002.webp" in page.pictures
+    page = written(pictures=True)
+    assert "preview/before/00002.webp" not in page.pictures
+    assert "preview/after/00002.webp" in page.pictures
     assert "No picture as acquired" in page.text
 
 
-def test_a_case_that_cannot_be_drawn_is_warned_of_and_the_others_go_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    reports.write_volumes(["00001", "00002"])
-    sitk.WriteImage(sitk.Image(4, 4, sitk.sitkInt16), "data/ingest/volumes/00001.nii.gz")  # no z
-    shown = case_pictures.over(
-        partial(case_pictures.acquired, out=tmp_path),
-        case_pictures.VOLUMES,
-        ["00001", "00002", "00003"],
-        "drawn",
-        tmp_path,
-        case_pictures.ACQUIRED,
-    )
-    assert set(shown) == {"00002"}
-    assert "warning: report: case 00001: no picture: CRASHED" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_a_picture_is_drawn_again_only_where_its_volume_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reports.write_project(tmp_path)
-    written()
-    without = contents(Path("reports"))
-    monkeypatch.setenv("FLAIRPREP_CACHE", str(tmp_path / "store"))
-    written()
-    assert contents(Path("reports")) == without
-    drawn: list[str] = []
-    write = previews.write
-    monkeypatch.setattr(previews, "write", lambda picture, path: (drawn.append(path.stem), write(picture, path)))
-    monkeypatch.setattr(result_cache, "run_cases", in_this_process)
-    shutil.rmtree("reports/assets")
-    written()
-    assert drawn == []
-    assert contents(Path("reports")) == without
-    changed = nifti.read_volume(Path("data/select_slices/00003.nii.gz"))
-    changed[0, 0, 0] = 2.0
-    nifti.write_volume(changed, Path("data/select_slices/00003.nii.gz"))
-    written()
-    assert drawn == ["00003"] * 3  # what the network sees, all its slices, and the outline of its mask
+def test_a_preview_that_is_damaged_is_named_with_its_remedy(tmp_path: Path) -> None:
+    write_params(tmp_path)
+    put("reports/preview/captions.json", '{"acquired": {"a": 3}}')
+    with pytest.raises(FlairprepError, match=r"^reports/preview/captions.json: .*`dvc checkout reports/preview`"):
+        report.main()
 
 
 def test_params_are_checked(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from typing import NamedTuple, Protocol
 from flairprep.experiments import repository
 from flairprep.experiments.lock import parse_lock
 
-PAGE, ASSETS, LOCK = "reports/index.html", "reports/assets", "dvc.lock"
+PAGE, LOCK = "reports/index.html", "dvc.lock"
+FOLDERS = ("reports/assets", "reports/preview")  # of charts and pictures, beside the page
 MOST_COPIED = 2_000_000_000  # bytes where no file can be linked to the cache: on another disk
 
 
@@ -81,11 +82,15 @@ def _lay_one(run: Known, files: repository.Files, place: Path, href: str, places
         return Laid("", "its report is neither in git nor in the cache", command)
     place.mkdir(parents=True)
     (place / "index.html").write_bytes(page)
-    known = files.folder_here(ASSETS)
-    put = [places.put(source, place / "assets" / name) for name, source in sorted(known.items())]
-    if known and all(put):
+    known = {path: files.folder_here(path) for path in FOLDERS if path in files.outs}
+    put = [
+        places.put(source, place / Path(path).name / name)
+        for path, inside in known.items()
+        for name, source in sorted(inside.items())
+    ]
+    if known and all(known.values()) and all(put):
         return Laid(href, "", "")
-    missing = f"{put.count(False)} of {len(put)}" if put else "all"
+    missing = f"{put.count(False)} of {len(put)}" if put and all(known.values()) else "many" if put else "all"
     return Laid(href, f"{missing} files of its pictures and charts are not in the cache", command)
 
 

@@ -8,7 +8,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import SimpleITK as sitk
+from pydantic import TypeAdapter, ValidationError
 
+from flairprep.core.errors import FlairprepError
+from flairprep.core.files import write_json
 from flairprep.core.outcomes import CaseError
 from flairprep.imaging import nifti, quality
 from flairprep.imaging.foreground import foreground
@@ -24,6 +27,7 @@ logger = logging.getLogger(__name__)
 VOLUMES, SLICES = Path("data/ingest/volumes"), Path("data/select_slices")
 ACQUIRED = tuple(f"{kind}/{{}}{previews.SUFFIX}" for kind in ("before", "outlines/before"))
 SEEN = tuple(f"{kind}/{{}}{previews.SUFFIX}" for kind in ("after", "outlines/after", "slices"))
+CAPTIONS = "captions.json"
 Window = tuple[float, float]
 T = TypeVar("T")
 
@@ -33,6 +37,18 @@ class Acquired(NamedTuple):
 
     shown: Shown
     quality: Quality
+
+
+class Drawn(NamedTuple):
+    """What the page shows of cases beside their pictures; a case that could not be drawn is missing."""
+
+    acquired: dict[str, Acquired]
+    seen: dict[str, Shown]
+
+    @property
+    def qualities(self) -> dict[str, Quality]:
+        """Return the quality of each case as acquired."""
+        return {case: one.quality for case, one in self.acquired.items()}
 
 
 def acquired(case_id: str, *, out: Path) -> Acquired:
@@ -76,22 +92,42 @@ def over(
     """
 
     def warn(case_id: str, error: CaseError) -> None:
-        logger.warning(f"report: case {case_id}: no picture: {error.code}: {error.message}")
+        logger.warning(f"preview: case {case_id}: no picture: {error.code}: {error.message}")
 
     for file in files:
         (out / file).parent.mkdir(parents=True, exist_ok=True)
     there = [case for case in cases if (folder / f"{case}.nii.gz").is_file()]
-    cache = ResultCache(f"report, {label}", __file__, given)
+    cache = ResultCache(f"preview, {label}", __file__, given)
     function = partial(work, **given)
     results = map_volumes(cache, function, there, source=folder, out=out, files=files, on_failure=warn)
     return {case: result for case, result in zip(there, results, strict=True) if result is not None}
 
 
-def draw(cases: list[str], out: Path, background: float) -> tuple[dict[str, Acquired], dict[str, Shown]]:
+def draw(cases: list[str], out: Path, background: float) -> Drawn:
     """Draw `cases` into `out`, as acquired and as the network sees them, the latter all in one window."""
     windows = list(over(windowed, SLICES, cases, "windows", out, (), background=background).values())
     # Rounded, so that one case more seldom draws all anew.
     window = tuple(float(f"{edge:.2g}") for edge in np.median(windows, axis=0)) if windows else (0.0, 1.0)
     look, given = partial(seen, out=out), {"background": background, "window": window}
     shown = over(look, SLICES, cases, "what the network sees", out, SEEN, **given)
-    return over(partial(acquired, out=out), VOLUMES, cases, "as acquired", out, ACQUIRED), shown
+    return Drawn(over(partial(acquired, out=out), VOLUMES, cases, "as acquired", out, ACQUIRED), shown)
+
+
+def write(drawn: Drawn, folder: Path) -> None:
+    """Write folder/captions.json, which `read` reads."""
+    write_json(folder / CAPTIONS, TypeAdapter(Drawn).dump_python(drawn, mode="json"))
+
+
+def read(folder: Path) -> Drawn:
+    """Return what `write` wrote, nothing where there is no such file.
+
+    Raises:
+        FlairprepError: it cannot be read.
+    """
+    path = folder / CAPTIONS
+    if not path.is_file():
+        return Drawn({}, {})
+    try:
+        return TypeAdapter(Drawn).validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise FlairprepError(f"{path}: cannot be read; restore it: `dvc checkout {folder}`") from error

@@ -1,4 +1,4 @@
-"""Mark the cases whose quality lies far from the cohort's, and write reports/assets/quality.csv."""
+"""Mark the cases whose quality lies far from the cohort's, and write reports/preview/quality.csv."""
 
 from collections.abc import Mapping
 from pathlib import Path

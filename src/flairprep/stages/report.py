@@ -1,9 +1,8 @@
-"""report: one page for people, reports/index.html, with pictures of the cases in reports/assets."""
+"""report: one page for people, reports/index.html, with maps and charts in reports/assets."""
 
 from pathlib import Path
 
 from flairprep.core import console, files, params
-from flairprep.core.outcomes import Status
 from flairprep.network import train_config
 from flairprep.report import captions, case_overview, case_pictures, html, provenance, quality, ratings
 
@@ -11,6 +10,7 @@ DATA = Path("data")
 REPORTS = Path("reports")
 OUT = REPORTS / "index.html"
 ASSETS = REPORTS / "assets"
+PREVIEW = REPORTS / "preview"
 LOCK = Path("dvc.lock")
 LATER = ("normalize", "select_slices", "export")  # stages after ingest in which a case may fail
 
@@ -62,14 +62,12 @@ def main() -> None:
         results.optional_json(REPORTS / f"{name}.json") for name in ("balance", "audit", "sanity")
     )
     result = results.collect(split, monitor, **evaluate.model_dump())
+    previewed = case_pictures.read(PREVIEW)
+    before = {case: one.shown for case, one in previewed.acquired.items()}
+    measured = quality.compare(previewed.qualities)
     with files.atomic_folder(ASSETS) as out:
-        usable = [] if ingested is None else ingested.loc[ingested["status"] != Status.FAILED.value, "case_id"].tolist()
-        acquired, seen = case_pictures.draw(usable, out, background)
-        measured = quality.compare({case: one.quality for case, one in acquired.items()})
-        quality.write(measured, out)
         later = {stage: results.optional_csv(DATA / stage / "cases.csv") for stage in LATER}
-        before = {case: one.shown for case, one in acquired.items()}
-        cases = case_overview.join(ingested, later, split, result["scored"], before, seen)
+        cases = case_overview.join(ingested, later, split, result["scored"], before, previewed.seen)
         faults = [*case_overview.of_cases(cases), *case_overview.of_audit(audit), *case_overview.of_sanity(sanity)]
         faults = sorted([*faults, *case_overview.of_labels(balance)], key=lambda fault: fault.level)
         drawn = {
