@@ -21,7 +21,8 @@ SCHEMES = [(1280, "light"), (1280, "dark"), (400, "light"), (400, "dark")]
 
 
 def test_585_cases_take_at_most_80_megabytes(many: Path) -> None:
-    files = [many, *(path for path in (many.parent / "assets").rglob("*") if path.is_file())]
+    shown = (path for folder in ("assets", "preview") for path in (many.parent / folder).rglob("*") if path.is_file())
+    files = [many, *shown]
     assert len(files) > 3 * (MANY - 1)
     assert sum(path.stat().st_size for path in files) <= MEGABYTES * 1e6
 
