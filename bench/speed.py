@@ -44,11 +44,11 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from scipy.ndimage import gaussian_filter
 
 from flairprep.cli import sections
-from flairprep.core import params
+from flairprep.core import memory, params
 from flairprep.dataset import shards
 from flairprep.dicom import discovery, survey
 from flairprep.imaging import skull_stripping
-from flairprep.runner import map_cases, pool
+from flairprep.runner import map_cases
 from flairprep.stages import export, ingest, normalize, select_slices
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -162,7 +162,7 @@ def every_intermediate(case: Path, out: Path) -> None:
 
 def in_memory(case: Path, out: Path) -> bytes:
     """Return the record of the case's shard, without any file."""
-    pool.keep_memory()
+    memory.keep_memory()
     raw_case = discovery.case_in_folder(case.name, case, "FLAIR", case.parent)
     best, _ = survey.choose_series(raw_case, survey.survey_case(raw_case), "FLAIR")
     image = survey.read_candidate(best).image
@@ -174,7 +174,7 @@ def in_memory(case: Path, out: Path) -> bytes:
 
 def to_volume(case: Path, out: Path) -> bool:
     """Run ingest alone, which writes one .nii.gz; return whether it is skull-stripped."""
-    pool.keep_memory()  # as in flairprep's workers
+    memory.keep_memory()  # as in flairprep's workers
     raw_case = discovery.case_in_folder(case.name, case, "FLAIR", case.parent)
     folder = ingest.OUT / "volumes"
     folder.mkdir(parents=True)

@@ -5,7 +5,6 @@ lock. A worker killed while it holds the lock stops all the others. Here each wo
 same processes, see cluster.py.
 """
 
-import ctypes
 import multiprocessing
 import os
 import resource
@@ -15,7 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -23,6 +22,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from flairprep.core.codes import Code
 from flairprep.core.console import debugging
 from flairprep.core.errors import FlairprepError
+from flairprep.core.memory import keep_memory
 from flairprep.core.outcomes import CaseError
 
 T = TypeVar("T")
@@ -30,7 +30,6 @@ R = TypeVar("R")
 HEAVY = ("SimpleITK", "numpy", "pandas", "pydantic", "pydicom", "scipy")  # packages that are slow to import
 STARTED = None  # a worker's first message
 START_SECONDS = 60  # for a worker to start, on a busy machine
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
 AHEAD = 4  # results per worker that may wait for a slow case before them
 
 
@@ -290,17 +289,6 @@ def _serve(connection: Connection, function: Callable[[Any], Any], limits: Worke
         limit = int(time.process_time()) + limits.seconds + 60
         resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
         connection.send(_answer(function, item, limits.debug))
-
-
-def keep_memory() -> None:
-    """Keep freed memory for the next array, where the C library is glibc.
-
-    Else each large array goes back to the system, which zeroes its pages for the next one: a fifth of a case's time.
-    """
-    with suppress(OSError, AttributeError):
-        library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_MAX, 0)
-        library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _answer(function: Callable[[Any], Any], item: Any, debug: bool) -> Any:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from flairprep.core.errors import FlairprepError
 from flairprep.dataset import tf_data
+from flairprep.dataset.map_style import MapDataset
 from flairprep.dataset.shards import read_info
 from flairprep.network import input_pipeline, model, training
 from flairprep.sanity import network_checks, rate_checks, tensor_checks
@@ -19,7 +20,6 @@ from flairprep.sanity.check import Check
 from flairprep.sanity.tensor_checks import TensorSummary
 from flairprep.sanity.trial import Trial, multiply_adds
 
-TOGETHER = 16  # cases in memory while they are summarised
 PER_LABEL = 40  # cases of each label in the range test
 CAPACITY = 8  # cases with shuffled labels
 SURE = 0.2  # loss at which they count as learned: right by a hair, they would be wrong in the other mode
@@ -27,16 +27,16 @@ LETTER = "tutorial_cnn"  # built to the letter, so its own batch normalisation i
 
 
 def summaries(directory: Path) -> list[TensorSummary]:
-    """Summarise every exported case, some at a time, by threads: numpy leaves the interpreter to the others."""
+    """Summarise every exported case, by threads: numpy leaves the interpreter to the others."""
 
-    def summarise(fold: int, image: np.ndarray, label: int, case_id: bytes) -> TensorSummary:
-        return tensor_checks.summarise(image, label, case_id.decode(), fold)
+    def summarise(fold: int, cases: MapDataset, index: int) -> TensorSummary:
+        return tensor_checks.summarise(*cases[index], fold)
 
     found: list[TensorSummary] = []
     with ThreadPoolExecutor() as threads:
         for fold in read_info(directory).cases:
-            for some in tf_data.dataset(directory, [fold]).batch(TOGETHER).as_numpy_iterator():
-                found += threads.map(partial(summarise, fold), some["image"], some["label"].tolist(), some["case_id"])
+            cases = MapDataset(directory, [fold])
+            found += threads.map(partial(summarise, fold, cases), range(len(cases)))
     return found
 
 

@@ -38,9 +38,8 @@ class TensorSummary:
 
 
 def summarise(image: Array, label: int, case_id: str, fold: int) -> TensorSummary:
-    """Summarise an exported image (z, y, x, 1); foreground: what differs from its corner, the background's value."""
-    volume = np.asarray(image[..., 0])
-    values = volume.astype(np.float32)
+    """Summarise an exported image (1, z, y, x), float32; foreground: what differs from its corner, the background."""
+    values = image[0]
     finite = bool(np.isfinite(values).all())
     values = values if finite else np.nan_to_num(values)
     inside = values != values[0, 0, 0]
@@ -52,7 +51,7 @@ def summarise(image: Array, label: int, case_id: str, fold: int) -> TensorSummar
         case_id,
         label,
         fold,
-        hashlib.sha256(volume.tobytes()).hexdigest(),
+        hashlib.sha256(image.tobytes()).hexdigest(),
         finite,
         blank=most == least and not varied.size,
         clipped=float(max(np.mean(foreground == most), np.mean(foreground == least))) if most > least else 0.0,

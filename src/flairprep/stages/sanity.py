@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from flairprep.core import console, files, params
+from flairprep.core import console, files, memory, params
 from flairprep.core.tables import read_csv
 from flairprep.network.model_config import ModelParams
 from flairprep.sanity.check import Check
@@ -45,6 +45,7 @@ def main() -> None:
 
     section, network = params.load(SanityParams, "sanity"), params.load(ModelParams, "model")
     with console.out_of_memory("model.filters or select_slices.size"), tf_data.faults(EXPORT):
+        memory.keep_memory()
         cases = suite.summaries(EXPORT)
         split = read_csv(SPLIT, ("case_id", "label", "group", "fold")) if SPLIT.exists() else None
         prior = float(np.mean([case.label for case in cases]))
