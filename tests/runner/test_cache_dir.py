@@ -307,6 +307,25 @@ def test_a_file_that_dvc_has_comes_back_as_a_link_to_it_and_needs_no_reading(
     assert (tmp_path / "again").read_bytes() == b"voxels"
 
 
+def test_dvcs_file_is_checked_once_and_again_where_it_changed(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = in_dvc(tmp_path, LINKS, b"voxels")
+    restored(tmp_path, monkeypatch)
+    opened = cache_dir.open_cache_dir()
+    assert opened is not None
+    counted = Counted(monkeypatch)
+    assert opened.restore(KEY, ADAPTER, tmp_path / "second") == RESULT
+    assert counted.read == 0
+    assert (tmp_path / "second").samefile(kept)
+    kept.chmod(0o644)
+    kept.write_bytes(b"vOxels")
+    kept.chmod(0o444)
+    assert opened.restore(KEY, ADAPTER, tmp_path / "third") == RESULT
+    assert (tmp_path / "third").read_bytes() == b"voxels"
+    assert not (tmp_path / "third").samefile(kept)
+
+
 def test_dvcs_cache_may_lie_elsewhere_as_that_of_temporary_runs_does(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,13 +135,17 @@ class CacheDir:
         return result
 
     def _link(self, kept: dict[str, str], target: Path) -> bool:
-        """Make `target` share the file of these hashes in DVC's cache; return whether that was possible."""
+        """Make `target` share the file of these hashes in DVC's cache; return whether that was possible.
+
+        The file is read to check it, unless it was before and its size and time are the same.
+        """
         object_path = self.objects / kept["md5"][:2] / kept["md5"][2:]
         for kind in self.links:
             with suppress(OSError):  # no such file, another file system, or one without such links
-                if object_path.stat().st_mode & 0o777 == READ_ONLY:
+                stat = object_path.stat()
+                if stat.st_mode & 0o777 == READ_ONLY:
                     (_clone if kind == "reflink" else os.link)(object_path, target)
-                    if _sha256(target) == kept["sha256"]:
+                    if self._remembered([stat]) == self.digest(kept["sha256"]) or _sha256(target) == kept["sha256"]:
                         return True
             target.unlink(missing_ok=True)  # not overwritten: it may be a hard link to DVC's file
         return False
