@@ -91,6 +91,11 @@ def blocks_ctrl_c(number: int) -> bool:
     return all(mask & 1 << signal.SIGINT - 1 for mask in masks)
 
 
+def allocates(megabytes: int) -> Any:
+    """Takes memory, and says how much."""
+    return np.zeros(megabytes << 20, np.uint8).size >> 20
+
+
 def started_by(number: int) -> tuple[str, int]:
     """How the process was started, and how many threads OpenBLAS may use in it."""
     from threadpoolctl import threadpool_info

@@ -9,9 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from worker_functions import (
     LATE,
+    allocates,
     blocks_ctrl_c,
     crashes,
     ctrl_c_ends,
@@ -129,6 +131,16 @@ def test_only_a_process_that_can_be_forked_is(first: str, kind: str, tmp_path: P
     command = [sys.executable, tmp_path / "program.py"]
     told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=LATE)
     assert told.stdout.strip() == str([(kind, 1)] * 3)
+
+
+def test_a_worker_may_allocate_as_much_whatever_its_program_holds(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork begins with the arrays of its program; untouched, they take addresses but no memory."""
+    monkeypatch.setenv("FLAIRPREP_MEGABYTES", "1024")
+    held = np.zeros(3 << 30, np.uint8)
+    assert list(map_cases(allocates, [100, 100], "test", on_failure=lost)) == [100, 100]
+    (late,) = map_cases(allocates, [1200], "test", on_failure=lost)
+    assert late[1] is Code.TOO_LARGE
+    assert held.size == 3 << 30
 
 
 @pytest.mark.parametrize("name", ["FLAIRPREP_WORKERS", "FLAIRPREP_SECONDS", "FLAIRPREP_MEGABYTES"])

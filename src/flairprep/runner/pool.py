@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from flairprep.core.codes import Code
@@ -266,7 +267,7 @@ def _serve(connection: Connection, function: Callable[[Any], Any], limits: Worke
     from threadpoolctl import threadpool_limits
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    memory = limits.megabytes << 20
+    memory = _allocated() + (limits.megabytes << 20)
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the text of headers
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
@@ -302,6 +303,11 @@ def _answer(function: Callable[[Any], Any], item: Any, debug: bool) -> Any:
         if debug:
             traceback.print_exc()
         return CaseError(Code.CRASHED, f"{type(error).__name__}; FLAIRPREP_DEBUG=1 shows where")
+
+
+def _allocated() -> int:
+    """Return the bytes that count towards RLIMIT_DATA: a fork begins with all that its program has allocated."""
+    return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
 
 
 def _end_with_parent() -> None:
