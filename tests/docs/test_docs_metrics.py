@@ -11,6 +11,7 @@ from docs_pages import DOCS, KEYS, PIPELINE, ROOT, first_columns, rows, section
 
 from flairprep.evaluation import measures, verdict
 from flairprep.evaluation.predictions import Predictions
+from flairprep.report import quality
 
 
 def test_every_metric_has_a_row_and_no_other_has_one() -> None:
@@ -42,6 +43,10 @@ def test_the_diagnoses_and_the_checks_are_those_of_the_code() -> None:
 
 def test_the_plots_are_those_of_the_pipeline() -> None:
     assert first_columns(DOCS["metrics"], "plot") == [next(iter(plot)) for plot in PIPELINE["plots"]]
+
+
+def test_the_columns_of_a_scans_quality_are_those_that_preview_writes() -> None:
+    assert ["case_id", *first_columns(DOCS["metrics"], "column")] == list(quality.COLUMNS)
 
 
 MEASURED = section(DOCS["statistics"], "## How often they are wrong")
