@@ -88,9 +88,10 @@ def _lay_one(run: Known, files: repository.Files, place: Path, href: str, places
         for path, inside in known.items()
         for name, source in sorted(inside.items())
     ]
-    if known and all(known.values()) and all(put):
+    listed = bool(known) and all(known.values())
+    if listed and all(put):
         return Laid(href, "", "")
-    missing = f"{put.count(False)} of {len(put)}" if put and all(known.values()) else "many" if put else "all"
+    missing = f"{put.count(False)} of {len(put)}" if listed else "some or all"
     return Laid(href, f"{missing} files of its pictures and charts are not in the cache", command)
 
 
