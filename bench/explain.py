@@ -62,13 +62,13 @@ def show(atlas: Atlas, cases: Sequence[DemoCase], count: int) -> None:
     from flairprep.explanation import networks
 
     networks.keep_to_one_thread()
-    logits = networks.logits(networks.load(maps.MODEL))
-    right = [case for case in cases if logits(maps.network_input(case.case_id)[1][np.newaxis])[0] > 0]
+    answers = networks.answers(networks.load(maps.MODEL))
+    right = [case for case in cases if answers(maps.network_input(case.case_id)[1], BACKGROUND)[0] > 0]
     chosen = right[:count]
     print(f"{len(cases)} cases of label 1, {len(right)} classified right, {len(chosen)} of them explained\n")
     _, volume = maps.network_input(chosen[0].case_id)
     start = time.process_time()
-    occlusion.occlude(volume, logits, BACKGROUND)
+    occlusion.occlude(volume, answers, BACKGROUND)
     cpu = time.process_time() - start
     hits = {"trained": 0, "randomised": 0}
     correlations = []

@@ -86,7 +86,7 @@ def test_a_stage_runs_the_code_that_dvc_hashed(stage: str) -> None:
 PYDICOM = ("dicom", "demo")
 TENSORFLOW = (
     *("dataset/tf_data.py", "dataset/tf_setup.py", "network", "sanity", "stages/sanity.py", "stages/train.py"),
-    *("inference/networks.py", "explanation/networks.py"),
+    *("inference/networks.py", "explanation/networks.py", "explanation/incremental.py"),
 )
 
 

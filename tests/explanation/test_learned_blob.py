@@ -49,17 +49,17 @@ def finder() -> keras.Model:
 def test_the_largest_response_of_label_1_lies_in_the_ball_and_not_by_chance() -> None:
     rng = np.random.default_rng(0)
     network = finder()
-    functions = {"trained": networks.logits(network), "randomised": networks.logits(networks.randomised(network))}
-    without = [functions["trained"](simulated(rng, 0)[0][np.newaxis])[0] for _ in range(20)]
+    functions = {"trained": networks.answers(network), "randomised": networks.answers(networks.randomised(network))}
+    without = [functions["trained"](simulated(rng, 0)[0], BACKGROUND)[0] for _ in range(20)]
     assert sum(logit < 0 for logit in without) >= 16, "the network tells the labels apart"
     hits, right = dict.fromkeys(functions, 0), 0
     for _ in range(200):
         volume, ball = simulated(rng, 1)
-        if right == 20 or functions["trained"](volume[np.newaxis])[0] <= 0:
+        if right == 20 or functions["trained"](volume, BACKGROUND)[0] <= 0:
             continue
         right += 1
-        for kind, logits in functions.items():
-            peak = occlusion.peak(occlusion.occlude(volume, logits, BACKGROUND).response)
+        for kind, answers in functions.items():
+            peak = occlusion.peak(occlusion.occlude(volume, answers, BACKGROUND).response)
             hits[kind] += bool(ball[tuple(np.rint(peak).astype(int))])
     assert right == 20
     assert hits["trained"] >= 16

@@ -13,6 +13,7 @@ from flairprep.network import ensemble, model, saving
 from flairprep.network.model_config import ModelParams
 
 SHAPE = (8, 16, 16, 1)
+BACKGROUND = -4.0
 
 
 def untrained(seed: int, norm: str = "after_conv") -> keras.Model:
@@ -42,8 +43,21 @@ def test_the_logits_are_those_of_the_saved_networks_probabilities(
     saving.save(mean_of(*seeds), tmp_path / "model.keras")
     network = networks.load(tmp_path / "model.keras")
     probabilities = np.asarray(network(volumes[..., np.newaxis], training=False))[:, 0]
-    np.testing.assert_allclose(networks.logits(network)(volumes), logit(probabilities.astype(np.float64)), atol=1e-5)
+    answers = networks.answers(network)
+    logits = [answers(volume, BACKGROUND)[0] for volume in volumes]
+    np.testing.assert_allclose(logits, logit(probabilities.astype(np.float64)), atol=1e-5)
     assert np.ptp(probabilities) > 1e-4, "else the order of the cases would not be tested"
+
+
+def test_the_logits_without_a_part_are_those_of_the_mean_of_the_members(volumes: np.ndarray) -> None:
+    network = mean_of(1, 2)
+    corner, all_but_one = (slice(0, 3), slice(0, 5), slice(0, 4)), (slice(0, 8), slice(0, 16), slice(1, 16))
+    _, without = networks.answers(network)(volumes[0], BACKGROUND)
+    copies = np.stack([volumes[0], volumes[0]])
+    copies[0][corner], copies[1][all_but_one] = BACKGROUND, BACKGROUND
+    probabilities = np.asarray(network(copies[..., np.newaxis], training=False))[:, 0].astype(np.float64)
+    np.testing.assert_allclose(without([corner, all_but_one]), logit(probabilities), atol=1e-5)
+    assert without([]).shape == (0,)
 
 
 def test_the_logit_of_a_mean_probability_does_not_round_to_infinity() -> None:
@@ -71,7 +85,8 @@ def test_every_layer_is_drawn_anew_from_a_fixed_seed_and_for_each_member(volumes
     ]
     assert len(kernels) > 3
     assert all((mine != theirs).all() for mine, theirs in kernels)
-    assert (networks.logits(one)(volumes) != networks.logits(trained)(volumes)).all()
+    for volume in volumes:
+        assert networks.answers(one)(volume, BACKGROUND)[0] != networks.answers(trained)(volume, BACKGROUND)[0]
 
 
 def test_what_is_no_network_of_one_probability_is_refused(tmp_path: Path) -> None:
@@ -88,4 +103,4 @@ def test_what_is_no_network_of_one_probability_is_refused(tmp_path: Path) -> Non
         networks.load(path)
     linear = keras.Model(images, keras.layers.Dense(1)(pooled))
     with pytest.raises(FlairprepError, match="sigmoid"):
-        networks.logits(linear)
+        networks.answers(linear)

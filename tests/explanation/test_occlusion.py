@@ -1,5 +1,6 @@
 """occlusion: what is hidden, how a response is weighed, and what is measured on a map."""
 
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -22,15 +23,24 @@ def head(rng: np.random.Generator | None = None) -> Array:
 
 
 class Recorded:
-    """A function that weighs every voxel, and remembers the volumes that it got."""
+    """A network that weighs every voxel, and remembers the volumes that it got."""
 
     def __init__(self, weights: Array) -> None:
         self.weights = weights
         self.volumes: list[Array] = []
 
-    def __call__(self, volumes: Array) -> Array:
-        self.volumes += list(volumes)
-        return np.array((volumes.astype(np.float64) * self.weights).sum(axis=(1, 2, 3)))
+    def __call__(self, volume: Array, background: float) -> tuple[float, occlusion.Hidden]:
+        def without(parts: Sequence[occlusion.Block]) -> Array:
+            copies = [volume.copy() for _ in parts]
+            for copy, part in zip(copies, parts, strict=True):
+                copy[part] = background
+            return np.array([self.logit(copy) for copy in copies])
+
+        return self.logit(volume), without
+
+    def logit(self, volume: Array) -> float:
+        self.volumes.append(volume)
+        return float((volume.astype(np.float64) * self.weights).sum())
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from flairprep.core.errors import FlairprepError
 from flairprep.core.outcomes import CaseError
 from flairprep.explanation import occlusion, space
-from flairprep.explanation.occlusion import Array, Logits
+from flairprep.explanation.occlusion import Answers, Array
 from flairprep.imaging import nifti
 from flairprep.runner import code_version
 from flairprep.runner.result_cache import ResultCache
@@ -55,18 +55,18 @@ def write_map(task: Task, *, background: float, out: Path) -> float:
     """Write the map of a task to out/ID.KIND.nii.gz; return the logit of the volume."""
     case_id, kind = task
     image, volume = network_input(case_id)
-    response, logit = occlusion.occlude(volume, _logits(str(MODEL.resolve()), kind), background)
+    response, logit = occlusion.occlude(volume, _answers(str(MODEL.resolve()), kind), background)
     nifti.write_volume(space.on_grid(response, image), out / _name(task))
     return logit
 
 
 @cache  # one network of each kind per worker
-def _logits(path: str, kind: Kind) -> Logits:
+def _answers(path: str, kind: Kind) -> Answers:
     from flairprep.explanation import networks  # imports tensorflow
 
     networks.keep_to_one_thread()
     network = networks.load(Path(path))
-    return networks.logits(networks.randomised(network) if kind == "randomised" else network)
+    return networks.answers(networks.randomised(network) if kind == "randomised" else network)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Turn data/train/model.keras into a function from volumes to logits: as trained, or with randomised weights."""
+"""Turn data/train/model.keras into a function from a volume to logits: as trained, or with randomised weights."""
 
 import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
 from pathlib import Path
@@ -10,7 +10,8 @@ import tensorflow as tf
 from scipy.special import logsumexp
 
 from flairprep.core.errors import FlairprepError
-from flairprep.explanation.occlusion import Array, Logits
+from flairprep.explanation import incremental
+from flairprep.explanation.occlusion import Answers, Array, Hidden
 
 SEED = 0  # of the randomised weights
 
@@ -37,20 +38,20 @@ def members(network: keras.Model) -> list[keras.Model]:
     return [layer for layer in network.layers if isinstance(layer, keras.Model)] or [network]
 
 
-def logits(network: keras.Model) -> Logits:
-    """Return the function from volumes to the logit of `network`'s probability.
+def answers(network: keras.Model) -> Answers:
+    """Return the function from a volume to the logit of `network`'s probability, and to those without some parts.
 
     The logit of the mean probability comes from the members' own logits: float32 rounds a probability near 0 or 1 to
     it, where a block that is hidden would change nothing.
     """
-    linear = [_linear(member) for member in members(network)]
-    signature = [tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)]
-    answer = tf.function(
-        lambda volumes: tf.concat([member(volumes, training=False) for member in linear], axis=1),
-        input_signature=signature,
-        autograph=False,
-    )
-    return lambda volumes: mean_logit(answer(volumes[..., np.newaxis]).numpy().astype(np.float64))
+    taken_apart = [incremental.Member(_linear(member)) for member in members(network)]
+
+    def start(volume: Array, background: float) -> tuple[float, Hidden]:
+        each, without = zip(*(member.start(volume, background) for member in taken_apart), strict=True)
+        (logit,) = mean_logit(np.array([each]))
+        return float(logit), lambda parts: mean_logit(np.stack([logits(parts) for logits in without], axis=1))
+
+    return start
 
 
 def mean_logit(each: Array) -> Array:

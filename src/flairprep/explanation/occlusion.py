@@ -12,14 +12,14 @@ import numpy.typing as npt
 import scipy  # its modules load on first use
 
 Array = npt.NDArray[Any]
-Logits = Callable[[Array], Array]  # volumes, float32 (batch, z, y, x), to logits, float64 (batch,)
 Block = tuple[slice, slice, slice]
+Hidden = Callable[[Sequence[Block]], Array]  # parts of a volume to the logits, float64 (parts,), without each of them
+Answers = Callable[[Array, float], tuple[float, Hidden]]  # a volume, float32 (z, y, x), and the background to its logit
 
 COARSE = 8  # blocks along each axis at first
 REFINED = 24  # coarse blocks of the largest response that are halved along every axis
 LEAST = 0.05  # share of a block that must be tissue, or it is not hidden
 DAMPING = 2  # of the weights, see `occlude`: 0 would make much of blocks that hardly change the input
-BATCH = 8  # volumes in one call of the network
 
 
 class Occlusion(NamedTuple):
@@ -44,8 +44,8 @@ def tissue(volume: Array, background: float) -> Array:
     return np.asarray(scipy.ndimage.binary_fill_holes(contrast > np.median(contrast[contrast > 0]) / 2))
 
 
-def occlude(volume: Array, logits: Logits, background: float) -> Occlusion:
-    """Map how `logits` responds to hiding each part of `volume` that holds tissue.
+def occlude(volume: Array, answers: Answers, background: float) -> Occlusion:
+    """Map how a network responds to hiding each part of `volume` that holds tissue.
 
     First COARSE blocks along each axis get the value `background`. The REFINED ones that respond most are halved along
     each axis, and hidden part by part. The response to a block is the logit of the volume less the logit without the
@@ -59,18 +59,19 @@ def occlude(volume: Array, logits: Logits, background: float) -> Occlusion:
 
     Args:
         volume: float32 (z, y, x), the network's own input.
+        answers: the network, as a function that tells its logits of `volume`, and without some parts of it.
         background: the value of all that is not tissue.
     """
     inside = tissue(volume, background)
-    (logit,) = logits(volume[np.newaxis])
+    logit, without = answers(volume, background)
     coarse = [block for block in blocks(volume.shape) if inside[block].mean() >= LEAST]
     changed = np.array([change(volume[block], background) for block in coarse])
     typical = float(np.median(changed)) if coarse else 1.0
-    large = weights(changed, typical) * (logit - _hidden(volume, coarse, logits, background))
+    large = weights(changed, typical) * (logit - without(coarse))
     ranks = np.argsort(-np.abs(large), kind="stable")[:REFINED]
     fine = [part for rank in ranks for part in halves(coarse[rank]) if inside[part].any()]
     changed = np.array([change(volume[part], background) for part in fine])
-    small = weights(changed, typical / np.sqrt(8)) * (logit - _hidden(volume, fine, logits, background))
+    small = weights(changed, typical / np.sqrt(8)) * (logit - without(fine))
     response = np.zeros(volume.shape)
     for rank, (block, value) in enumerate(zip(coarse, large, strict=True)):
         response[block] = value if rank in ranks else value * (1 + 1 / 8)
@@ -78,7 +79,7 @@ def occlude(volume: Array, logits: Logits, background: float) -> Occlusion:
         response[part] += value
     widths = [size / min(COARSE, size) / 2 for size in volume.shape]  # of fine blocks
     smooth = scipy.ndimage.gaussian_filter(response, [width / 2 for width in widths], mode="constant")
-    return Occlusion(smooth.astype(np.float32), float(logit))
+    return Occlusion(smooth.astype(np.float32), logit)
 
 
 def weights(changed: Array, typical: float) -> Array:
@@ -127,14 +128,3 @@ def peak(response: Array) -> Array:
 def _product(edges: Sequence[Sequence[int]]) -> list[Block]:
     z, y, x = ([slice(*ends) for ends in pairwise(axis)] for axis in edges)
     return list(product(z, y, x))
-
-
-def _hidden(volume: Array, parts: Sequence[Block], logits: Logits, background: float) -> Array:
-    """Return the logits, (len(parts),), of `volume` without each of `parts`."""
-    answers = [np.zeros(0)]
-    for start in range(0, len(parts), BATCH):
-        batch = np.repeat(volume[np.newaxis], len(parts[start : start + BATCH]), axis=0)
-        for copy, part in zip(batch, parts[start : start + BATCH], strict=True):
-            copy[part] = background
-        answers.append(logits(batch))
-    return np.concatenate(answers)
