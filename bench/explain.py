@@ -62,7 +62,7 @@ def show(atlas: Atlas, cases: Sequence[DemoCase], count: int) -> None:
     from flairprep.explanation import networks
 
     networks.keep_to_one_thread()
-    answers = networks.answers(networks.load(maps.MODEL))
+    (answers,) = networks.answers(networks.load(maps.MODEL))
     right = [case for case in cases if answers(maps.network_input(case.case_id)[1], BACKGROUND)[0] > 0]
     chosen = right[:count]
     print(f"{len(cases)} cases of label 1, {len(right)} classified right, {len(chosen)} of them explained\n")

@@ -74,7 +74,7 @@ def test_the_logits_without_a_part_are_those_of_the_whole_network(name: str) -> 
     rng = np.random.default_rng(list(CASES).index(name))
     network = built(shape, **given)
     volume = rng.normal(0, 2, shape).astype(np.float32)
-    logit, without = incremental.Member(network).start(volume, BACKGROUND)
+    logit, without = incremental.Incremental(network).start(incremental.weights_of(network), volume, BACKGROUND)
     parts = some_parts(shape, rng)
     expected, found = whole(network, volume, parts), without(parts)
     assert logit == pytest.approx(float(np.asarray(network(volume[np.newaxis, ..., np.newaxis]))[0, 0]), abs=1e-4)
@@ -87,13 +87,14 @@ def test_the_logits_without_a_part_are_those_of_the_whole_network(name: str) -> 
 def test_a_small_part_is_computed_anew_in_small_cuts_of_the_maps() -> None:
     """Else the answers above would be right, but no faster than those of the whole network."""
     shape = (32, 64, 64)
-    member = incremental.Member(built(shape, filters=[2, 3, 4, 5]))
-    _, without = member.start(np.zeros(shape, np.float32), BACKGROUND)
+    network = built(shape, filters=[2, 3, 4, 5])
+    traced = incremental.Incremental(network)
+    _, without = traced.start(incremental.weights_of(network), np.zeros(shape, np.float32), BACKGROUND)
     sizes = []
-    for segment in member._segments:
-        segment.run = lambda maps, run=segment.run, shape=segment.shape: (
+    for segment in traced._segments:
+        segment.run = lambda weights, maps, run=segment.run, shape=segment.shape: (
             sizes.append(np.prod(maps.shape[1:4]) / np.prod(shape)),
-            run(maps),
+            run(weights, maps),
         )[1]
     without([(slice(12, 16), slice(24, 32), slice(40, 48))])
     assert len(sizes) >= 2, "the halving and the first block"

@@ -49,7 +49,9 @@ def finder() -> keras.Model:
 def test_the_largest_response_of_label_1_lies_in_the_ball_and_not_by_chance() -> None:
     rng = np.random.default_rng(0)
     network = finder()
-    functions = {"trained": networks.answers(network), "randomised": networks.answers(networks.randomised(network))}
+    functions = dict(
+        zip(("trained", "randomised"), networks.answers(network, networks.randomised(network)), strict=True)
+    )
     without = [functions["trained"](simulated(rng, 0)[0], BACKGROUND)[0] for _ in range(20)]
     assert sum(logit < 0 for logit in without) >= 16, "the network tells the labels apart"
     hits, right = dict.fromkeys(functions, 0), 0

@@ -43,7 +43,7 @@ def test_the_logits_are_those_of_the_saved_networks_probabilities(
     saving.save(mean_of(*seeds), tmp_path / "model.keras")
     network = networks.load(tmp_path / "model.keras")
     probabilities = np.asarray(network(volumes[..., np.newaxis], training=False))[:, 0]
-    answers = networks.answers(network)
+    (answers,) = networks.answers(network)
     logits = [answers(volume, BACKGROUND)[0] for volume in volumes]
     np.testing.assert_allclose(logits, logit(probabilities.astype(np.float64)), atol=1e-5)
     assert np.ptp(probabilities) > 1e-4, "else the order of the cases would not be tested"
@@ -52,7 +52,8 @@ def test_the_logits_are_those_of_the_saved_networks_probabilities(
 def test_the_logits_without_a_part_are_those_of_the_mean_of_the_members(volumes: np.ndarray) -> None:
     network = mean_of(1, 2)
     corner, all_but_one = (slice(0, 3), slice(0, 5), slice(0, 4)), (slice(0, 8), slice(0, 16), slice(1, 16))
-    _, without = networks.answers(network)(volumes[0], BACKGROUND)
+    (answers,) = networks.answers(network)
+    _, without = answers(volumes[0], BACKGROUND)
     copies = np.stack([volumes[0], volumes[0]])
     copies[0][corner], copies[1][all_but_one] = BACKGROUND, BACKGROUND
     probabilities = np.asarray(network(copies[..., np.newaxis], training=False))[:, 0].astype(np.float64)
@@ -85,8 +86,8 @@ def test_every_layer_is_drawn_anew_from_a_fixed_seed_and_for_each_member(volumes
     ]
     assert len(kernels) > 3
     assert all((mine != theirs).all() for mine, theirs in kernels)
-    for volume in volumes:
-        assert networks.answers(one)(volume, BACKGROUND)[0] != networks.answers(trained)(volume, BACKGROUND)[0]
+    random, learned = networks.answers(one, trained)
+    assert all(random(volume, BACKGROUND)[0] != learned(volume, BACKGROUND)[0] for volume in volumes)
 
 
 def test_what_is_no_network_of_one_probability_is_refused(tmp_path: Path) -> None:

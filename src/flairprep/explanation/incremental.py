@@ -7,7 +7,7 @@ last.
 
 import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
 from itertools import pairwise
 from typing import Any
@@ -18,7 +18,7 @@ import tensorflow as tf
 from keras import layers
 
 from flairprep.explanation import receptive
-from flairprep.explanation.occlusion import Array, Block
+from flairprep.explanation.occlusion import Array, Block, Hidden
 from flairprep.explanation.receptive import Span, Step, Window
 
 AXES = (0, 1, 2)  # z, y and x
@@ -29,7 +29,7 @@ POINTWISE = (layers.InputLayer, layers.BatchNormalization, layers.ReLU, layers.A
 POOLING = (layers.AveragePooling3D, layers.MaxPooling3D)
 
 Box = tuple[Span, Span, Span]  # (z, y, x)
-Maps = Callable[[Any], Any]  # a tensor (batch, z, y, x, channels) to the next
+Weights = list[list[Any]]  # of each layer of a network, as tensors
 
 
 def steps_of(network: keras.Model) -> list[Step]:
@@ -63,6 +63,15 @@ def windows_of(layer: keras.Layer) -> tuple[Window, Window, Window] | None:
     return z, y, x
 
 
+def weights_of(network: keras.Model) -> Weights:
+    """Return the weights of each layer of `network`, for `Incremental.start`."""
+    return [[tf.convert_to_tensor(each) for each in layer] for layer in _variables(network.layers)]
+
+
+def _variables(of: Iterable[keras.Layer]) -> list[list[Any]]:
+    return [[*layer.trainable_variables, *layer.non_trainable_variables] for layer in of]
+
+
 class Segment:
     """Layers of a network between two of its waists, for the whole of a map or for a cut of it."""
 
@@ -70,10 +79,14 @@ class Segment:
         own = steps[first + 1 : last + 1]
         self.shape: tuple[int, ...] = tuple(steps[first].layer.output.shape[1:4])
         self.stride = tuple(receptive.stride(own, first, axis) for axis in AXES)
-        self.run = _function(steps, first, last, (None, None, None))
+        self._run, self._own = _function(steps, first, last, (None, None, None)), slice(first + 1, last + 1)
         # Few spans, of many boxes.
         self._reached = cache(partial(receptive.reached, own, first))
         self._seen = cache(partial(receptive.seen, own, first))
+
+    def run(self, weights: Weights, maps: Array) -> Array:
+        """Return the maps after the segment, (batch, z, y, x, channels), of those before it."""
+        return np.asarray(self._run(weights[self._own], maps).numpy())
 
     def reached(self, box: Box) -> Box:
         """Return the voxels of the map after the segment that see any of `box` in the map before it."""
@@ -96,8 +109,23 @@ class Segment:
         return tuple(size), [*zip(*begin, strict=True)]
 
 
-class Member:
-    """A network of logits, taken apart: segments that compute the changed boxes only, and the rest."""
+class Rest:
+    """The layers of a network after a waist, for whole maps."""
+
+    def __init__(self, steps: Sequence[Step], waist: int) -> None:
+        self._run = _function(steps, waist, len(steps) - 1, steps[waist].layer.output.shape[1:4])
+        self._own = slice(waist + 1, None)
+
+    def run(self, weights: Weights, maps: Array) -> Array:
+        """Return the logits, float64 (batch,), of maps at the waist, (batch, z, y, x, channels)."""
+        return np.asarray(self._run(weights[self._own], maps).numpy()[:, 0].astype(np.float64))
+
+
+class Incremental:
+    """A network of logits, taken apart: segments that compute the changed boxes only, and the rest.
+
+    It is traced once for all weights that it is given.
+    """
 
     def __init__(self, network: keras.Model) -> None:
         steps = steps_of(network)
@@ -105,24 +133,30 @@ class Member:
         kept = [0]
         for waist in (each for each in receptive.waists(steps) if 0 < each < local):
             sizes = [steps[number].layer.output.shape[1:4] for number in (kept[-1], waist)]
-            kept[-1 if len(kept) > 1 and sizes[0] == sizes[1] else len(kept) :] = [waist]
+            if len(kept) > 1 and sizes[0] == sizes[1]:
+                kept.pop()
+            kept.append(waist)
         self._segments = [Segment(steps, *ends) for ends in pairwise(kept)]
-        self._rests = [_function(steps, waist, len(steps) - 1, steps[waist].layer.output.shape[1:4]) for waist in kept]
+        self._rests = [Rest(steps, waist) for waist in kept]
 
-    def start(self, volume: Array, background: float) -> tuple[float, Callable[[Sequence[Block]], Array]]:
-        """Return the logit of `volume`, and the function from parts of it to its logits without each, (parts,)."""
+    def start(self, weights: Weights, volume: Array, background: float) -> tuple[float, Hidden]:
+        """Return the logit of `volume`, float32 (z, y, x), and the function from parts to the logits without each.
+
+        weights: see `weights_of`, of a network like the one that was taken apart.
+        """
         maps = [volume[np.newaxis, ..., np.newaxis]]
         for segment in self._segments:
-            maps.append(segment.run(maps[-1]).numpy())
-        (logit,) = self._rests[-1](maps[-1]).numpy().ravel().tolist()
+            maps.append(segment.run(weights, maps[-1]))
+        (logit,) = self._rests[-1].run(weights, maps[-1]).tolist()
 
         def without(parts: Sequence[Block]) -> Array:
             chunks = [parts[start : start + PARTS] for start in range(0, len(parts), PARTS)]
-            return np.concatenate([np.zeros(0), *(self._without(chunk, maps, background) for chunk in chunks)])
+            each = [self._without(chunk, weights, maps, background) for chunk in chunks]
+            return np.concatenate([np.zeros(0), *each])
 
         return logit, without
 
-    def _without(self, parts: Sequence[Block], maps: Sequence[Array], background: float) -> Array:
+    def _without(self, parts: Sequence[Block], weights: Weights, maps: Sequence[Array], background: float) -> Array:
         boxes: list[Box] = [tuple((span.start, span.stop) for span in part) for part in parts]  # type: ignore[misc]
         patches = [np.full([*(high - low for low, high in box), 1], background, np.float32) for box in boxes]
         depth = 0
@@ -132,7 +166,7 @@ class Member:
             if math.prod(size) > WORTH * math.prod(segment.shape):
                 break
             cuts = [_patched(maps[depth][0], *each, size) for each in zip(boxes, patches, begin, strict=True)]
-            made = segment.run(np.stack(cuts)).numpy()
+            made = segment.run(weights, np.stack(cuts))
             corners = [[at // stride for at, stride in zip(corner, segment.stride, strict=True)] for corner in begin]
             patches = [
                 cut[tuple(slice(low - at, high - at) for (low, high), at in zip(box, corner, strict=True))]
@@ -145,8 +179,8 @@ class Member:
         for start in range(0, len(boxes), count):
             changed = zip(boxes[start : start + count], patches[start : start + count], strict=True)
             batch = np.stack([_patched(whole, *each, (0, 0, 0), whole.shape[:3]) for each in changed])
-            logits.append(rest(batch).numpy()[:, 0])
-        return np.concatenate(logits).astype(np.float64)
+            logits.append(rest.run(weights, batch))
+        return np.concatenate(logits)
 
 
 def _patched(whole: Array, box: Box, patch: Array, begin: Sequence[int], size: Sequence[int]) -> Array:
@@ -159,17 +193,23 @@ def _patched(whole: Array, box: Box, patch: Array, begin: Sequence[int], size: S
     return cut
 
 
-def _function(steps: Sequence[Step], first: int, last: int, shape: Sequence[int | None]) -> Maps:
-    """Return the function from the output of step `first` to that of step `last`; shape: of a map, (z, y, x)."""
+def _function(steps: Sequence[Step], first: int, last: int, shape: Sequence[int | None]) -> Callable[[Any, Any], Any]:
+    """Return the function from weights and the output of step `first` to that of step `last`; shape: (z, y, x)."""
+    own = steps[first + 1 : last + 1]
 
-    def run(maps: Any) -> Any:
+    def run(weights: Weights, maps: Any) -> Any:
         made = {first: maps}
-        for number, step in enumerate(steps[first + 1 : last + 1], start=first + 1):
+        for number, (step, each) in enumerate(zip(own, weights, strict=True), start=first + 1):
             inputs = [made[source] for source in step.sources]
-            made[number] = step.layer(inputs if len(inputs) > 1 else inputs[0])
+            count = len(step.layer.trainable_variables)
+            made[number], _ = step.layer.stateless_call(
+                each[:count], each[count:], inputs if len(inputs) > 1 else inputs[0]
+            )
         return made[last]
 
-    channels = steps[first].layer.output.shape[-1]
-    signature = [tf.TensorSpec((None, *shape, channels), tf.float32)]
-    function: Maps = tf.function(run, input_signature=signature, autograph=False)
+    like = [
+        [tf.TensorSpec(each.shape, each.dtype) for each in layer] for layer in _variables(step.layer for step in own)
+    ]
+    maps = tf.TensorSpec((None, *shape, steps[first].layer.output.shape[-1]), tf.float32)
+    function: Callable[[Any, Any], Any] = tf.function(run, input_signature=[like, maps], autograph=False)
     return function

@@ -55,18 +55,19 @@ def write_map(task: Task, *, background: float, out: Path) -> float:
     """Write the map of a task to out/ID.KIND.nii.gz; return the logit of the volume."""
     case_id, kind = task
     image, volume = network_input(case_id)
-    response, logit = occlusion.occlude(volume, _answers(str(MODEL.resolve()), kind), background)
+    response, logit = occlusion.occlude(volume, _answers(str(MODEL.resolve()))[kind], background)
     nifti.write_volume(space.on_grid(response, image), out / _name(task))
     return logit
 
 
-@cache  # one network of each kind per worker
-def _answers(path: str, kind: Kind) -> Answers:
+@cache  # once per worker
+def _answers(path: str) -> dict[Kind, Answers]:
     from flairprep.explanation import networks  # imports tensorflow
 
     networks.keep_to_one_thread()
     network = networks.load(Path(path))
-    return networks.answers(networks.randomised(network) if kind == "randomised" else network)
+    trained, control = networks.answers(network, networks.randomised(network))
+    return {"trained": trained, "randomised": control}
 
 
 @contextmanager

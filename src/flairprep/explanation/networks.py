@@ -1,6 +1,7 @@
-"""Turn data/train/model.keras into a function from a volume to logits: as trained, or with randomised weights."""
+"""Turn data/train/model.keras into functions from a volume to logits: as trained, and with randomised weights."""
 
 import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +39,21 @@ def members(network: keras.Model) -> list[keras.Model]:
     return [layer for layer in network.layers if isinstance(layer, keras.Model)] or [network]
 
 
-def answers(network: keras.Model) -> Answers:
-    """Return the function from a volume to the logit of `network`'s probability, and to those without some parts.
+def answers(*networks: keras.Model) -> list[Answers]:
+    """Return of each network the function from a volume to the logit of its probability, and to those without parts.
+
+    networks: alike but for their weights.
 
     The logit of the mean probability comes from the members' own logits: float32 rounds a probability near 0 or 1 to
     it, where a block that is hidden would change nothing.
     """
-    taken_apart = [incremental.Member(_linear(member)) for member in members(network)]
+    traced = incremental.Incremental(_linear(members(networks[0])[0]))
+    return [_answers(traced, [incremental.weights_of(member) for member in members(network)]) for network in networks]
 
+
+def _answers(traced: incremental.Incremental, weights: Sequence[incremental.Weights]) -> Answers:
     def start(volume: Array, background: float) -> tuple[float, Hidden]:
-        each, without = zip(*(member.start(volume, background) for member in taken_apart), strict=True)
+        each, without = zip(*(traced.start(own, volume, background) for own in weights), strict=True)
         (logit,) = mean_logit(np.array([each]))
         return float(logit), lambda parts: mean_logit(np.stack([logits(parts) for logits in without], axis=1))
 
