@@ -73,7 +73,8 @@ def show(atlas: Atlas, cases: Sequence[DemoCase], count: int) -> None:
     hits = {"trained": 0, "randomised": 0}
     correlations = []
     print("case   probability  trained   randomised  correlation  within tissue")
-    with maps.written([case.case_id for case in chosen], BACKGROUND, Path()) as made:
+    with maps.begun([case.case_id for case in chosen], BACKGROUND, Path()) as explained:
+        made = explained()
         for case in chosen:
             one = made[case.case_id]
             control = space.position(occlusion.peak(sitk.GetArrayViewFromImage(one.randomised)), one.randomised)

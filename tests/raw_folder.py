@@ -28,8 +28,8 @@ def make_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "project"
     (root / RAW).mkdir(parents=True)
     monkeypatch.chdir(root)
-    for module in (subjects, who, result_cache):
-        monkeypatch.setattr(module, "map_cases", in_this_process)
+    for module, name in ((subjects, "map_cases"), (who, "map_cases"), (result_cache, "run_cases")):
+        monkeypatch.setattr(module, name, in_this_process)
     write_params(root, ingest={"max_failed": 1, "min_slices": 6}, split={"folds": 2})
     return root
 

@@ -84,6 +84,20 @@ def test_the_logits_without_a_part_are_those_of_the_whole_network(name: str) -> 
     assert np.ptp(expected) > 0, "else any order would do"
 
 
+def test_a_part_that_no_layer_sees_changes_nothing() -> None:
+    keras.utils.set_random_seed(1)
+    images = keras.Input((6, 16, 16, 1))
+    x = layers.Cropping3D(((0, 0), (0, 0), (8, 0)))(images)
+    x = layers.MaxPooling3D(2)(layers.Conv3D(2, 2)(x))  # none sees the last of 5 x 15 x 7 voxels
+    network = keras.Model(images, layers.Dense(1)(layers.GlobalAveragePooling3D()(x)))
+    volume = np.random.default_rng(1).normal(size=(6, 16, 16)).astype(np.float32)
+    logit, without = incremental.Incremental(network).start(incremental.weights_of(network), volume, BACKGROUND)
+    parts = [tuple(slice(low, low + 1) for low in corner) for corner in ((0, 0, 0), (5, 15, 15), (2, 3, 7), (2, 3, 8))]
+    parts += [(slice(0, 2), slice(0, 4), slice(0, 4)), (slice(0, 2), slice(0, 4), slice(6, 10))]
+    np.testing.assert_allclose(without(parts), whole(network, volume, parts), atol=1e-6)
+    np.testing.assert_allclose(without(parts)[[0, 1, 2, 4]], logit, atol=1e-7)
+
+
 def test_a_small_part_is_computed_anew_in_small_cuts_of_the_maps() -> None:
     """Else the answers above would be right, but no faster than those of the whole network."""
     shape = (32, 64, 64)

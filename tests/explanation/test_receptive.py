@@ -21,7 +21,7 @@ WINDOWS = [
     Window(3, 2, 1, 9, 5),  # same, odd
     Window(2, 2, 0, 9, 4),  # pooling that drops the last
     Window(2, 2, 0, 9, 5),  # pooling that pads it
-    Window(1, 1, -2, 9, 5),  # cropping
+    Window(5, 1, 0, 9, 5),  # cropping
     Window(5, 3, 1, 10, 4),
 ]
 

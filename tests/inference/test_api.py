@@ -46,7 +46,7 @@ def project(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 def by_the_stages(project: Path) -> dict[str, np.ndarray]:
     """Return case id -> tensor (z, y, x), by the stages."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(result_cache, "map_cases", in_this_process)
+        patch.setattr(result_cache, "run_cases", in_this_process)
         for stage in (ingest, normalize, select_slices):
             stage.main()
     files = sorted(Path("data/select_slices").glob("*.nii.gz"))

@@ -33,7 +33,7 @@ OBLIQUE = (0.9950042, 0.0998334, 0.0, -0.0998334, 0.9950042, 0.0)  # a head turn
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project as the current folder, whose cases run in this process."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(result_cache, "map_cases", in_this_process)
+    monkeypatch.setattr(result_cache, "run_cases", in_this_process)
     write_params(tmp_path, **SETTINGS)
     return tmp_path
 

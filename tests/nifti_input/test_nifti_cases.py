@@ -38,8 +38,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / RAW).mkdir(parents=True)
     monkeypatch.chdir(root)
     monkeypatch.setenv("FLAIRPREP_WORKERS", "1")
-    for module in (inspect, result_cache):
-        monkeypatch.setattr(module, "map_cases", in_this_process)
+    monkeypatch.setattr(inspect, "map_cases", in_this_process)
     monkeypatch.setattr(result_cache, "run_cases", in_this_process)
     write_params(root, ingest={"max_failed": 1, "min_slices": 6})
     return root

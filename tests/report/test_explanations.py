@@ -1,5 +1,7 @@
 """explanations: which cases the page explains, and what its pictures show."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +100,11 @@ def test_all_slices_are_drawn_in_colour() -> None:
             assert red > blue + 100
 
 
+def draw(scored: pd.DataFrame, background: float, assets: Path) -> list[explanations.Explained]:
+    with explanations.begun(scored, background, assets) as drawn:
+        return drawn()
+
+
 @pytest.mark.slow
 def test_the_chosen_cases_of_a_run_are_drawn_and_nothing_else_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -111,30 +118,37 @@ def test_the_chosen_cases_of_a_run_are_drawn_and_nothing_else_stays(
     monkeypatch.setattr(networks, "keep_to_one_thread", lambda: None)  # of workers; this process has begun with more
     reports.write_volumes(["a", "b"])
     scored = table(("a", 1, 0.9, 0.0), ("b", 0, 0.2, 0.0), ("gone", 0, 0.8, 1.0))
-    assert explanations.draw(scored, -4.0, tmp_path) == [], "train has not run"
+    assert draw(scored, -4.0, tmp_path) == [], "train has not run"
     section = ModelParams(**{**dict.fromkeys(ModelParams.model_fields), "name": "resnet3d", "filters": [2]})
     maps.MODEL.parent.mkdir()
     model.build(section, (8, 16, 16, 1)).save(maps.MODEL)
     Path("assets").mkdir()
-    shown = explanations.draw(scored, -4.0, Path("assets"))
+    shown = draw(scored, -4.0, Path("assets"))
     assert [(one.case_id, one.label) for one in shown] == [("a", 1), ("b", 0)]
     assert {path.as_posix() for path in Path("assets").rglob("*") if path.is_file()} == {
         f"assets/explain/{kind}/{case}.webp" for kind in maps.KINDS for case in "ab"
     }
     first = contents(Path("assets"))
-    assert explanations.draw(scored, -4.0, Path("assets")) == shown
+    assert draw(scored, -4.0, Path("assets")) == shown
     assert contents(Path("assets")) == first
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["at the start", "at the end"])
 def test_a_network_that_cannot_be_used_costs_the_maps_and_not_the_page(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    late: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def failing(*_: object, **__: object) -> None:
+    def fail() -> None:
         raise FlairprepError("data/train/model.keras: planted")
 
+    @contextmanager
+    def failing(*_: object) -> Iterator[Callable[[], None]]:
+        if not late:
+            fail()
+        yield fail
+
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(maps, "written", failing)
+    monkeypatch.setattr(maps, "begun", failing)
     maps.MODEL.parent.mkdir(parents=True)
     maps.MODEL.touch()
-    assert explanations.draw(table(("a", 1, 0.9, 0.0)), -4.0, tmp_path) == []
-    assert "planted" in caplog.text
+    assert draw(table(("a", 1, 0.9, 0.0)), -4.0, tmp_path) == []
+    assert caplog.text.count("planted") == 1

@@ -58,7 +58,7 @@ def rows() -> list[tuple[str, str, str]]:
 def test_every_case_has_a_row_and_every_good_one_a_file(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(result_cache, "map_cases", in_this_process)
+    monkeypatch.setattr(result_cache, "run_cases", in_this_process)
     earlier = failure("00005", CaseError(Code.MOSAIC, "side by side"))
     transform_volumes(cached(), square, CASES, [earlier], source=SOURCE, out=OUT)
     assert rows() == [

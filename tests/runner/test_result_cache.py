@@ -2,13 +2,16 @@
 
 import errno
 import json
+import multiprocessing
 import os
+import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from worker_functions import LATE, touches
 
 from flairprep.core.codes import Code
 from flairprep.core.outcomes import CaseError, Outcome, Status, failure
@@ -36,6 +39,10 @@ def inputs(item: str) -> tuple[tuple[Path], Any]:
     return (Path(item),), item
 
 
+def nothing(item: Path) -> tuple[tuple[()], None]:
+    return (), None
+
+
 def lost(item: str, error: CaseError) -> Outcome:
     return failure(item, error)
 
@@ -49,8 +56,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FLAIRPREP_CACHE", str(tmp_path / "cache"))
-    for name in ("map_cases", "run_cases"):
-        monkeypatch.setattr(result_cache, name, in_this_process)
+    monkeypatch.setattr(result_cache, "run_cases", in_this_process)
     for item, value in (("a", 2), ("b", 0), ("c", 3)):
         Path(item).write_text(str(value))
     Path("out").mkdir()
@@ -116,6 +122,24 @@ def test_known_items_need_no_worker_and_unknown_ones_get_their_place(monkeypatch
     assert (computed, reused) == ("b", 2)
     assert [outcome.case_id for outcome in results] == ["a", "b", "c"]
     assert given == [["b"]]
+
+
+@pytest.mark.parametrize("cache", ["off", "cache"])
+def test_workers_begin_before_a_result_is_asked_for_and_end_though_none_is(
+    cache: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FLAIRPREP_CACHE", cache)
+    used = ResultCache("touch", result_cache.__file__, {})
+    results = used.map(touches, [Path("touched")], inputs=nothing, on_failure=lost)
+    deadline = time.monotonic() + LATE
+    while not Path("touched").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert multiprocessing.active_children()
+    results.close()
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize("workers", ["1", "3"])

@@ -19,8 +19,8 @@ from flairprep.study import scans
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return an empty folder of scans; no worker process starts."""
-    for module in (scans, subjects, result_cache):
-        monkeypatch.setattr(module, "map_cases", in_this_process)
+    for module, name in ((scans, "map_cases"), (subjects, "map_cases"), (result_cache, "run_cases")):
+        monkeypatch.setattr(module, name, in_this_process)
     root = tmp_path / "scans"
     root.mkdir()
     return root

@@ -25,7 +25,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project as the current folder, whose cases run in this process, and beside it a cohort of three cases."""
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
-    monkeypatch.setattr(result_cache, "map_cases", in_this_process)
+    monkeypatch.setattr(result_cache, "run_cases", in_this_process)
     monkeypatch.setattr(result_cache, "run_cases", in_this_process)
     write_params(tmp_path / "project", **SETTINGS)
     for case in range(3):

@@ -66,8 +66,8 @@ def explain(case_ids: Sequence[str], labels: Mapping[str, str], background: floa
 
     out.mkdir(parents=True, exist_ok=True)
     rows = []
-    with maps.written(case_ids, background, out) as made:
-        for case_id, one in made.items():
+    with maps.begun(case_ids, background, out) as explained:
+        for case_id, one in explained().items():
             scan = nifti.read_volume(VOLUMES / f"{case_id}.nii.gz")
             nifti.write_volume(space.native(one.trained, scan), out / f"{case_id}.nii.gz")
             nifti.write_volume(space.native(one.randomised, scan), out / f"{case_id}.control.nii.gz")

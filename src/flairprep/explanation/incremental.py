@@ -52,7 +52,7 @@ def windows_of(layer: keras.Layer) -> tuple[Window, Window, Window] | None:
     elif isinstance(layer, POOLING):
         size, stride, same = layer.pool_size, layer.strides, layer.padding == "same"
     elif isinstance(layer, layers.Cropping3D):
-        before = tuple(-ends[0] for ends in layer.cropping)
+        size = tuple(sum(ends) + 1 for ends in layer.cropping)  # as if seen: a cut must hold what is cropped of it
     elif not isinstance(layer, POINTWISE):
         return None
     inputs, outputs = (_inputs(layer) or [layer.output])[0].shape[1:4], layer.output.shape[1:4]
@@ -186,7 +186,10 @@ class Incremental:
 def _patched(whole: Array, box: Box, patch: Array, begin: Sequence[int], size: Sequence[int]) -> Array:
     """Return a copy of `size` voxels of `whole` from `begin` on, with `patch` where the `box` lies."""
     cut = whole[tuple(slice(at, at + length) for at, length in zip(begin, size, strict=True))].copy()
-    spans = [(max(low, at), min(high, at + length)) for (low, high), at, length in zip(box, begin, size, strict=True)]
+    spans = []
+    for (low, high), at, length in zip(box, begin, size, strict=True):
+        first = min(max(low, at), at + length)
+        spans.append((first, max(min(high, at + length), first)))  # empty where the layers see none of the box
     into = tuple(slice(low - at, high - at) for (low, high), at in zip(spans, begin, strict=True))
     out_of = tuple(slice(low - first, high - first) for (low, high), (first, _) in zip(spans, box, strict=True))
     cut[into] = patch[out_of]

@@ -1,8 +1,8 @@
 """Map cases of a run in worker processes: the trained network's map and its control's, through the result cache."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -71,14 +71,15 @@ def _answers(path: str) -> dict[Kind, Answers]:
 
 
 @contextmanager
-def written(case_ids: Sequence[str], background: float, folder: Path) -> Iterator[dict[str, Explanation]]:
-    """Yield the maps of each case, made in a folder inside `folder` that is removed afterwards.
+def begun(case_ids: Sequence[str], background: float, folder: Path) -> Iterator[Callable[[], dict[str, Explanation]]]:
+    """Begin to make the maps of each case, and yield the function that waits for them.
 
-    A case and a kind is one task, so that a single case keeps two workers busy. Tasks that ran before with the same
-    network, input and code come from the result cache.
+    They are made in a folder inside `folder` that is removed afterwards. A case and a kind is one task, so that a
+    single case keeps two workers busy. Tasks that ran before with the same network, input and code come from the
+    result cache.
 
     Raises:
-        FlairprepError: there is no network, it cannot be used, or a worker failed.
+        FlairprepError: there is no network, it cannot be used, or a worker failed; the function raises it too.
     """
     if not MODEL.is_file():
         raise FlairprepError(f"{MODEL}: no such file; dvc repro train makes it, dvc checkout or dvc pull restores it")
@@ -88,9 +89,14 @@ def written(case_ids: Sequence[str], background: float, folder: Path) -> Iterato
     with tempfile.TemporaryDirectory(dir=folder, prefix=".maps") as scratch:
         out = Path(scratch)
         work = partial(write_map, background=background, out=out)
-        logits = results.map(work, tasks, inputs=_inputs, name=_name, out=out, on_failure=_failed, unit="map")
-        of_task = dict(zip(tasks, logits, strict=True))
-        yield {case_id: _joined(case_id, of_task[case_id, "trained"], background, out) for case_id in case_ids}
+        mapped = results.map(work, tasks, inputs=_inputs, name=_name, out=out, on_failure=_failed, unit="map")
+
+        def explained() -> dict[str, Explanation]:
+            of_task = dict(zip(tasks, logits, strict=True))
+            return {case_id: _joined(case_id, of_task[case_id, "trained"], background, out) for case_id in case_ids}
+
+        with closing(mapped) as logits:
+            yield explained
 
 
 def _joined(case_id: str, logit: float, background: float, out: Path) -> Explanation:

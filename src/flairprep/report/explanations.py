@@ -2,7 +2,9 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,27 +76,42 @@ def chosen(scored: pd.DataFrame) -> dict[str, str]:
     return {case_id: ", ".join(texts) for case_id, texts in why.items()}
 
 
-def draw(scored: pd.DataFrame | None, background: float, assets: Path) -> list[Explained]:
-    """Draw the maps of the cases that `chosen` names into assets/explain; none where there is no network.
+@contextmanager
+def begun(scored: pd.DataFrame | None, background: float, assets: Path) -> Iterator[Callable[[], list[Explained]]]:
+    """Begin the maps of the cases that `chosen` names, and yield the function that draws them into assets/explain.
 
-    A case without a volume in data/select_slices, which a later run removed, is left out. Where a map cannot be made,
-    a warning says why, and there is none.
+    There are none where there is no network. A case without a volume in data/select_slices, which a later run removed,
+    is left out. Where a map cannot be made, a warning says why, and there is none.
     """
-    if scored is None or not maps.MODEL.is_file():
-        return []
+    with ExitStack() as stack:
+        drawn: Callable[[], list[Explained]] = list
+        if scored is not None and maps.MODEL.is_file():
+            labels = dict(zip(scored["case_id"], scored["label"].astype(int), strict=True))
+            reasons = {case: why for case, why in chosen(scored).items() if (maps.SLICES / f"{case}.nii.gz").is_file()}
+            with _or_none():
+                explained = stack.enter_context(maps.begun(list(reasons), background, assets))
+                drawn = partial(_drawn, explained, labels, reasons, background, assets)
+        yield drawn
+
+
+@contextmanager
+def _or_none() -> Iterator[None]:
     try:
-        return _drawn(scored, background, assets)
+        yield
     except FlairprepError as error:  # the page is worth having without
         logger.warning(f"report: no occlusion maps: {error}")
-        return []
 
 
-def _drawn(scored: pd.DataFrame, background: float, assets: Path) -> list[Explained]:
-    reasons = {case: why for case, why in chosen(scored).items() if (maps.SLICES / f"{case}.nii.gz").is_file()}
-    labels = dict(zip(scored["case_id"], scored["label"].astype(int), strict=True))
+def _drawn(
+    explained: Callable[[], dict[str, Explanation]],
+    labels: Mapping[str, int],
+    reasons: Mapping[str, str],
+    background: float,
+    assets: Path,
+) -> list[Explained]:
     shown = []
-    with maps.written(list(reasons), background, assets) as explanations:
-        for case_id, one in explanations.items():
+    with _or_none():
+        for case_id, one in explained().items():
             strips, bar = rows_of(maps.network_input(case_id)[0], one, background)
             for name, strip in zip(("trained", "randomised"), strips[1:], strict=True):
                 previews.write(strip, assets / f"explain/{name}/{case_id}{previews.SUFFIX}")

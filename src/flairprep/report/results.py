@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -15,18 +15,34 @@ from flairprep.stats.metrics import Metric
 DATA, REPORTS = Path("data"), Path("reports")
 
 
+class Outs(NamedTuple):
+    """Outs of train and evaluate: metrics.json, and as text the validation predictions, the history and the cases."""
+
+    metrics: dict[str, Any]
+    rows: pd.DataFrame
+    history: pd.DataFrame
+    scored: pd.DataFrame
+
+
+def outs() -> Outs | None:
+    """Read the outs of train and evaluate; None where one of them has not run."""
+    metrics, scored = optional_json(REPORTS / "metrics.json"), optional_csv(REPORTS / "evaluate/cases.csv")
+    rows, history = optional_csv(DATA / "train/val_predictions.csv"), optional_csv(DATA / "train/history.csv")
+    if metrics is None or rows is None or history is None or scored is None:
+        return None
+    return Outs(metrics, rows, history, scored)
+
+
 def collect(
-    split: pd.DataFrame | None, monitor: Metric, *, alpha: float, permutations: int, seed: int
+    outs: Outs | None, split: pd.DataFrame | None, monitor: Metric, *, alpha: float, permutations: int, seed: int
 ) -> dict[str, Any]:
-    """Collect the outs of train and evaluate; `metrics` is None where one of them has not run.
+    """Collect what the page shows of the training; `metrics` is None where a stage has not run.
 
     alpha, permutations, seed: of section `evaluate`, so that the band of the best epoch is the one behind p_selection.
     """
-    evaluated, metrics = REPORTS / "evaluate", optional_json(REPORTS / "metrics.json")
-    rows, history = optional_csv(DATA / "train/val_predictions.csv"), optional_csv(DATA / "train/history.csv")
-    scored = optional_csv(evaluated / "cases.csv")
-    if metrics is None or rows is None or history is None or split is None or scored is None:
-        return {"metrics": None, "scored": None, "beside": ""}
+    if outs is None or split is None:
+        return {"metrics": None, "beside": ""}
+    (metrics, rows, history, _), evaluated = outs, REPORTS / "evaluate"
     validation = predictions.from_tables(rows, split)
     band = figures.chance_band(validation, monitor, permutations, seed)
     histogram, bins = numeric_csv(evaluated / "probability.csv"), numeric_csv(evaluated / "reliability.csv")
@@ -34,7 +50,6 @@ def collect(
     ones = int(validation.y_true.sum())
     return {
         "metrics": metrics,
-        "scored": scored,
         "diagnosis": optional_json(evaluated / "diagnosis.json"),
         "significance": captions.significance(metrics, alpha),
         "smallest_effect": captions.smallest_effect(ones, len(validation.y_true) - ones, alpha),

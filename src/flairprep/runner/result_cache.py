@@ -8,7 +8,7 @@ import json
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 from flairprep.core.console import progress
 from flairprep.core.outcomes import CaseError
 from flairprep.runner import cache_dir, code_version
-from flairprep.runner.map_cases import map_cases, prepare, run_cases
+from flairprep.runner.map_cases import prepare, run_cases
 from flairprep.runner.pool import AHEAD, workers
 
 logger = logging.getLogger(__name__)
@@ -70,8 +70,10 @@ class ResultCache:
         files: Sequence[str] = ("{}",),
         out: Path = Path(),
         unit: str = "case",
-    ) -> Iterator[R]:
+    ) -> Generator[R, None, None]:
         """Map `function` over items as `map_cases` does, without computing results that the cache holds.
+
+        Workers of this machine have begun when this returns; they end when the results are read, or closed.
 
         Args:
             function: picklable, with its result's type as annotation; it writes no other files than those that
@@ -84,11 +86,28 @@ class ResultCache:
             out: the folder that it writes to.
             unit: the name of an item, for progress.
         """
-        if self._cache_dir is None:
-            yield from map_cases(function, items, self.stage, on_failure=on_failure, unit=unit)
+        cached = None
+        if self._cache_dir is not None:
+            cached = _CachedFunction(self._cache_dir, self._base, function, name, tuple(files), inputs, out)
+        results = self._map(cached or function, items, on_failure, unit)
+        next(results)
+        return results
+
+    def _map(
+        self,
+        function: "Callable[[T], R] | _CachedFunction[T, R]",
+        items: Sequence[T],
+        on_failure: Callable[[T, CaseError], R],
+        unit: str,
+    ) -> Generator[Any, None, None]:
+        """Yield None once the workers have begun, then the results."""
+        if not isinstance(function, _CachedFunction):
+            with closing(run_cases(function, items, self.stage, on_failure=on_failure)) as values:
+                yield None
+                yield from progress(values, len(items), self.stage, unit)
             return
-        cached = _CachedFunction(self._cache_dir, self._base, function, name, tuple(files), inputs, out)
-        with closing(self._results(cached, items, on_failure)) as results:
+        with closing(self._results(function, items, on_failure)) as results:
+            yield next(results)
             for result in progress(results, len(items), self.stage, unit):
                 self.reused += result.reused
                 if result.fault:
@@ -117,8 +136,8 @@ class ResultCache:
 
     def _results(
         self, cached: "_CachedFunction[T, R]", items: Sequence[T], on_failure: Callable[[T, CaseError], R]
-    ) -> Generator["_Result[R]", None, None]:
-        """Yield results in order: threads of this process restore the cached ones, workers compute the others."""
+    ) -> Generator[Any, None, None]:
+        """Yield None once the workers have begun, then results in order: workers compute those that are not cached."""
 
         def failed(item: T, error: CaseError) -> _Result[R]:
             return _Result(on_failure(item, error))
@@ -132,6 +151,7 @@ class ResultCache:
             ThreadPoolExecutor(workers()) as threads,
             closing(_in_order(threads, cached.restore, known)) as restored,
         ):
+            yield None
             for item, key in zip(items, keys, strict=True):
                 result = next(computed if key is None else restored)
                 if result is None:  # a damaged entry

@@ -61,13 +61,16 @@ def main() -> None:
     balance, audit, sanity = (
         results.optional_json(REPORTS / f"{name}.json") for name in ("balance", "audit", "sanity")
     )
-    result = results.collect(split, monitor, **evaluate.model_dump())
-    previewed = case_pictures.read(PREVIEW)
-    before = {case: one.shown for case, one in previewed.acquired.items()}
-    measured = quality.compare(previewed.qualities)
-    with files.atomic_folder(ASSETS) as out:
+    trained = results.outs() if split is not None else None
+    scored = trained.scored if trained else None
+    with files.atomic_folder(ASSETS) as out, explanations.begun(scored, background, out) as drawn_maps:
+        # Meanwhile, workers make the maps.
+        result = results.collect(trained, split, monitor, **evaluate.model_dump())
+        previewed = case_pictures.read(PREVIEW)
+        before = {case: one.shown for case, one in previewed.acquired.items()}
+        measured = quality.compare(previewed.qualities)
         later = {stage: results.optional_csv(DATA / stage / "cases.csv") for stage in LATER}
-        cases = case_overview.join(ingested, later, split, result["scored"], before, previewed.seen)
+        cases = case_overview.join(ingested, later, split, scored, before, previewed.seen)
         faults = [*case_overview.of_cases(cases), *case_overview.of_audit(audit), *case_overview.of_sanity(sanity)]
         faults = sorted([*faults, *case_overview.of_labels(balance)], key=lambda fault: fault.level)
         drawn = {
@@ -86,7 +89,7 @@ def main() -> None:
             counters=case_overview.counters(cases, audit, sanity),
             bar=figures.cohort_bar(split, values["val_fold"], values["test_fold"]) if split is not None else [],
             choices={name: case_overview.choices(cases, name) for name in ("status", "code", "plane", "fold", "label")},
-            explained=explanations.draw(result["scored"], background, out),
+            explained=drawn_maps(),
             run=run,
             provenance=section,
             identity=identity,
