@@ -26,3 +26,10 @@ def draw(rng: np.random.Generator, label: int, _: int = 0) -> np.ndarray:
 def cohort(n: int = 20, **changed: Any) -> list[np.ndarray]:
     """Heads with the labels 0, 1, 0, ..."""
     return [head(index, index % 2, **changed) for index in range(n)]
+
+
+def halved(images: np.ndarray) -> np.ndarray:
+    """Return images (n, z, y, x, 1) averaged over blocks of 2 x 2 x 2 voxels."""
+    count, z, y, x, _ = images.shape
+    blocks = images.astype(np.float32).reshape(count, z // 2, 2, y // 2, 2, x // 2, 2, 1)
+    return np.asarray(blocks.mean(axis=(2, 4, 6)))

@@ -101,10 +101,18 @@ def test_a_run_that_goes_on_has_the_losses_of_one_from_the_start() -> None:
     assert budget.left == 0
 
 
-def test_a_fresh_run_ends_where_it_diverges_and_the_range_test_does_not() -> None:
+def test_a_run_ends_where_it_diverges_and_the_range_test_where_it_has_risen_again() -> None:
     trial: Any = Played(lambda rates: 30.0 if len(rates) == 3 else 0.7)
-    assert rate_checks.losses_at(trial, Budget(1), IMAGES, LABELS, [1.0] * 9, fresh=True) == [0.7] * 3 + [30.0]
-    assert len(rate_checks.losses_at(trial, Budget(1), IMAGES, LABELS, [1.0] * 9)) == 9
+    assert rate_checks.losses_at(trial, Budget(1), IMAGES, LABELS, [1.0] * 9, ends=rate_checks.diverges) == [
+        0.7
+    ] * 3 + [30.0]
+    falls = iter(curve(1e-3, 1e-1))
+    trial = Played(lambda _: next(falls))
+    ended = rate_checks.losses_at(trial, Budget(1), IMAGES, LABELS, GROWING, ends=rate_checks.has_risen_again)
+    assert rate_checks.LEAST_STEPS < len(ended) < len(GROWING)
+    whole = curve(1e-3, 1e-1)
+    assert ended == whole[: len(ended)]
+    assert rate_checks.lower_end(ended) == rate_checks.lower_end(whole), "what it leaves out does not count"
 
 
 def curve(falls_at: float, rises_at: float) -> list[float]:
@@ -140,14 +148,16 @@ def test_networks_learn_at_the_upper_end_and_are_warned_of_the_rate_that_ruins_t
         given = {**dict.fromkeys(model.ModelParams.model_fields), "name": "resnet3d", "filters": [8, 16], "norm": norm}
         return training.compiled(model.ModelParams(**given), (*SHAPE, 1), prior=0.5, rate=1e-3)
 
-    rates = rate_checks.band(Trial(build, 0), Budget(1), IMAGES, LABELS)
+    trial = Trial(build, 0)
+    images = trial.prepared(IMAGES)
+    rates = rate_checks.band(trial, Budget(1), images, LABELS)
     assert rates is not None
     assert rates[0] < 1e-3 < rates[1] < 0.5
 
     def last(rate: float, seed: int) -> float:
-        losses = rate_checks.losses_at(Trial(build, seed), Budget(1), IMAGES, LABELS, [rate] * 150)
+        losses = rate_checks.losses_at(Trial(build, seed), Budget(1), images, LABELS, [rate] * 150)
         return float(np.mean(losses[-20:]))
 
     assert sum(last(rates[1], seed) < rate_checks.LEARNED for seed in (1, 2, 3)) >= 2
-    first = rate_checks.losses_at(Trial(build, 1), Budget(1), IMAGES, LABELS, [0.5] * 10)
+    first = rate_checks.losses_at(Trial(build, 1), Budget(1), images, LABELS, [0.5] * 10)
     assert rate_checks.diverges(first)

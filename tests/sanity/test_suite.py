@@ -12,9 +12,10 @@ from heads import draw
 
 from flairprep.core.errors import FlairprepError
 from flairprep.dataset import tf_data
+from flairprep.dataset.shards import read_info
 from flairprep.network import model
 from flairprep.network.model_config import ModelParams
-from flairprep.sanity import suite
+from flairprep.sanity import suite, tensor_summary
 from flairprep.sanity.check import Check
 
 LABELS = {0: "01101", 1: "00101", 2: "10010"}  # fold -> the labels of its cases
@@ -96,20 +97,22 @@ def test_a_batch_norm_of_ones_own_is_not_to_the_letter() -> None:
 
 def test_cases_of_both_labels_are_drawn_in_turn(tmp_path: Path) -> None:
     directory = export(tmp_path, {0: "0111011", 1: "1111"})
-    images, labels = suite.drawn(directory, 0)
+    images, labels = suite.drawn(directory, 0, np.asarray)
     assert list(labels) == [0, 1, 0, 1]
-    label_of = {case["image"].tobytes(): case["label"] for case in tf_data.dataset(directory).as_numpy_iterator()}
+    stored = tf_data.dataset(directory).as_numpy_iterator()
+    label_of = {case["image"].astype(np.float32).tobytes(): case["label"] for case in stored}
     assert [label_of[image.tobytes()] for image in images] == [0, 1, 0, 1]
+    assert images.shape[1:] == read_info(directory).image_shape
 
 
 def test_one_label_alone_is_refused_with_the_folder(tmp_path: Path) -> None:
     directory = export(tmp_path, {0: "111"})
     with pytest.raises(FlairprepError, match=str(directory)):
-        suite.drawn(directory, 0)
+        suite.of_network(directory, section(), 1.0, 0)
 
 
 def test_every_case_is_summarised_with_its_label_and_fold(tmp_path: Path) -> None:
-    cases = suite.summaries(export(tmp_path))
+    cases = tensor_summary.summaries(export(tmp_path))
     assert [(case.case_id, case.label, case.fold) for case in cases] == [
         (f"{fold}{index:04d}", int(label), fold)
         for fold, labels in LABELS.items()

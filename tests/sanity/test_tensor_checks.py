@@ -8,15 +8,15 @@ import pandas as pd
 import pytest
 from heads import cohort, head
 
-from flairprep.sanity import tensor_checks
+from flairprep.sanity import tensor_checks, tensor_summary
 from flairprep.sanity.check import Check
-from flairprep.sanity.tensor_checks import TensorSummary
+from flairprep.sanity.tensor_summary import TensorSummary
 
 
 def looked(images: list[np.ndarray]) -> list[TensorSummary]:
     """Labels in turn, two cases of each fold."""
     stored = (np.asarray(image, np.float32)[np.newaxis, ..., 0] for image in images)
-    return [tensor_checks.summarise(image, n % 2, f"{n:05d}", n // 2 % 5) for n, image in enumerate(stored)]
+    return [tensor_summary.summarise(image, n % 2, f"{n:05d}", n // 2 % 5) for n, image in enumerate(stored)]
 
 
 def border(cases: list[TensorSummary]) -> Check:
@@ -151,6 +151,6 @@ def test_chance_borders_seldom_fail() -> None:
 def test_blocks_are_means_of_the_volume() -> None:
     volume = np.random.default_rng(0).normal(size=(16, 32, 48))
     expected = volume.reshape(8, 2, 16, 2, 16, 3).mean(axis=(1, 3, 5))
-    np.testing.assert_allclose(tensor_checks.shrunk(volume), expected)
-    assert tensor_checks.shrunk(np.ones((5, 17, 33))).shape == (5, 16, 16)
-    np.testing.assert_allclose(tensor_checks.shrunk(np.ones((5, 17, 33))), 1)
+    np.testing.assert_allclose(tensor_summary.shrunk(volume), expected)
+    assert tensor_summary.shrunk(np.ones((5, 17, 33))).shape == (5, 16, 16)
+    np.testing.assert_allclose(tensor_summary.shrunk(np.ones((5, 17, 33))), 1)

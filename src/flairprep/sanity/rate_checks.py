@@ -7,7 +7,7 @@ network learns a few cases and below which none diverges.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from flairprep.sanity.trial import Trial
 Array = npt.NDArray[Any]
 BATCH = 4  # cases per step
 FIRST_RATE, GROWTH, RANGE_STEPS = 1e-6, 1.15, 100  # of the range test: from 1e-6 to 1
+FLAT_STEPS, LEAST_STEPS = 10, 20  # of it: whose rates do nothing yet, and which tell nothing alone
 RUN_STEPS = 1000  # of the run that the lower end of the usable rates is meant for
 RATES = tuple(float(f"{10 ** (half / 2):.1g}") for half in range(-12, 1))  # 1e-6, 3e-6, ... 1: half decades
 MODEST = 1e-3  # below it, a rate is tried only where the larger ones diverge: most networks take it
@@ -44,12 +45,13 @@ def band(trial: Trial, budget: Budget, images: Array, labels: Array) -> tuple[fl
         OverBudgetError: the network is too large for the steps that this takes.
     """
     some = slice(HEART)
-    low = lower_end(losses_at(trial, budget, images, labels, FIRST_RATE * GROWTH ** np.arange(RANGE_STEPS)))
+    growing = FIRST_RATE * GROWTH ** np.arange(RANGE_STEPS)
+    low = lower_end(losses_at(trial, budget, images, labels, growing, ends=has_risen_again))
     candidates = [rate for rate in RATES if rate > (low or FIRST_RATE)]
     sound = [rate for rate in candidates if rate < MODEST]
     begun: dict[float, tuple[list[float], Any]] = {}  # losses of the short runs, and where each ended
     for rate in candidates[len(sound) :]:
-        losses = losses_at(trial, budget, images[some], labels[some], [rate] * FRESH_STEPS, fresh=True)
+        losses = losses_at(trial, budget, images[some], labels[some], [rate] * FRESH_STEPS, ends=diverges)
         if diverges(losses):
             break
         sound.append(rate)
@@ -59,7 +61,7 @@ def band(trial: Trial, budget: Budget, images: Array, labels: Array) -> tuple[fl
     learned = None
     for rate in sound[: -TRIED - 1 : -1]:
         rates = [rate] * LONGER_STEPS
-        losses = losses_at(trial, budget, images[some], labels[some], rates, fresh=True, begun=begun.get(rate))
+        losses = losses_at(trial, budget, images[some], labels[some], rates, ends=diverges, begun=begun.get(rate))
         last = smoothed(losses)[-1]
         if learned and last < FALLS and not diverges(losses):
             return low or learned, rate
@@ -75,12 +77,13 @@ def losses_at(
     labels: Array,
     rates: Iterable[float],
     *,
-    fresh: bool = False,
+    ends: Callable[[Sequence[float]], bool] | None = None,
     begun: tuple[Sequence[float], Any] | None = None,
 ) -> list[float]:
     """Train a fresh network one step at each of `rates`, on batches of BATCH cases in turn; return the loss per step.
 
-    It ends where the loss is not finite, which is the last one, and if `fresh` where it diverges: nothing later counts.
+    The last loss is the first that is not finite, or with which the run `ends`: nothing later would count.
+
     begun: losses and state of a run whose steps were the first ones of this one, which goes on from there.
 
     Raises:
@@ -94,7 +97,7 @@ def losses_at(
     for step, rate in enumerate(rates, start=len(losses)):
         batch = np.arange(BATCH * step, BATCH * (step + 1)) % len(labels)
         losses.append(trial.step(images[batch], labels[batch], rate)[0])
-        if not math.isfinite(losses[-1]) or (fresh and diverges(losses)):
+        if not math.isfinite(losses[-1]) or (ends and ends(losses)):
             break
     return losses
 
@@ -113,6 +116,17 @@ def diverges(losses: Sequence[float]) -> bool:
     return not bool((smoothed(losses) <= DIVERGED * losses[0]).all())
 
 
+def has_risen_again(losses: Sequence[float]) -> bool:
+    """Return whether the losses of a range test rose by half of their fall, after which `lower_end` counts none."""
+    return len(losses) >= LEAST_STEPS and bool(_risen(smoothed(losses)).any())
+
+
+def _risen(averages: Array) -> Array:
+    """Return after which steps the smoothed losses of a range test are up again by half of their fall, (n_steps,)."""
+    start, least = averages[:FLAT_STEPS].mean(), np.minimum.accumulate(averages)
+    return (start - least > 0.2 * start) & (averages - least > 0.5 * (start - least))
+
+
 def lower_end(losses: Sequence[float]) -> float | None:
     """Return the rate at which RUN_STEPS steps move the weights as far as the range test until its loss fell, or None.
 
@@ -121,14 +135,11 @@ def lower_end(losses: Sequence[float]) -> float | None:
     rate, so the result is the sum of the test's rates up to there over RUN_STEPS.
     """
     averages = smoothed([loss for loss in losses if math.isfinite(loss)])
-    if len(averages) < 20:
+    if len(averages) < LEAST_STEPS:
         return None
-    start = float(np.mean(averages[:10]))  # the first ten rates do nothing
-    least = np.minimum.accumulate(averages)
-    fall = start - least
-    diverged = (fall > 0.2 * start) & (averages - least > 0.5 * fall)
-    lowest = int(np.argmin(averages[: int(diverged.argmax())] if diverged.any() else averages))
-    if lowest < 10 or start - averages[lowest] < 0.05 * start:
+    start, risen = float(np.mean(averages[:FLAT_STEPS])), _risen(averages)
+    lowest = int(np.argmin(averages[: int(risen.argmax())] if risen.any() else averages))
+    if lowest < FLAT_STEPS or start - averages[lowest] < 0.05 * start:
         return None
     above = [step for step in range(lowest) if averages[step] >= start - 0.25 * (start - averages[lowest])]
     return float((FIRST_RATE * GROWTH ** np.arange(above[-1] + 1)).sum()) / RUN_STEPS

@@ -2,8 +2,6 @@
 
 import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from flairprep.dataset.shards import read_info
 from flairprep.network import input_pipeline, model, training
 from flairprep.sanity import network_checks, rate_checks, tensor_checks
 from flairprep.sanity.check import Check
-from flairprep.sanity.tensor_checks import TensorSummary
+from flairprep.sanity.tensor_summary import TensorSummary
 from flairprep.sanity.trial import Trial, multiply_adds
 
 PER_LABEL = 40  # cases of each label in the range test
@@ -26,37 +24,23 @@ SURE = 0.2  # loss at which they count as learned: right by a hair, they would b
 LETTER = "tutorial_cnn"  # built to the letter, so its own batch normalisation is warned of and fails nothing
 
 
-def summaries(directory: Path) -> list[TensorSummary]:
-    """Summarise every exported case, by threads: numpy leaves the interpreter to the others."""
+def drawn(directory: Path, seed: int, prepared: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Draw as many cases of each label, at most PER_LABEL: images, and labels (n,) in turn 0, 1, 0, ...
 
-    def summarise(fold: int, cases: MapDataset, index: int) -> TensorSummary:
-        return tensor_checks.summarise(*cases[index], fold)
-
-    found: list[TensorSummary] = []
-    with ThreadPoolExecutor() as threads:
-        for fold in read_info(directory).cases:
-            cases = MapDataset(directory, [fold])
-            found += threads.map(partial(summarise, fold, cases), range(len(cases)))
-    return found
-
-
-def drawn(directory: Path, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw as many cases of each label, at most PER_LABEL: images (n, z, y, x, 1), labels (n,) in turn 0, 1, 0, ...
+    prepared: of images (n, z, y, x, 1) what is kept of them, see `Trial`.
 
     Raises:
-        FlairprepError: all cases have one label.
+        FlairprepError: a record is damaged.
     """
     by_label: dict[int, list[np.ndarray]] = {0: [], 1: []}
-    for case in tf_data.dataset(directory, shuffle_seed=seed).as_numpy_iterator():
-        if len(same := by_label[int(case["label"])]) < PER_LABEL:
-            same.append(case["image"])
+    cases = MapDataset(directory)
+    for index in np.random.default_rng(seed).permutation(len(cases)):
+        image, label, _ = cases[index]
+        if len(same := by_label[label]) < PER_LABEL:
+            same.append(prepared(image[..., np.newaxis])[0])
         if min(map(len, by_label.values())) == PER_LABEL:
             break
     pairs = list(zip(by_label[0], by_label[1], strict=False))
-    if not pairs:
-        raise FlairprepError(
-            f"sanity: all cases in {directory} have one label; see data/split/split.csv and labels in params.yaml"
-        )
     return np.array([image for pair in pairs for image in pair]), np.tile([0, 1], len(pairs))
 
 
@@ -81,16 +65,24 @@ def of_tensors(cases: Sequence[TensorSummary], split: pd.DataFrame | None, seed:
 def of_network(
     directory: Path, section: model.ModelParams, prior: float, seed: int
 ) -> tuple[list[Check], tuple[float, float] | None]:
-    """Run the checks of the network; return them and the usable rates, if any; prior: share of label 1."""
+    """Run the checks of the network; return them and the usable rates, if any; prior: share of label 1.
+
+    Raises:
+        FlairprepError: all cases have one label, or a record is damaged.
+    """
+    if prior in (0, 1):
+        raise FlairprepError(
+            f"sanity: all cases in {directory} have one label; see data/split/split.csv and labels in params.yaml"
+        )
     shape = read_info(directory).image_shape
     training.seeded(seed)  # the order of tf.data depends on it too
-    images, labels = drawn(directory, seed)
     pair, some, own = slice(2), slice(CAPACITY), to_the_letter(section)
 
     def started() -> Trial:
         return Trial(lambda: training.compiled(section, shape, prior=prior, rate=network_checks.RATE), seed)
 
     trial = started()
+    images, labels = drawn(directory, seed, trial.prepared)
     budget = network_checks.Budget(multiply_adds(trial.network))
     size = 2 if budget.left > 100 else 1
     budget.afford(4 * size + 2)  # for the two starts and for the coupling
@@ -137,7 +129,7 @@ def first_steps(directory: Path, trial: Trial, size: int, seed: int) -> tuple[np
     at, count = tf_data.source(directory, sorted(in_fold)), sum(in_fold.values())
     batches = input_pipeline.training_batches(at, count, "flip_shift", batch_size=size, seed=seed)
     two = batches(0).take(2).as_numpy_iterator()
-    losses = [trial.step(images, labels, network_checks.RATE)[0] for images, labels in two]
+    losses = [trial.step(trial.prepared(images), labels, network_checks.RATE)[0] for images, labels in two]
     return np.array(losses), trial.weights()
 
 

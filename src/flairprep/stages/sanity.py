@@ -1,7 +1,9 @@
 """sanity: check the exported tensors and the network for faults that would make any result of training worthless."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +42,21 @@ def report(checks: Sequence[Check], band: tuple[float, float] | None) -> dict[st
 
 def main() -> None:
     """Read data/export (and split.csv, if there), write reports/sanity.json and data/sanity/gate."""
-    from flairprep.dataset import tf_data  # imports tensorflow, which `flairprep check` does without
-    from flairprep.sanity import suite
+    from flairprep.sanity import tensor_summary
 
     section, network = params.load(SanityParams, "sanity"), params.load(ModelParams, "model")
-    with console.out_of_memory("model.filters or select_slices.size"), tf_data.faults(EXPORT):
+    with console.out_of_memory("model.filters or select_slices.size"):
         memory.keep_memory()
-        cases = suite.summaries(EXPORT)
+        # The import of tensorflow takes seconds of one core. `flairprep check` does without it.
+        threading.Thread(target=import_module, args=["flairprep.sanity.suite"], daemon=True).start()
+        cases = tensor_summary.summaries(EXPORT)
+        from flairprep.dataset import tf_data
+        from flairprep.sanity import suite
+
         split = read_csv(SPLIT, ("case_id", "label", "group", "fold")) if SPLIT.exists() else None
         prior = float(np.mean([case.label for case in cases]))
-        of_model, band = suite.of_network(EXPORT, network, prior, section.seed)
+        with tf_data.faults(EXPORT):
+            of_model, band = suite.of_network(EXPORT, network, prior, section.seed)
         checks = [*suite.of_tensors(cases, split, section.seed), *of_model]
     for check in checks:
         console.say(f"sanity: {check.verdict}: {check.name}: {check.text}")
