@@ -57,6 +57,25 @@ def test_integers_become_what_each_alone_would(dtype: type, clip: float, span: t
     np.testing.assert_array_equal(codes, np.where(expected == empty, beside, expected))
 
 
+def test_values_that_reach_less_get_a_finer_lattice() -> None:
+    """One whose low bytes are a quarter as many, where 48 to a step become 64: 0.0098 / 64 reaches to 4.98."""
+    counts = {}
+    for reach in (4.5, 6.0):
+        levels = np.arange(-int(reach / 0.0098), int(reach / 0.0098) + 1)
+        codes, _, lattice = encoded(levels, 0.0, 1 / 0.0098, -4.0, 6.0)
+        assert lattice is not None
+        counts[reach] = len(np.unique(codes & 255)), round(0.0098 / lattice.slope)
+    assert counts == {4.5: (4, 64), 6.0: (16, 48)}
+
+
+@pytest.mark.parametrize("values", [[], [900], [900, 900]], ids=["none", "one", "equal"])
+def test_values_that_reach_nothing_have_a_lattice_too(values: list[int]) -> None:
+    codes, empty, lattice = encoded(np.array(values, np.int16), 900.0, 150.0, 0.0, 6.0)
+    assert lattice is not None
+    assert lattice.slope <= 2.5e-4
+    assert (codes == empty + 1).all()
+
+
 def test_the_default_range_is_within_1_3e_4_whatever_the_scanners_step() -> None:
     for unit in np.geomspace(1e-6, 10, 400):
         made = lattice_of(-4.0, 6.0, float(unit))

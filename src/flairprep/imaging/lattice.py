@@ -49,8 +49,8 @@ def decoded(image: sitk.Image, scaling: Lattice | None) -> sitk.Image:
     return values
 
 
-def lattice_of(background: float, clip: float, unit: float) -> tuple[Lattice, int] | None:
-    """Return a lattice for -clip to clip that holds `background` exactly, and the background's code.
+def lattice_of(background: float, reach: float, unit: float) -> tuple[Lattice, int] | None:
+    """Return a lattice for -reach to reach that holds `background` exactly, and the background's code.
 
     Where the scanner stored integers, `unit` is their step. The lattice divides it evenly, so that the same few low
     bytes come back again and again and the file gets smaller: by a power of two if that gives a step of at most
@@ -58,13 +58,13 @@ def lattice_of(background: float, clip: float, unit: float) -> tuple[Lattice, in
     compressor.
 
     Args:
-        background, clip: in units of the intensity map; clip > 0.
+        background, reach: in units of the intensity map; reach > 0.
         unit: step of the acquired values after the map, > 0; 1 for values that are not whole.
 
     Returns:
         None where the range is so wide that the step would exceed 2^-11.
     """
-    least = max(abs(background), clip) / LAST
+    least = max(abs(background), reach) / LAST
     if least > COARSEST:
         return None
     halved = unit * 2.0 ** math.ceil(math.log2(least / unit))
@@ -91,13 +91,16 @@ def encoded(
     Args:
         values: of any shape; integers are mapped once per level.
         offset, scale: of the intensity map; scale > 0.
-        background, clip: see `lattice_of`.
+        background, clip: in units of the map; clip > 0.
 
     Returns:
         int16 codes, that of the background, and their lattice; float32 values, the background, and None where there is
         no lattice.
     """
-    made = lattice_of(background, clip, 1 / scale if np.issubdtype(values.dtype, np.integer) else 1.0)
+    # The less the values reach, the finer is the lattice that fits, and the oftener its step halves the scanner's.
+    ends = [abs(float(end) - offset) / scale for end in (values.min(), values.max())] if values.size else []
+    reach = min(clip, max(ends, default=0.0)) or clip
+    made = lattice_of(background, reach, 1 / scale if np.issubdtype(values.dtype, np.integer) else 1.0)
     if made is None:
         away = np.nextafter(np.float32(background), np.float32(-background or 1))
 
