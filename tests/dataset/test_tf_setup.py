@@ -5,13 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import exports
 import pytest
-from workspace import write_params
+from heads import draw
+from workspace import contents, write_params
 
 IMPORTS_TENSORFLOW = [
     *("dataset.tf_setup", "dataset.tf_data"),
     *(f"network.{name}" for name in ("input_pipeline", "model", "recorder", "saving", "training")),
-    *(f"sanity.{name}" for name in ("network_checks", "suite", "tensor_checks", "trial")),
+    *(f"sanity.{name}" for name in ("network_checks", "suite", "trial")),
 ]
 QUICK = """
 import gc, sys
@@ -48,6 +50,8 @@ def python(folder: Path, *arguments: str, lacking: str = "tensorflow") -> subpro
 @pytest.mark.parametrize("stage", ["sanity", "train"])
 def test_a_stage_without_tensorflow_ends_with_one_line_that_names_the_extras(tmp_path: Path, stage: str) -> None:
     write_params(tmp_path)
+    exports.write_export(tmp_path, {0: "01", 1: "10"}, draw)
+    former = contents(tmp_path / "data")
     done = python(tmp_path, "-m", f"flairprep.stages.{stage}")
     assert (done.returncode, done.stdout) == (1, "")
     first, *others = done.stderr.splitlines()
@@ -55,7 +59,8 @@ def test_a_stage_without_tensorflow_ends_with_one_line_that_names_the_extras(tmp
     assert {"'flairprep[cpu]',", "'flairprep[gpu]'"} <= set(first.split())
     assert "Traceback" not in done.stderr
     assert not [line for line in others if not line.startswith(f"{stage}: ")]  # that nothing was written
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["params.yaml", "shadow"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "params.yaml", "shadow"]
+    assert contents(tmp_path / "data") == former
 
 
 def test_whatever_imports_tensorflow_says_so(tmp_path: Path) -> None:

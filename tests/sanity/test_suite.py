@@ -112,7 +112,8 @@ def test_one_label_alone_is_refused_with_the_folder(tmp_path: Path) -> None:
 
 
 def test_every_case_is_summarised_with_its_label_and_fold(tmp_path: Path) -> None:
-    cases = tensor_summary.summaries(export(tmp_path))
+    with tensor_summary.begun(export(tmp_path)) as summaries:
+        cases = summaries()
     assert [(case.case_id, case.label, case.fold) for case in cases] == [
         (f"{fold}{index:04d}", int(label), fold)
         for fold, labels in LABELS.items()

@@ -1,7 +1,9 @@
 """Summarise the exported tensors, without tensorflow, for the checks that compare cases."""
 
 import hashlib
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,19 +76,23 @@ def shrunk(volume: Array) -> Array:
     return volume
 
 
-def summaries(directory: Path) -> list[TensorSummary]:
-    """Summarise every case exported to `directory`, by threads: numpy leaves the interpreter to the others.
+@contextmanager
+def begun(directory: Path) -> Iterator[Callable[[], list[TensorSummary]]]:
+    """Begin to summarise every case exported to `directory`, and yield the function that waits for the summaries.
+
+    By threads: numpy leaves the interpreter to the others.
 
     Raises:
-        FlairprepError: a record is damaged, or a shard lacks cases.
+        FlairprepError: a shard lacks cases; the function raises it too, where a record is damaged.
     """
-    found: list[TensorSummary] = []
-    with ThreadPoolExecutor() as threads:
-        for fold in read_info(directory).cases:
-            cases = MapDataset(directory, [fold])
-
-            def of_index(index: int, fold: int = fold, cases: MapDataset = cases) -> TensorSummary:
-                return summarise(*cases[index], fold)
-
-            found += threads.map(of_index, range(len(cases)))
-    return found
+    folds = [(fold, MapDataset(directory, [fold])) for fold in read_info(directory).cases]
+    threads = ThreadPoolExecutor()
+    try:
+        futures = [
+            threads.submit(lambda fold, cases, index: summarise(*cases[index], fold), fold, cases, index)
+            for fold, cases in folds
+            for index in range(len(cases))
+        ]
+        yield lambda: [future.result() for future in futures]
+    finally:
+        threads.shutdown(cancel_futures=True)

@@ -1,9 +1,7 @@
 """sanity: check the exported tensors and the network for faults that would make any result of training worthless."""
 
-import threading
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +45,12 @@ def main() -> None:
     section, network = params.load(SanityParams, "sanity"), params.load(ModelParams, "model")
     with console.out_of_memory("model.filters or select_slices.size"):
         memory.keep_memory()
-        # The import of tensorflow takes seconds of one core. `flairprep check` does without it.
-        threading.Thread(target=import_module, args=["flairprep.sanity.suite"], daemon=True).start()
-        cases = tensor_summary.summaries(EXPORT)
-        from flairprep.dataset import tf_data
-        from flairprep.sanity import suite
+        with tensor_summary.begun(EXPORT) as summaries:
+            # Their import takes seconds of one core. `flairprep check` does without tensorflow.
+            from flairprep.dataset import tf_data
+            from flairprep.sanity import suite
 
+            cases = summaries()
         split = read_csv(SPLIT, ("case_id", "label", "group", "fold")) if SPLIT.exists() else None
         prior = float(np.mean([case.label for case in cases]))
         with tf_data.faults(EXPORT):
