@@ -252,6 +252,12 @@ def test_a_damaged_or_cut_shard_is_named_with_the_remedy(folder: Path, tmp_path:
     damaged.write_bytes(content)
     with pytest.raises(FlairprepError, match=rf"^{damaged}: .*dvc repro -f export"):
         shards.example(shards.places(damaged)[0])
+    for byte in (0, 9):  # of a length, and of its checksum
+        bent = bytearray(whole.read_bytes())
+        bent[byte] ^= 1
+        damaged.write_bytes(bent)
+        with pytest.raises(FlairprepError, match=rf"^{damaged}: damaged.*dvc repro -f export"):
+            shards.places(damaged)
     cut.write_bytes(content[:-1])
     with pytest.raises(FlairprepError, match=rf"^{cut}: .*dvc repro -f export"):
         shards.places(cut)

@@ -84,6 +84,20 @@ def test_the_logits_without_a_part_are_those_of_the_whole_network(name: str) -> 
     assert np.ptp(expected) > 0, "else any order would do"
 
 
+def test_as_few_volumes_go_through_the_rest_at_once_as_its_largest_maps_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Group normalisation sees all of a map, so the rest begins at the input, whose maps have 4 times as much."""
+    shape = (16, 32, 32)
+    network = built(shape, name="tutorial_cnn", filters=[4, 4], norm="group", skip=True)
+    monkeypatch.setattr(incremental, "MOST_BYTES", 3 * 4 * 4 * 14 * 30 * 30)
+    traced = incremental.Incremental(network)
+    (rest,) = traced._rests
+    assert rest.most == 3
+    volume = np.random.default_rng(2).normal(size=shape).astype(np.float32)
+    _, without = traced.start(incremental.weights_of(network), volume, BACKGROUND)
+    parts = occlusion.blocks(shape)[:8]
+    np.testing.assert_allclose(without(parts), whole(network, volume, parts), atol=1e-5)
+
+
 def test_a_part_that_no_layer_sees_changes_nothing() -> None:
     keras.utils.set_random_seed(1)
     images = keras.Input((6, 16, 16, 1))

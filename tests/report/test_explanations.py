@@ -1,5 +1,6 @@
 """explanations: which cases the page explains, and what its pictures show."""
 
+import multiprocessing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -131,6 +132,29 @@ def test_the_chosen_cases_of_a_run_are_drawn_and_nothing_else_stays(
     first = contents(Path("assets"))
     assert draw(scored, -4.0, Path("assets")) == shown
     assert contents(Path("assets")) == first
+
+
+def test_an_error_while_the_maps_are_made_ends_the_workers_and_removes_their_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FLAIRPREP_CACHE", "off")
+    monkeypatch.setenv("FLAIRPREP_WORKERS", "2")
+    reports.write_volumes(["a"])
+    maps.MODEL.parent.mkdir()
+    maps.MODEL.write_bytes(b"no network")
+    Path("assets").mkdir()
+
+    def fail() -> None:
+        with explanations.begun(table(("a", 1, 0.9, 0.0)), -4.0, Path("assets")):
+            assert len(multiprocessing.active_children()) == 2
+            assert len(list(Path("assets").iterdir())) == 1
+            raise KeyError("planted")
+
+    with pytest.raises(KeyError, match="planted"):
+        fail()
+    assert not multiprocessing.active_children()
+    assert not list(Path("assets").iterdir())
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["at the start", "at the end"])

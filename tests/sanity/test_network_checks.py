@@ -169,6 +169,13 @@ def test_one_seed_gives_one_start_and_another_start_fails() -> None:
     assert network_checks.repeatable((a, b), (weights_a, weights_c)).verdict == "fail"
 
 
+def test_nan_twice_is_repeatable_and_once_is_not() -> None:
+    nan, number = np.array([0.7, np.nan]), np.array([0.7, 0.6])
+    weights = {"kernel": np.array([np.nan, 1.0])}
+    assert network_checks.repeatable((nan, nan), (weights, weights)).verdict == "pass"
+    assert network_checks.repeatable((nan, number), (weights, weights)).verdict == "fail"
+
+
 def test_a_network_too_large_for_the_time_is_cut_and_said_so(sound: tuple[Trial, network_checks.ShortRun]) -> None:
     trial, _ = sound
     budget = Budget(10, total=100)

@@ -154,3 +154,13 @@ def test_blocks_are_means_of_the_volume() -> None:
     np.testing.assert_allclose(tensor_summary.shrunk(volume), expected)
     assert tensor_summary.shrunk(np.ones((5, 17, 33))).shape == (5, 16, 16)
     np.testing.assert_allclose(tensor_summary.shrunk(np.ones((5, 17, 33))), 1)
+
+
+@pytest.mark.filterwarnings("error")
+def test_infinite_voxels_leave_the_other_measures_finite() -> None:
+    image = np.full((1, 8, 16, 16), -4, np.float32)
+    image[0, 2:6, 4:12, 4:12] = np.random.default_rng(0).normal(size=(4, 8, 8))
+    image[0, 3, 5, 5:9] = [np.inf, np.inf, -np.inf, np.nan]
+    one = tensor_summary.summarise(image, 0, "00000", 0)
+    assert not one.finite
+    assert np.isfinite([*one.small.ravel(), *one.outside.ravel(), one.clipped, one.used]).all()

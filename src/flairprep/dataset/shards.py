@@ -93,15 +93,17 @@ def places(path: Path) -> list[Place]:
     """Return where each record of a shard has its example, in order; read only the frames.
 
     Raises:
-        FlairprepError: the file ends inside a record.
+        FlairprepError: the file ends inside a record, or the checksum of a record's length does not match.
     """
     in_order, position, end = [], 0, path.stat().st_size
     with path.open("rb") as file:
         while position < end:
             file.seek(position)
-            length = int.from_bytes(file.read(8), "little")
-            in_order.append(Place(path, position + HEAD, length))
-            position += FRAME + length
+            length, checksum = file.read(8), file.read(4)
+            if len(checksum) == 4 and _checksum([length]) != checksum:
+                raise FlairprepError(f"{path}: damaged; restore it: dvc checkout, or dvc repro -f export")
+            in_order.append(Place(path, position + HEAD, size := int.from_bytes(length, "little")))
+            position += FRAME + size
     if position > end:
         raise FlairprepError(f"{path}: ends inside a record; restore it: dvc checkout, or dvc repro -f export")
     return in_order

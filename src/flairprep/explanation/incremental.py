@@ -23,7 +23,7 @@ from flairprep.explanation.receptive import Span, Step, Window
 
 AXES = (0, 1, 2)  # z, y and x
 PARTS = 32  # hidden at a time
-MOST_BYTES = 2**25  # of the maps that the rest of the network gets in one call
+MOST_BYTES = 2**28  # of the largest maps of the rest of the network in one call
 WORTH = 0.5  # share of a map from which on it is computed whole
 POINTWISE = (layers.InputLayer, layers.BatchNormalization, layers.ReLU, layers.Add)
 POOLING = (layers.AveragePooling3D, layers.MaxPooling3D)
@@ -73,7 +73,10 @@ def _variables(of: Iterable[keras.Layer]) -> list[list[Any]]:
 
 
 class Segment:
-    """Layers of a network between two of its waists, for the whole of a map or for a cut of it."""
+    """Layers of a network between two of its waists, for the whole of a map or for a cut of it.
+
+    shape, stride: of the map before them, and its voxels per voxel of the map after them, (z, y, x).
+    """
 
     def __init__(self, steps: Sequence[Step], first: int, last: int) -> None:
         own = steps[first + 1 : last + 1]
@@ -110,11 +113,13 @@ class Segment:
 
 
 class Rest:
-    """The layers of a network after a waist, for whole maps."""
+    """The layers of a network after a waist, for whole maps, of which one call may get `most`."""
 
     def __init__(self, steps: Sequence[Step], waist: int) -> None:
         self._run = _function(steps, waist, len(steps) - 1, steps[waist].layer.output.shape[1:4])
         self._own = slice(waist + 1, None)
+        largest = max(math.prod(step.layer.output.shape[1:]) for step in steps[waist:])
+        self.most = max(1, MOST_BYTES // (4 * largest))
 
     def run(self, weights: Weights, maps: Array) -> Array:
         """Return the logits, float64 (batch,), of maps at the waist, (batch, z, y, x, channels)."""
@@ -174,10 +179,9 @@ class Incremental:
             ]
             boxes, depth = after, depth + 1
         whole, rest = maps[depth][0], self._rests[depth]
-        count = max(1, MOST_BYTES // whole.nbytes)
         logits = []
-        for start in range(0, len(boxes), count):
-            changed = zip(boxes[start : start + count], patches[start : start + count], strict=True)
+        for start in range(0, len(boxes), rest.most):
+            changed = zip(boxes[start : start + rest.most], patches[start : start + rest.most], strict=True)
             batch = np.stack([_patched(whole, *each, (0, 0, 0), whole.shape[:3]) for each in changed])
             logits.append(rest.run(weights, batch))
         return np.concatenate(logits)

@@ -72,7 +72,7 @@ def _answers(path: str) -> dict[Kind, Answers]:
 
 @contextmanager
 def begun(case_ids: Sequence[str], background: float, folder: Path) -> Iterator[Callable[[], dict[str, Explanation]]]:
-    """Begin to make the maps of each case, and yield the function that waits for them.
+    """Begin to make the maps of each case, and yield the function that waits for them, to be called once.
 
     They are made in a folder inside `folder` that is removed afterwards. A case and a kind is one task, so that a
     single case keeps two workers busy. Tasks that ran before with the same network, input and code come from the
@@ -80,6 +80,7 @@ def begun(case_ids: Sequence[str], background: float, folder: Path) -> Iterator[
 
     Raises:
         FlairprepError: there is no network, it cannot be used, or a worker failed; the function raises it too.
+        OSError: an input cannot be read, or a map not written; likewise.
     """
     if not MODEL.is_file():
         raise FlairprepError(f"{MODEL}: no such file; dvc repro train makes it, dvc checkout or dvc pull restores it")

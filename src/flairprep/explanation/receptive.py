@@ -1,4 +1,4 @@
-"""Which voxels of one map of a network see which of another, along one axis: spans through windows."""
+"""Which voxels of one map of a network see which of another, along one axis, through the windows of its layers."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -98,7 +98,7 @@ def begun(scored: pd.DataFrame | None, background: float, assets: Path) -> Itera
 def _or_none() -> Iterator[None]:
     try:
         yield
-    except FlairprepError as error:  # the page is worth having without
+    except (FlairprepError, OSError) as error:  # the page is worth having without
         logger.warning(f"report: no occlusion maps: {error}")
 
 

@@ -44,7 +44,7 @@ def summarise(image: Array, label: int, case_id: str, fold: int) -> TensorSummar
     """Summarise an exported image (1, z, y, x), float32; foreground: what differs from its corner, the background."""
     values = image[0]
     finite = bool(np.isfinite(values).all())
-    values = values if finite else np.nan_to_num(values)
+    values = values if finite else np.nan_to_num(values, posinf=0, neginf=0)
     inside = values != values[0, 0, 0]
     foreground = values[inside] if inside.any() else values.ravel()
     least, most = float(foreground.min()), float(foreground.max())

@@ -65,7 +65,10 @@ class Trial:
         return {w.path: w.numpy() for w in learned if "seed_generator" not in w.path}
 
     def coupling(self, images: np.ndarray) -> float:
-        """Return the largest gradient of the first case's output with respect to another's voxel, in inference mode."""
+        """Return the largest gradient of the first case's output with respect to a voxel of another's image.
+
+        In inference mode.
+        """
         inputs = tf.constant(images, tf.float32)
         with tf.GradientTape() as tape:
             tape.watch(inputs)

@@ -46,7 +46,7 @@ def main() -> None:
     with console.out_of_memory("model.filters or select_slices.size"):
         memory.keep_memory()
         with tensor_summary.begun(EXPORT) as summaries:
-            # Their import takes seconds of one core. `flairprep check` does without tensorflow.
+            # Only here: the import of tensorflow takes seconds of one core, and `flairprep check` does without.
             from flairprep.dataset import tf_data
             from flairprep.sanity import suite
 
