@@ -25,6 +25,7 @@ from flairprep.core.files import write_json
 NAME = "flairprep"
 VERSION = "1.0.0"
 HEAD = 12  # bytes of a record before its example: the length and its checksum
+RESTORE = "restore it: dvc checkout, or dvc repro -f export"
 FRAME = 16  # bytes of a record beside its example: the length and two checksums
 
 
@@ -101,11 +102,11 @@ def places(path: Path) -> list[Place]:
             file.seek(position)
             length, checksum = file.read(8), file.read(4)
             if len(checksum) == 4 and _checksum([length]) != checksum:
-                raise FlairprepError(f"{path}: damaged; restore it: dvc checkout, or dvc repro -f export")
+                raise FlairprepError(f"{path}: damaged; {RESTORE}")
             in_order.append(Place(path, position + HEAD, size := int.from_bytes(length, "little")))
             position += FRAME + size
     if position > end:
-        raise FlairprepError(f"{path}: ends inside a record; restore it: dvc checkout, or dvc repro -f export")
+        raise FlairprepError(f"{path}: ends inside a record; {RESTORE}")
     return in_order
 
 
@@ -119,7 +120,7 @@ def example(place: Place) -> bytes:
         file.seek(place.start)
         serialised, checksum = file.read(place.length), file.read(4)
     if _checksum([serialised]) != checksum:
-        raise FlairprepError(f"{place.path}: damaged; restore it: dvc checkout, or dvc repro -f export")
+        raise FlairprepError(f"{place.path}: damaged; {RESTORE}")
     return serialised
 
 
@@ -134,7 +135,7 @@ def places_of(info: Info, folds: Sequence[int]) -> list[Place]:
         if len(of_fold) != info.cases[fold]:
             raise FlairprepError(
                 f"{info.shards[fold][0].parent}: fold {fold} holds {len(of_fold)} cases, dataset_info.json says "
-                f"{info.cases[fold]}; restore it: dvc checkout, or dvc repro -f export"
+                f"{info.cases[fold]}; {RESTORE}"
             )
     return [place for of_fold in by_fold.values() for place in of_fold]
 

@@ -50,7 +50,7 @@ class Trial:
         )
 
     def step(self, images: np.ndarray, labels: np.ndarray, rate: float) -> tuple[float, np.ndarray]:
-        """Take a step at `rate` on images and labels, (n,); return loss and probabilities (n,) before it."""
+        """Take a step at `rate` on images, see `prepared`, and labels (n,); return loss and probabilities (n,) before."""
         self.network.optimizer.learning_rate.assign(rate)
         loss, y_prob = self._step(images, labels.astype(np.float32)[:, None])
         return float(loss), y_prob.numpy()[:, 0]
