@@ -25,8 +25,8 @@ from flairprep.core.files import write_json
 NAME = "flairprep"
 VERSION = "1.0.0"
 HEAD = 12  # bytes of a record before its example: the length and its checksum
-RESTORE = "restore it: dvc checkout, or dvc repro -f export"
 FRAME = 16  # bytes of a record beside its example: the length and two checksums
+RESTORE = "restore it: dvc checkout, or dvc repro -f export"
 
 
 @dataclass(frozen=True)

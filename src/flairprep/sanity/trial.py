@@ -50,7 +50,11 @@ class Trial:
         )
 
     def step(self, images: np.ndarray, labels: np.ndarray, rate: float) -> tuple[float, np.ndarray]:
-        """Take a step at `rate` on images, see `prepared`, and labels (n,); return loss and probabilities (n,) before."""
+        """Take a step at `rate` on a batch of `prepared` images and labels (n,).
+
+        Returns:
+            The loss and the probabilities of label 1, (n,), before the step.
+        """
         self.network.optimizer.learning_rate.assign(rate)
         loss, y_prob = self._step(images, labels.astype(np.float32)[:, None])
         return float(loss), y_prob.numpy()[:, 0]
