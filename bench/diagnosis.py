@@ -147,8 +147,12 @@ def rates_of(model: Mapping[str, Any], cases: int, seed: int) -> tuple[float, fl
     labels = np.arange(min(cases, 80)) % 2
     images = volumes(np.random.default_rng([seed, cases, 1]), labels, FAULTS["none"])
     trial = Trial(lambda: training.compiled(section_of(model), (*SHAPE, 1), prior=0.5, rate=network_checks.RATE), seed)
-    budget = network_checks.Budget(multiply_adds(trial.network))
-    band = rate_checks.band(trial, budget, trial.prepared(images), labels)
+    given = trial.prepared(images), labels
+    ends = (
+        find(trial, network_checks.Budget(multiply_adds(trial.network)), *given)
+        for find in (rate_checks.range_test, rate_checks.fresh_runs)
+    )
+    band = rate_checks.band(*ends)
     low, high = band or (math.nan, math.nan)
     there = replace(FAULTS["none"], model=model, rate=high) if band else None
     last = trained("none", cases, seed + 1, there).history["loss"].tail(3).mean() if there else math.nan

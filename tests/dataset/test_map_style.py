@@ -79,6 +79,39 @@ def test_workers_of_each_kind_read_it(method: str) -> None:
         assert_equal(one, other)
 
 
+def test_labels_are_read_without_the_images() -> None:
+    assert MapDataset(EXPORT).labels() == [label for _, label, _ in MapDataset(EXPORT)]
+    cases = MapDataset(EXPORT, [1])
+    place = cases.places[0]
+    content = bytearray(place.path.read_bytes())
+    content[place.start + 1000] ^= 1
+    place.path.write_bytes(content)
+    labels = cases.labels()
+    with pytest.raises(FlairprepError):
+        cases[0]
+    assert labels == [int(label) for label in LABELS[1]]
+
+
+def test_a_damaged_label_is_a_damaged_shard() -> None:
+    cases = MapDataset(EXPORT, [1])
+    place = cases.places[0]
+    whole = place.path.read_bytes()
+    told = 0
+    frame = [*range(place.start, place.start + 60), *range(place.start + place.length - 30, place.start + place.length)]
+    for at in frame:  # all but the voxels
+        for bit in range(8):
+            damaged = bytearray(whole)
+            damaged[at] ^= 1 << bit
+            place.path.write_bytes(damaged)
+            try:
+                labels = cases.labels()
+            except FlairprepError as error:
+                told += place.path.name in str(error)
+            else:
+                assert set(labels) <= {0, 1}
+    assert told > 100
+
+
 def test_faults_are_named() -> None:
     with pytest.raises(FlairprepError, match="fold 7"):
         MapDataset(EXPORT, [7])

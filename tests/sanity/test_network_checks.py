@@ -158,22 +158,21 @@ def test_capacity_is_all_cases_learned_by_heart() -> None:
 
 @pytest.mark.slow
 def test_one_seed_gives_one_start_and_another_start_fails() -> None:
-    def start(seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def start(seed: int) -> network_checks.Start:
         trial = Trial(build, seed)
         losses = [trial.step(IMAGES[:2], LABELS[:2], 1e-3)[0] for _ in range(2)]
-        return np.array(losses), trial.weights()
+        return network_checks.Start(np.array(losses), trial.weights())
 
-    (a, weights_a), (b, weights_b), (c, weights_c) = start(0), start(0), start(1)
-    assert network_checks.repeatable((a, b), (weights_a, weights_b)).verdict == "pass"
-    assert network_checks.repeatable((a, c), (weights_a, weights_c)).verdict == "fail"
-    assert network_checks.repeatable((a, b), (weights_a, weights_c)).verdict == "fail"
+    one, same, other = start(0), start(0), start(1)
+    assert network_checks.repeatable(one, same).verdict == "pass"
+    assert network_checks.repeatable(one, one._replace(losses=other.losses)).verdict == "fail"
+    assert network_checks.repeatable(one, one._replace(weights=other.weights)).verdict == "fail"
 
 
 def test_nan_twice_is_repeatable_and_once_is_not() -> None:
-    nan, number = np.array([0.7, np.nan]), np.array([0.7, 0.6])
-    weights = {"kernel": np.array([np.nan, 1.0])}
-    assert network_checks.repeatable((nan, nan), (weights, weights)).verdict == "pass"
-    assert network_checks.repeatable((nan, number), (weights, weights)).verdict == "fail"
+    nan = network_checks.Start(np.array([0.7, np.nan]), {"kernel": np.array([np.nan, 1.0])})
+    assert network_checks.repeatable(nan, nan).verdict == "pass"
+    assert network_checks.repeatable(nan, nan._replace(losses=np.array([0.7, 0.6]))).verdict == "fail"
 
 
 def test_a_network_too_large_for_the_time_is_cut_and_said_so(sound: tuple[Trial, network_checks.ShortRun]) -> None:

@@ -46,7 +46,12 @@ def learns(rates: list[float], ruin: float = 0.1) -> float:
 
 def band(loss: Callable[[list[float]], float], budget: Budget | None = None) -> tuple[float, float] | None:
     trial: Any = Played(loss)
-    return rate_checks.band(trial, budget or Budget(1), IMAGES, LABELS)
+    return found(trial, IMAGES, budget or Budget(1))
+
+
+def found(trial: Trial, images: np.ndarray, budget: Budget) -> tuple[float, float] | None:
+    low = rate_checks.range_test(trial, budget, images, LABELS)
+    return rate_checks.band(low, rate_checks.fresh_runs(trial, budget, images, LABELS))
 
 
 def test_a_rate_that_only_a_network_that_knows_its_cases_survives_is_not_usable() -> None:
@@ -83,6 +88,13 @@ def test_a_loss_that_never_falls_has_no_usable_rates() -> None:
     assert band(lambda _: 0.7) is None
     assert band(lambda rates: 0.7 if len(rates) < 3 else math.nan) is None
     assert rate_checks.learning_rate(None).verdict == "warn"
+
+
+def test_no_rate_is_usable_below_the_lower_end() -> None:
+    assert rate_checks.band(1e-4, (1e-5, 1e-2)) == (1e-4, 1e-2)
+    assert rate_checks.band(None, (1e-5, 1e-2)) == (1e-5, 1e-2)
+    assert rate_checks.band(1e-2, (1e-5, 1e-2)) is None
+    assert rate_checks.band(1e-4, None) is None
 
 
 def test_a_network_too_large_for_the_steps_is_not_tried() -> None:
@@ -150,7 +162,7 @@ def test_networks_learn_at_the_upper_end_and_are_warned_of_the_rate_that_ruins_t
 
     trial = Trial(build, 0)
     images = trial.prepared(IMAGES)
-    rates = rate_checks.band(trial, Budget(1), images, LABELS)
+    rates = found(trial, images, Budget(1))
     assert rates is not None
     assert rates[0] < 1e-3 < rates[1] < 0.5
 

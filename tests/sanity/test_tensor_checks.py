@@ -151,9 +151,22 @@ def test_chance_borders_seldom_fail() -> None:
 def test_blocks_are_means_of_the_volume() -> None:
     volume = np.random.default_rng(0).normal(size=(16, 32, 48))
     expected = volume.reshape(8, 2, 16, 2, 16, 3).mean(axis=(1, 3, 5))
-    np.testing.assert_allclose(tensor_summary.shrunk(volume), expected)
+    np.testing.assert_allclose(tensor_summary.shrunk(volume), expected, atol=1e-6)
     assert tensor_summary.shrunk(np.ones((5, 17, 33))).shape == (5, 16, 16)
-    np.testing.assert_allclose(tensor_summary.shrunk(np.ones((5, 17, 33))), 1)
+    np.testing.assert_array_equal(tensor_summary.shrunk(np.ones((5, 17, 33), bool)), 1)
+
+
+def test_what_is_compared_is_the_foreground_about_its_mean_and_what_lies_outside_of_it() -> None:
+    image = np.full((16, 32, 48), -3, np.float32)
+    image[3:14, 5:25, 7:40] = np.random.default_rng(0).normal(size=(11, 20, 33))
+    inside = image != -3
+    small, outside = (
+        each.reshape(8, 2, 16, 2, 16, 3).mean(axis=(1, 3, 5))
+        for each in (np.where(inside, image - image[inside].mean(), 0), np.where(inside, 0.0, image))
+    )
+    one = tensor_summary.summarise(image[np.newaxis], 0, "00000", 0)
+    np.testing.assert_allclose(one.small, small, atol=1e-6)
+    np.testing.assert_allclose(one.outside, outside, atol=1e-12)
 
 
 @pytest.mark.filterwarnings("error")

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flairprep.core.errors import FlairprepError
-from flairprep.dataset.shards import Place, chosen_folds, example, places_of, read_info
+from flairprep.dataset.shards import RESTORE, Place, chosen_folds, example, places_of, read_info
 
 Case = tuple[npt.NDArray[np.float32], int, str]
 
@@ -45,19 +45,45 @@ class MapDataset:
     def __iter__(self) -> Iterator[Case]:
         return (self[index] for index in range(len(self)))
 
+    def labels(self) -> list[int]:
+        """Read the label of each case, 0 or 1, but no image, so no checksum is compared.
+
+        Raises:
+            FlairprepError: what stands in place of a label is none.
+        """
+        return [_label(place) for place in self.places]
+
 
 def _decode(place: Place, shape: tuple[int, ...]) -> Case:
     """Decode one tf.train.Example, see `shards.record`."""
-    [(_, features)] = _fields(memoryview(example(place)))
+    values = _values(memoryview(example(place)))
+    image = np.frombuffer(values["image"], "<f2")
+    if image.size != np.prod(shape):
+        raise FlairprepError(f"{place.path}: a case of {image.size} voxels, features.json says {shape}; dvc checkout")
+    return image.reshape(shape).astype(np.float32), _varint(values["label"], 0)[0], bytes(values["case_id"]).decode()
+
+
+def _label(place: Place) -> int:
+    """Return the label of one tf.train.Example; of the file, only what it takes to find it is read."""
+    try:
+        mapped = np.memmap(place.path, np.uint8, "r", place.start, (place.length,))
+        label, _ = _varint(_values(memoryview(mapped))["label"], 0)  # type: ignore[arg-type]  # numpy arrays are buffers
+    except (LookupError, ValueError):
+        label = -1
+    if label not in (0, 1):
+        raise FlairprepError(f"{place.path}: damaged; {RESTORE}")
+    return label
+
+
+def _values(message: memoryview) -> dict[str, memoryview]:
+    """Return the bytes of each feature of a tf.train.Example."""
+    [(_, features)] = _fields(message)
     values: dict[str, memoryview] = {}
     for _, entry in _fields(features):
         (_, name), (_, feature) = _fields(entry)
         [(_, items)] = _fields(feature)
         [(_, values[bytes(name).decode()])] = _fields(items)
-    image = np.frombuffer(values["image"], "<f2")
-    if image.size != np.prod(shape):
-        raise FlairprepError(f"{place.path}: a case of {image.size} voxels, features.json says {shape}; dvc checkout")
-    return image.reshape(shape).astype(np.float32), _varint(values["label"], 0)[0], bytes(values["case_id"]).decode()
+    return values
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -36,22 +36,31 @@ class OverBudgetError(Exception):
     """The budget does not allow the next run."""
 
 
-def band(trial: Trial, budget: Budget, images: Array, labels: Array) -> tuple[float, float] | None:
-    """Find the usable rates: (low, high), or None where the loss falls at no rate.
+def range_test(trial: Trial, budget: Budget, images: Array, labels: Array) -> float | None:
+    """Find the lower end of the usable rates by a range test, or None where its loss never fell.
 
     images: (n_cases, z, y, x, 1); labels: (n_cases,), in turn 0, 1, 0, ...
 
     Raises:
         OverBudgetError: the network is too large for the steps that this takes.
     """
-    some = slice(HEART)
     growing = FIRST_RATE * GROWTH ** np.arange(RANGE_STEPS)
-    low = lower_end(losses_at(trial, budget, images, labels, growing, ends=has_risen_again))
-    candidates = [rate for rate in RATES if rate > (low or FIRST_RATE)]
-    sound = [rate for rate in candidates if rate < MODEST]
+    return lower_end(losses_at(trial, budget, images, labels, growing, ends=has_risen_again))
+
+
+def fresh_runs(trial: Trial, budget: Budget, images: Array, labels: Array) -> tuple[float, float] | None:
+    """Find the upper end of the usable rates by networks that start anew at each rate, or None where none learns.
+
+    Arguments and errors as of `range_test`.
+
+    Returns:
+        A lower end for want of that of a range test, from when such a network had learned; and the upper end.
+    """
+    images, labels = images[:HEART], labels[:HEART]
+    sound = [rate for rate in RATES if FIRST_RATE < rate < MODEST]
     begun: dict[float, tuple[list[float], Any]] = {}  # losses of the short runs, and where each ended
-    for rate in candidates[len(sound) :]:
-        losses = losses_at(trial, budget, images[some], labels[some], [rate] * FRESH_STEPS, ends=diverges)
+    for rate in RATES[1 + len(sound) :]:
+        losses = losses_at(trial, budget, images, labels, [rate] * FRESH_STEPS, ends=diverges)
         if diverges(losses):
             break
         sound.append(rate)
@@ -60,14 +69,20 @@ def band(trial: Trial, budget: Budget, images: Array, labels: Array) -> tuple[fl
     # is a half decade below: some networks that learn HEART cases by heart are ruined by many cases at the same rate.
     learned = None
     for rate in sound[: -TRIED - 1 : -1]:
-        rates = [rate] * LONGER_STEPS
-        losses = losses_at(trial, budget, images[some], labels[some], rates, ends=diverges, begun=begun.get(rate))
+        losses = losses_at(trial, budget, images, labels, [rate] * LONGER_STEPS, ends=diverges, begun=begun.get(rate))
         last = smoothed(losses)[-1]
         if learned and last < FALLS and not diverges(losses):
-            return low or learned, rate
+            return learned, rate
         if last < LEARNED and not diverges(losses):
             learned = rate * (1 + int(np.argmax(smoothed(losses) < FALLS))) / RUN_STEPS
     return None
+
+
+def band(low: float | None, fresh: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Return the usable rates, (low, high), of what `range_test` and `fresh_runs` found, or None: there are none."""
+    if fresh is None or fresh[1] <= (low or FIRST_RATE):
+        return None
+    return low or fresh[0], fresh[1]
 
 
 def losses_at(

@@ -1,12 +1,15 @@
 """Run all checks of the tensors and of the network that train will use."""
 
 import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from flairprep.core.errors import FlairprepError
 from flairprep.dataset import tf_data
@@ -22,6 +25,15 @@ PER_LABEL = 40  # cases of each label in the range test
 CAPACITY = 8  # cases with shuffled labels
 SURE = 0.2  # loss at which they count as learned: right by a hair, they would be wrong in the other mode
 LETTER = "tutorial_cnn"  # built to the letter, so its own batch normalisation is warned of and fails nothing
+
+
+def share_cores() -> None:
+    """Let tensorflow use half of the cores for one operation: `of_network` trains two networks at a time.
+
+    To be called before its first operation. What the user has set, TF_NUM_INTRAOP_THREADS, stays.
+    """
+    if "TF_NUM_INTRAOP_THREADS" not in os.environ:
+        tf.config.threading.set_intra_op_parallelism_threads(max(1, len(os.sched_getaffinity(0)) // 2))
 
 
 def drawn(directory: Path, seed: int, prepared: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -76,17 +88,39 @@ def of_network(
         )
     shape = read_info(directory).image_shape
     training.seeded(seed)  # the order of tf.data depends on it too
-    pair, some, own = slice(2), slice(CAPACITY), to_the_letter(section)
-
-    def started() -> Trial:
-        return Trial(lambda: training.compiled(section, shape, prior=prior, rate=network_checks.RATE), seed)
-
-    trial = started()
+    # Two networks from the same seed: that they start alike is one of the checks, and the second one's runs need not
+    # wait for those of the first.
+    trial, twin = (
+        Trial(lambda: training.compiled(section, shape, prior=prior, rate=network_checks.RATE), seed) for _ in range(2)
+    )
     images, labels = drawn(directory, seed, trial.prepared)
-    budget = network_checks.Budget(multiply_adds(trial.network))
+    budget, of_twin = (network_checks.Budget(multiply_adds(trial.network)) for _ in range(2))
     size = 2 if budget.left > 100 else 1
-    budget.afford(4 * size + 2)  # for the two starts and for the coupling
-    first, second = (first_steps(directory, each, size, seed) for each in (trial, started()))
+    budget.afford(2 * size + 2)  # for its start and for the coupling
+    of_twin.afford(2 * size)
+    with ThreadPoolExecutor(1) as beside:
+        second = beside.submit(first_steps, directory, twin, size, seed)
+        fresh = beside.submit(rate_checks.fresh_runs, twin, of_twin, images, labels)
+        first = first_steps(directory, trial, size, seed)
+        checks = short_runs(trial, budget, images, labels, section, prior)
+        try:
+            band = rate_checks.band(rate_checks.range_test(trial, budget, images, labels), fresh.result())
+            of_rate = rate_checks.learning_rate(band)
+        except rate_checks.OverBudgetError:
+            band, of_rate = None, network_checks.not_run("learning rate")
+    return [network_checks.repeatable(first, second.result()), *checks, of_rate], band
+
+
+def short_runs(
+    trial: Trial,
+    budget: network_checks.Budget,
+    images: np.ndarray,
+    labels: np.ndarray,
+    section: model.ModelParams,
+    prior: float,
+) -> list[Check]:
+    """Run the checks of the first weights and of a few steps from there; images and labels as of `drawn`."""
+    pair, some, own = slice(2), slice(CAPACITY), to_the_letter(section)
     trial.reset()
     before, bias = trial.weights(), float(trial.network.layers[-1].bias.numpy()[0])
     coupled = trial.coupling(images[pair])
@@ -98,11 +132,6 @@ def of_network(
     )
     shuffled = np.tile([0, 1, 1, 0], len(labels))[: len(labels[some])]
     filled = network_checks.fit(trial, budget, images[some], shuffled, least=20, most=200, goal=SURE)
-    try:
-        band = rate_checks.band(trial, budget, images, labels)
-        of_rate = rate_checks.learning_rate(band)
-    except rate_checks.OverBudgetError:
-        band, of_rate = None, network_checks.not_run("learning rate")
     of_runs: list[tuple[str, network_checks.ShortRun | None, Callable[[Any], Check]]] = [
         ("initial loss", known, lambda run: network_checks.initial_loss(run.y_prob[0], prior)),
         ("layers", known, lambda _: network_checks.all_layers(before, after)),
@@ -113,24 +142,21 @@ def of_network(
         ("capacity", filled, network_checks.capacity),
         ("batch norm", filled or known, lambda run: network_checks.batch_norm(run, own)),
     ]
-    checks = [
-        network_checks.repeatable((first[0], second[0]), (first[1], second[1])),
+    return [
         network_checks.output_bias(bias, prior, model.resolve(section).start_at_prior),
         network_checks.coupling(coupled),
         *(check(run) if run else network_checks.not_run(name) for name, run, check in of_runs),
-        of_rate,
     ]
-    return checks, band
 
 
-def first_steps(directory: Path, trial: Trial, size: int, seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return two losses and the weights after them, with the batches that train would make of `size` cases per step."""
+def first_steps(directory: Path, trial: Trial, size: int, seed: int) -> network_checks.Start:
+    """Take two steps with the batches that train would make of `size` cases per step."""
     in_fold = read_info(directory).cases
     at, count = tf_data.source(directory, sorted(in_fold)), sum(in_fold.values())
     batches = input_pipeline.training_batches(at, count, "flip_shift", batch_size=size, seed=seed)
     two = batches(0).take(2).as_numpy_iterator()
     losses = [trial.step(trial.prepared(images), labels, network_checks.RATE)[0] for images, labels in two]
-    return np.array(losses), trial.weights()
+    return network_checks.Start(np.array(losses), trial.weights())
 
 
 def to_the_letter(section: model.ModelParams) -> bool:

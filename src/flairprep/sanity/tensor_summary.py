@@ -1,6 +1,7 @@
 """Summarise the exported tensors, without tensorflow, for the checks that compare cases."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -45,11 +46,14 @@ def summarise(image: Array, label: int, case_id: str, fold: int) -> TensorSummar
     values = image[0]
     finite = bool(np.isfinite(values).all())
     values = values if finite else np.nan_to_num(values, posinf=0, neginf=0)
-    inside = values != values[0, 0, 0]
+    corner = float(values[0, 0, 0])
+    inside = values != corner
     foreground = values[inside] if inside.any() else values.ravel()
     least, most = float(foreground.min()), float(foreground.max())
     low, high = np.percentile(foreground[:: 1 + foreground.size // 100_000], [1, 99])
     varied = np.flatnonzero(np.ptp(values, axis=(1, 2)) > 0)
+    share = shrunk(inside)
+    outside = corner * (1 - share)
     return TensorSummary(
         case_id,
         label,
@@ -61,32 +65,37 @@ def summarise(image: Array, label: int, case_id: str, fold: int) -> TensorSummar
         used=float(high - low) / (most - least) if most > least else 0.0,
         constant_slices=int(np.ptp(varied) + 1 - len(varied)) if varied.size else 0,
         # Without the mean, so that the outline, which is much the same when turned, does not count.
-        small=shrunk(np.where(inside, values - foreground.mean(), 0)),
-        outside=shrunk(np.where(inside, 0, values)),
+        small=shrunk(values) - outside - foreground.mean(dtype=np.float64) * share,
+        outside=outside,
     )
 
 
 def shrunk(volume: Array) -> Array:
-    """Average `volume` (z, y, x) over blocks, at most 8 x 16 x 16 of them."""
-    for axis, blocks in reversed([*enumerate(SMALL)]):  # first along the axis whose voxels lie side by side
-        size = volume.shape[axis]
-        starts = np.unique(np.arange(blocks) * size // blocks)
-        counts = np.diff([*starts, size]).reshape([-1 if a == axis else 1 for a in range(3)])
-        volume = np.add.reduceat(volume, starts, axis=axis, dtype=np.float64) / counts
-    return volume
+    """Average `volume` (z, y, x) over blocks, at most 8 x 16 x 16 of them, with the precision of float32."""
+    z, y, x = (_blocks(size, most) for size, most in zip(volume.shape, SMALL, strict=True))
+    # BLAS: three times as fast as np.add.reduceat. The sums of a mask are exact.
+    sums = np.tensordot(z, y @ (volume.astype(np.float32) @ x.T), 1)
+    return np.asarray(sums / np.multiply.outer(np.outer(z.sum(1), y.sum(1)), x.sum(1)).astype(np.float64))
+
+
+def _blocks(size: int, most: int) -> Array:
+    """Return which voxels of an axis of `size` each of at most `most` blocks holds: 0 or 1, float32 (blocks, size)."""
+    starts = np.unique(np.arange(most) * size // most)
+    return np.repeat(np.eye(len(starts), dtype=np.float32), np.diff([*starts, size]), axis=1)
 
 
 @contextmanager
 def begun(directory: Path) -> Iterator[Callable[[], list[TensorSummary]]]:
     """Begin to summarise every case exported to `directory`, and yield the function that waits for the summaries.
 
-    By threads: numpy leaves the interpreter to the others.
+    By threads, since numpy leaves the interpreter to the others: one fewer than there are cores, which have other work
+    as well.
 
     Raises:
         FlairprepError: a shard lacks cases; the function raises it too, where a record is damaged.
     """
     folds = [(fold, MapDataset(directory, [fold])) for fold in read_info(directory).cases]
-    threads = ThreadPoolExecutor()
+    threads = ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)) - 1))
     try:
         futures = [
             threads.submit(lambda fold, cases, index: summarise(*cases[index], fold), fold, cases, index)

@@ -40,6 +40,7 @@ def report(checks: Sequence[Check], band: tuple[float, float] | None) -> dict[st
 
 def main() -> None:
     """Read data/export (and split.csv, if there), write reports/sanity.json and data/sanity/gate."""
+    from flairprep.dataset.map_style import MapDataset
     from flairprep.sanity import tensor_summary
 
     section, network = params.load(SanityParams, "sanity"), params.load(ModelParams, "model")
@@ -50,11 +51,13 @@ def main() -> None:
             from flairprep.dataset import tf_data
             from flairprep.sanity import suite
 
+            suite.share_cores()
+            prior = float(np.mean(MapDataset(EXPORT).labels()))
+            with tf_data.faults(EXPORT):
+                of_model, band = suite.of_network(EXPORT, network, prior, section.seed)
+            # Last: they have used what the network left of the cores.
             cases = summaries()
         split = read_csv(SPLIT, ("case_id", "label", "group", "fold")) if SPLIT.exists() else None
-        prior = float(np.mean([case.label for case in cases]))
-        with tf_data.faults(EXPORT):
-            of_model, band = suite.of_network(EXPORT, network, prior, section.seed)
         checks = [*suite.of_tensors(cases, split, section.seed), *of_model]
     for check in checks:
         console.say(f"sanity: {check.verdict}: {check.name}: {check.text}")
