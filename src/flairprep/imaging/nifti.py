@@ -4,6 +4,7 @@ import errno
 import math
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ def write_volume(image: sitk.Image, path: Path, scaling: Lattice | None = None) 
         header = bytearray(_header(image, partial.with_name(partial.name + ".nii")))
         if scaling is not None:
             struct.pack_into("<2f", header, NIFTI_SCALING, *scaling)
-        partial.write_bytes(_gzip(header, sitk.GetArrayViewFromImage(image)))
+        with partial.open("wb") as file:
+            file.writelines(_gzip(header, sitk.GetArrayViewFromImage(image)))
 
 
 def _header(image: sitk.Image, scratch: Path) -> bytes:
@@ -116,11 +118,12 @@ def _header(image: sitk.Image, scratch: Path) -> bytes:
     return bytes(header)
 
 
-def _gzip(header: bytes | bytearray, voxels: np.ndarray) -> bytes:
+def _gzip(header: bytes | bytearray, voxels: np.ndarray) -> Iterator[bytes]:
     # Noisy integers repeat only by chance: searching for repeats takes twice the time and saves little.
     whole = np.issubdtype(voxels.dtype, np.integer)
     strategy = zlib_ng.Z_RLE if whole else zlib_ng.Z_DEFAULT_STRATEGY
     # 31: the gzip format, with an empty header; memLevel 9: half as many blocks, each with its table, as by default.
     compressor = zlib_ng.compressobj(level=2, wbits=31, memLevel=9, strategy=strategy)
-    parts = (header, np.ascontiguousarray(voxels))
-    return b"".join([*map(compressor.compress, parts), compressor.flush()])
+    yield compressor.compress(header)
+    yield compressor.compress(np.ascontiguousarray(voxels))
+    yield compressor.flush()

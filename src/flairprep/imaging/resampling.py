@@ -111,7 +111,7 @@ def _weighted(voxels: np.ndarray, weights: scipy.sparse.csr_array, axis: int) ->
         return np.asarray(weights @ voxels.reshape(len(voxels), -1)).reshape(-1, *voxels.shape[1:])
     if axis == 1:
         return np.stack([weights @ plane for plane in voxels])
-    return np.stack([(weights @ plane.T).T for plane in voxels])
+    return np.stack([np.ascontiguousarray((weights @ plane.T).T) for plane in voxels])
 
 
 @lru_cache(maxsize=64)  # the cases of a protocol share their grid
