@@ -1,5 +1,6 @@
 """suite: on a small export, a fault of the network fails its check, and nothing else does."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from flairprep.dataset import tf_data
 from flairprep.dataset.shards import read_info
 from flairprep.network import model
 from flairprep.network.model_config import ModelParams
-from flairprep.sanity import suite, tensor_summary
+from flairprep.sanity import rate_checks, suite, tensor_summary
 from flairprep.sanity.check import Check
+from flairprep.sanity.network_checks import Budget
+from flairprep.sanity.trial import Trial
 
 LABELS = {0: "01101", 1: "00101", 2: "10010"}  # fold -> the labels of its cases
 PRIOR = 7 / 15
@@ -109,6 +112,25 @@ def test_one_label_alone_is_refused_with_the_folder(tmp_path: Path) -> None:
     directory = export(tmp_path, {0: "111"})
     with pytest.raises(FlairprepError, match=str(directory)):
         suite.of_network(directory, section(), 1.0, 0)
+
+
+def test_what_ends_one_network_ends_the_runs_of_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[int] = []
+
+    def goes_on(trial: Trial, budget: Budget, *_: Any) -> None:
+        end = time.monotonic() + 60
+        while budget.left and time.monotonic() < end:
+            time.sleep(0.01)
+        left.append(budget.left)
+
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rate_checks, "fresh_runs", goes_on)
+    monkeypatch.setattr(suite, "short_runs", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        suite.of_network(export(tmp_path), section(), PRIOR, 0)
+    assert left == [0]
 
 
 def test_every_case_is_summarised_with_its_label_and_fold(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 import flairprep.dataset.tf_setup  # noqa: F401, I001  (before tensorflow)
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def of_network(
     size = 2 if budget.left > 100 else 1
     budget.afford(2 * size + 2)  # for its start and for the coupling
     of_twin.afford(2 * size)
-    with ThreadPoolExecutor(1) as beside:
+    with ThreadPoolExecutor(1) as beside, _spent_on_failure(of_twin):
         second = beside.submit(first_steps, directory, twin, size, seed)
         fresh = beside.submit(rate_checks.fresh_runs, twin, of_twin, images, labels)
         first = first_steps(directory, trial, size, seed)
@@ -109,6 +110,16 @@ def of_network(
         except rate_checks.OverBudgetError:
             band, of_rate = None, network_checks.not_run("learning rate")
     return [network_checks.repeatable(first, second.result()), *checks, of_rate], band
+
+
+@contextmanager
+def _spent_on_failure(budget: network_checks.Budget) -> Iterator[None]:
+    """Take all of `budget` where the block is left by an exception, Ctrl-C too: runs in another thread end with it."""
+    try:
+        yield
+    except BaseException:
+        budget.left = 0
+        raise
 
 
 def short_runs(
