@@ -86,15 +86,18 @@ def begun(case_ids: Sequence[str], background: float, folder: Path) -> Iterator[
         raise FlairprepError(f"{MODEL}: no such file; dvc repro train makes it, dvc checkout or dvc pull restores it")
     versions = {name: code_version.versions(name) for name in ("tensorflow-cpu", "tensorflow", "keras")}
     results = ResultCache("explain", __file__, {"background": background, "versions": versions})
-    tasks: list[Task] = [(case_id, kind) for kind in KINDS for case_id in case_ids]
+    tasks: list[Task] = [(case_id, kind) for case_id in case_ids for kind in KINDS]
     with tempfile.TemporaryDirectory(dir=folder, prefix=".maps") as scratch:
         out = Path(scratch)
         work = partial(write_map, background=background, out=out)
         mapped = results.map(work, tasks, inputs=_inputs, name=_name, out=out, on_failure=_failed, unit="map")
 
         def explained() -> dict[str, Explanation]:
-            of_task = dict(zip(tasks, logits, strict=True))
-            return {case_id: _joined(case_id, of_task[case_id, "trained"], background, out) for case_id in case_ids}
+            joined = {}
+            for case_id in case_ids:  # while workers make the maps of the next
+                logit, _ = (next(logits) for _ in KINDS)
+                joined[case_id] = _joined(case_id, logit, background, out)
+            return joined
 
         with closing(mapped) as logits:
             yield explained
