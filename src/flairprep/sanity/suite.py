@@ -94,13 +94,13 @@ def of_network(
     trial, twin = (
         Trial(lambda: training.compiled(section, shape, prior=prior, rate=network_checks.RATE), seed) for _ in range(2)
     )
-    images, labels = drawn(directory, seed, trial.prepared)
     budget, of_twin = (network_checks.Budget(multiply_adds(trial.network)) for _ in range(2))
     size = 2 if budget.left > 100 else 1
     budget.afford(2 * size + 2)  # for its start and for the coupling
     of_twin.afford(2 * size)
     with ThreadPoolExecutor(1) as beside, _spent_on_failure(of_twin):
         second = beside.submit(first_steps, directory, twin, size, seed)
+        images, labels = drawn(directory, seed, trial.prepared)
         fresh = beside.submit(rate_checks.fresh_runs, twin, of_twin, images, labels)
         first = first_steps(directory, trial, size, seed)
         checks = short_runs(trial, budget, images, labels, section, prior)
