@@ -84,6 +84,24 @@ def test_what_ruins_a_network_slowly_is_found_by_training_for_longer() -> None:
     assert rates[1] == 0.001
 
 
+def test_below_a_rate_that_learns_a_network_is_trained_no_longer_than_until_it_has_learned() -> None:
+    trial: Any = Played(learns)
+    taken: list[float] = []
+    trial.step = lambda images, labels, rate: (taken.append(rate), Played.step(trial, images, labels, rate))[1]
+    assert rate_checks.fresh_runs(trial, Budget(1), IMAGES, LABELS) is not None
+    assert taken.count(0.03) == rate_checks.LONGER_STEPS
+    assert rate_checks.FRESH_STEPS <= taken.count(0.01) < rate_checks.LONGER_STEPS
+
+
+def test_a_rate_that_is_ruined_before_it_has_learned_is_not_usable() -> None:
+    def relapses(rates: list[float]) -> float:
+        return 1.0 if len(rates) > 30 and set(rates) == {0.01} else 0.6 if set(rates) == {0.01} else learns(rates)
+
+    rates = band(relapses)
+    assert rates is not None
+    assert rates[1] == 0.003
+
+
 def test_a_loss_that_never_falls_has_no_usable_rates() -> None:
     assert band(lambda _: 0.7) is None
     assert band(lambda rates: 0.7 if len(rates) < 3 else math.nan) is None
@@ -118,6 +136,13 @@ def test_a_run_ends_where_it_diverges_and_the_range_test_where_it_has_risen_agai
     assert rate_checks.losses_at(trial, Budget(1), IMAGES, LABELS, [1.0] * 9, ends=rate_checks.diverges) == [
         0.7
     ] * 3 + [30.0]
+    learned: Any = [0.1, 0.1], [1e-3, 1e-3]
+    assert rate_checks.losses_at(
+        trial, Budget(1), IMAGES, LABELS, [1e-3] * 9, ends=rate_checks.settled, begun=learned
+    ) == [
+        0.1,
+        0.1,
+    ]
     falls = iter(curve(1e-3, 1e-1))
     trial = Played(lambda _: next(falls))
     ended = rate_checks.losses_at(trial, Budget(1), IMAGES, LABELS, GROWING, ends=rate_checks.has_risen_again)

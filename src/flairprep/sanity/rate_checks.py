@@ -67,9 +67,11 @@ def fresh_runs(trial: Trial, budget: Budget, images: Array, labels: Array) -> tu
         begun = dict([*begun.items(), (rate, (losses, trial.state()))][-TRIED:])
     # A few steps do not show what ruins a network slowly, so the largest rates are tried for longer, and the upper end
     # is a half decade below: some networks that learn HEART cases by heart are ruined by many cases at the same rate.
+    # What a larger rate did not ruin, this one need only teach.
     learned = None
     for rate in sound[: -TRIED - 1 : -1]:
-        losses = losses_at(trial, budget, images, labels, [rate] * LONGER_STEPS, ends=diverges, begun=begun.get(rate))
+        ends = settled if learned else diverges
+        losses = losses_at(trial, budget, images, labels, [rate] * LONGER_STEPS, ends=ends, begun=begun.get(rate))
         last = smoothed(losses)[-1]
         if learned and last < FALLS and not diverges(losses):
             return learned, rate
@@ -110,10 +112,10 @@ def losses_at(
         raise OverBudgetError
     trial.reset(begun[1]) if begun else trial.reset()
     for step, rate in enumerate(rates, start=len(losses)):
+        if losses and (not math.isfinite(losses[-1]) or (ends and ends(losses))):
+            break
         batch = np.arange(BATCH * step, BATCH * (step + 1)) % len(labels)
         losses.append(trial.step(images[batch], labels[batch], rate)[0])
-        if not math.isfinite(losses[-1]) or (ends and ends(losses)):
-            break
     return losses
 
 
@@ -129,6 +131,11 @@ def smoothed(losses: Sequence[float]) -> Array:
 def diverges(losses: Sequence[float]) -> bool:
     """Return whether the loss of a fresh network, smoothed, is ever far above its first, or not finite."""
     return not bool((smoothed(losses) <= DIVERGED * losses[0]).all())
+
+
+def settled(losses: Sequence[float]) -> bool:
+    """Return whether a fresh network has learned its cases, or `diverges`."""
+    return diverges(losses) or bool(smoothed(losses)[-1] < LEARNED)
 
 
 def has_risen_again(losses: Sequence[float]) -> bool:
