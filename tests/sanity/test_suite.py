@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def test_the_tutorials_own_batch_norm_and_checks_without_time_are_warned_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     multiply_adds = suite.multiply_adds
-    monkeypatch.setattr(suite, "multiply_adds", lambda network: 15_000 * multiply_adds(network))
+    monkeypatch.setattr(suite, "multiply_adds", lambda network: 180_000 * multiply_adds(network))
     tutorial = section(name="tutorial_cnn", filters=[4, 4], dense=4)
     checks, band = suite.of_network(export(tmp_path), tutorial, PRIOR, 0)
     assert by_verdict(checks, "warn") >= {"overfit, inference", "capacity", "learning rate"}
@@ -114,7 +115,10 @@ def test_one_label_alone_is_refused_with_the_folder(tmp_path: Path) -> None:
         suite.of_network(directory, section(), 1.0, 0)
 
 
-def test_what_ends_one_network_ends_the_runs_of_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [KeyboardInterrupt, rate_checks.OverBudgetError])
+def test_what_ends_one_network_ends_the_runs_of_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
     left: list[int] = []
 
     def goes_on(trial: Trial, budget: Budget, *_: Any) -> None:
@@ -123,19 +127,25 @@ def test_what_ends_one_network_ends_the_runs_of_the_other(tmp_path: Path, monkey
             time.sleep(0.01)
         left.append(budget.left)
 
-    def interrupted(*_: Any) -> Any:
-        raise KeyboardInterrupt
+    def ended(*_: Any) -> Any:
+        raise error
 
     monkeypatch.setattr(rate_checks, "fresh_runs", goes_on)
-    monkeypatch.setattr(suite, "short_runs", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        suite.of_network(export(tmp_path), section(), PRIOR, 0)
+    monkeypatch.setattr(rate_checks, "range_test", ended)
+    with suppress(KeyboardInterrupt):
+        _, band = suite.of_network(export(tmp_path), section(), PRIOR, 0)
+        assert error is rate_checks.OverBudgetError
+        assert band is None
     assert left == [0]
 
 
-def test_every_case_is_summarised_with_its_label_and_fold(tmp_path: Path) -> None:
-    with tensor_summary.begun(export(tmp_path)) as summaries:
-        cases = summaries()
+@pytest.mark.parametrize("count", [1, 2, 100])
+def test_every_case_is_summarised_once_with_its_label_and_fold(tmp_path: Path, count: int) -> None:
+    directory = export(tmp_path)
+    parts = tensor_summary.parts(directory, count)
+    assert len(parts) <= count
+    assert all(parts)
+    cases = [case for part in parts for case in tensor_summary.summaries(part, directory=directory)]
     assert [(case.case_id, case.label, case.fold) for case in cases] == [
         (f"{fold}{index:04d}", int(label), fold)
         for fold, labels in LABELS.items()

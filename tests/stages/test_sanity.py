@@ -32,7 +32,7 @@ def write_section(folder: Path, strict: bool = False, seed: int = 0, **network: 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(suite, "share_cores", lambda: None)  # tensorflow has begun in this process
+    monkeypatch.setattr(suite, "set_up_tensorflow", lambda: None)  # tensorflow has begun in this process
     write_section(tmp_path)
     return tmp_path
 

@@ -54,10 +54,10 @@ class Budget:
     """Number of cases that may still pass through a network of `multiply_adds` per case.
 
     Counted, not clocked: the same network takes the same steps on every machine. With the backward passes, two times
-    `total` multiply-adds side by side take less than half a minute on 2 cores.
+    `total` multiply-adds side by side take less than a minute on 2 cores.
     """
 
-    def __init__(self, multiply_adds: int, total: float = 4e11) -> None:
+    def __init__(self, multiply_adds: int, total: float = 1.2e12) -> None:
         self.left = int(total / multiply_adds)
 
     def afford(self, cases: int) -> bool:

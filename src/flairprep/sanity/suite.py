@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,11 +28,13 @@ SURE = 0.2  # loss at which they count as learned: right by a hair, they would b
 LETTER = "tutorial_cnn"  # built to the letter, so its own batch normalisation is warned of and fails nothing
 
 
-def share_cores() -> None:
-    """Let tensorflow use half of the cores for one operation: `of_network` trains two networks at a time.
+def set_up_tensorflow() -> None:
+    """Let tensorflow use half of the cores for one operation, since `of_network` trains two networks at a time.
 
-    To be called before its first operation. What the user has set, TF_NUM_INTRAOP_THREADS, stays.
+    To be called before its first operation. What the user has set, TF_NUM_INTRAOP_THREADS, stays. Graphs run as they
+    are traced: rewriting one takes longer than it saves in runs as short as these.
     """
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     if "TF_NUM_INTRAOP_THREADS" not in os.environ:
         tf.config.threading.set_intra_op_parallelism_threads(max(1, len(os.sched_getaffinity(0)) // 2))
 
@@ -98,52 +100,68 @@ def of_network(
     size = 2 if budget.left > 100 else 1
     budget.afford(2 * size + 2)  # for its start and for the coupling
     of_twin.afford(2 * size)
-    with ThreadPoolExecutor(1) as beside, _spent_on_failure(of_twin):
+    with ThreadPoolExecutor(1) as beside, _spent_afterwards(of_twin):
         second = beside.submit(first_steps, directory, twin, size, seed)
         images, labels = drawn(directory, seed, trial.prepared)
+        filled = beside.submit(shuffled_labels, twin, of_twin, images)
         fresh = beside.submit(rate_checks.fresh_runs, twin, of_twin, images, labels)
         first = first_steps(directory, trial, size, seed)
-        checks = short_runs(trial, budget, images, labels, section, prior)
+        runs = short_runs(trial, budget, images, labels)
         try:
             band = rate_checks.band(rate_checks.range_test(trial, budget, images, labels), fresh.result())
             of_rate = rate_checks.learning_rate(band)
         except rate_checks.OverBudgetError:
             band, of_rate = None, network_checks.not_run("learning rate")
+        checks = of_runs(runs, filled.result(), section, prior)
     return [network_checks.repeatable(first, second.result()), *checks, of_rate], band
 
 
 @contextmanager
-def _spent_on_failure(budget: network_checks.Budget) -> Iterator[None]:
-    """Take all of `budget` where the block is left by an exception, Ctrl-C too: runs in another thread end with it."""
+def _spent_afterwards(budget: network_checks.Budget) -> Iterator[None]:
+    """Take what is left of `budget` after the block, however it ends: runs in another thread end with it."""
     try:
         yield
-    except BaseException:
+    finally:
         budget.left = 0
-        raise
 
 
-def short_runs(
-    trial: Trial,
-    budget: network_checks.Budget,
-    images: np.ndarray,
-    labels: np.ndarray,
-    section: model.ModelParams,
-    prior: float,
-) -> list[Check]:
-    """Run the checks of the first weights and of a few steps from there; images and labels as of `drawn`."""
-    pair, some, own = slice(2), slice(CAPACITY), to_the_letter(section)
+class ShortRuns(NamedTuple):
+    """What `short_runs` measures. before, after: weights, by path; known, blind: None where not run."""
+
+    bias: float
+    coupled: float
+    before: dict[str, np.ndarray]
+    after: dict[str, np.ndarray]
+    known: network_checks.ShortRun | None
+    blind: network_checks.ShortRun | None
+
+
+def short_runs(trial: Trial, budget: network_checks.Budget, images: np.ndarray, labels: np.ndarray) -> ShortRuns:
+    """Train on two cases, and as long without their images, from the first weights; images and labels as of `drawn`."""
+    pair = slice(2)
     trial.reset()
     before, bias = trial.weights(), float(trial.network.layers[-1].bias.numpy()[0])
     coupled = trial.coupling(images[pair])
     known = network_checks.fit(trial, budget, images[pair], labels[pair], least=40, most=200)
-    after = trial.weights()
-    seen = known.losses if known else []
-    blind = network_checks.fit(
-        trial, budget, np.zeros_like(images[pair]), labels[pair], least=len(seen), most=len(seen)
-    )
-    shuffled = np.tile([0, 1, 1, 0], len(labels))[: len(labels[some])]
-    filled = network_checks.fit(trial, budget, images[some], shuffled, least=20, most=200, goal=SURE)
-    of_runs: list[tuple[str, network_checks.ShortRun | None, Callable[[Any], Check]]] = [
+    after, steps = trial.weights(), len(known.losses) if known else 0
+    blind = network_checks.fit(trial, budget, np.zeros_like(images[pair]), labels[pair], least=steps, most=steps)
+    return ShortRuns(bias, coupled, before, after, known, blind)
+
+
+def shuffled_labels(trial: Trial, budget: network_checks.Budget, images: np.ndarray) -> network_checks.ShortRun | None:
+    """Train on CAPACITY cases whose labels say nothing of them, until they are known by heart; images as of `drawn`."""
+    some = images[:CAPACITY]
+    shuffled = np.tile([0, 1, 1, 0], len(some))[: len(some)]
+    return network_checks.fit(trial, budget, some, shuffled, least=20, most=200, goal=SURE)
+
+
+def of_runs(
+    runs: ShortRuns, filled: network_checks.ShortRun | None, section: model.ModelParams, prior: float
+) -> list[Check]:
+    """Run the checks of the first weights and of a few steps from there; filled: of `shuffled_labels`."""
+    bias, coupled, before, after, known, blind = runs
+    own, seen = to_the_letter(section), known.losses if known else []
+    each: list[tuple[str, network_checks.ShortRun | None, Callable[[Any], Check]]] = [
         ("initial loss", known, lambda run: network_checks.initial_loss(run.y_prob[0], prior)),
         ("layers", known, lambda _: network_checks.all_layers(before, after)),
         ("loss falls", known, network_checks.loss_falls),
@@ -156,7 +174,7 @@ def short_runs(
     return [
         network_checks.output_bias(bias, prior, model.resolve(section).start_at_prior),
         network_checks.coupling(coupled),
-        *(check(run) if run else network_checks.not_run(name) for name, run, check in of_runs),
+        *(check(run) if run else network_checks.not_run(name) for name, run, check in each),
     ]
 
 

@@ -1,10 +1,7 @@
 """Summarise the exported tensors, without tensorflow, for the checks that compare cases."""
 
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -87,24 +84,19 @@ def _blocks(size: int, most: int) -> Array:
     return np.repeat(np.eye(len(starts), dtype=np.float32), np.diff([*starts, size]), axis=1)
 
 
-@contextmanager
-def begun(directory: Path) -> Iterator[Callable[[], list[TensorSummary]]]:
-    """Begin to summarise every case exported to `directory`, and yield the function that waits for the summaries.
+def parts(directory: Path, count: int) -> list[range]:
+    """Return the numbers of the cases exported to `directory`, in at most `count` parts of equal size."""
+    total = sum(read_info(directory).cases.values())
+    edges = np.linspace(0, total, min(count, total) + 1).round().astype(int).tolist()
+    return [range(*ends) for ends in pairwise(edges)]
 
-    By threads, since numpy leaves the interpreter to the others: one fewer than there are cores, which have other work
-    as well.
+
+def summaries(part: range, *, directory: Path) -> list[TensorSummary]:
+    """Summarise the cases of `part`, see `parts`, in the order of the shards.
 
     Raises:
-        FlairprepError: a shard lacks cases; the function raises it too, where a record is damaged.
+        FlairprepError: a shard lacks cases, or a record is damaged.
     """
-    folds = [(fold, MapDataset(directory, [fold])) for fold in read_info(directory).cases]
-    threads = ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)) - 1))
-    try:
-        futures = [
-            threads.submit(lambda fold, cases, index: summarise(*cases[index], fold), fold, cases, index)
-            for fold, cases in folds
-            for index in range(len(cases))
-        ]
-        yield lambda: [future.result() for future in futures]
-    finally:
-        threads.shutdown(cancel_futures=True)
+    cases = MapDataset(directory)
+    folds = [fold for fold, count in sorted(read_info(directory).cases.items()) for _ in range(count)]
+    return [summarise(*cases[index], folds[index]) for index in part]

@@ -1,7 +1,9 @@
 """sanity: check the exported tensors and the network for faults that would make any result of training worthless."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from pydantic import Field
 from flairprep.core import console, files, memory, params
 from flairprep.core.tables import read_csv
 from flairprep.network.model_config import ModelParams
+from flairprep.runner.map_cases import run_cases
+from flairprep.runner.pool import workers
 from flairprep.sanity.check import Check
 
 EXPORT = Path("data/export")
@@ -46,17 +50,19 @@ def main() -> None:
     section, network = params.load(SanityParams, "sanity"), params.load(ModelParams, "model")
     with console.out_of_memory("model.filters or select_slices.size"):
         memory.keep_memory()
-        with tensor_summary.begun(EXPORT) as summaries:
-            # Only here: the import of tensorflow takes seconds of one core, and `flairprep check` does without.
+        # Workers summarise the cases meanwhile: the import of tensorflow leaves all but one core idle.
+        parts = tensor_summary.parts(EXPORT, max(1, workers() - 1))
+        summarise = partial(tensor_summary.summaries, directory=EXPORT)
+        with closing(run_cases(summarise, parts, "sanity")) as summaries:
+            # Only here: the import takes seconds of one core, and `flairprep check` does without.
             from flairprep.dataset import tf_data
             from flairprep.sanity import suite
 
-            suite.share_cores()
+            suite.set_up_tensorflow()
             prior = float(np.mean(MapDataset(EXPORT).labels()))
             with tf_data.faults(EXPORT):
                 of_model, band = suite.of_network(EXPORT, network, prior, section.seed)
-            # Last: they have used what the network left of the cores.
-            cases = summaries()
+            cases = [case for part in summaries for case in part]
         split = read_csv(SPLIT, ("case_id", "label", "group", "fold")) if SPLIT.exists() else None
         checks = [*suite.of_tensors(cases, split, section.seed), *of_model]
     for check in checks:
