@@ -4,6 +4,8 @@ Words are coloured and progress is a bar where standard error is a terminal; pip
 on a terminal only, obeys NO_COLOR.
 """
 
+import atexit
+import gc
 import logging
 import os
 import re
@@ -256,6 +258,7 @@ def run(main: Callable[[], None], stage: str | None = None) -> None:
     FLAIRPREP_DEBUG=1 shows the traceback too. With `stage`, the second line says how to restore its previous output,
     which DVC has removed; and in a study the installed code must be the recorded one, see `installed.fault`.
     """
+    atexit.register(gc.freeze)  # else Python would look for garbage among a million objects: up to half a second
     with _ended_by_its_reader():
         _run(main, stage)
 

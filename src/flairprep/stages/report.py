@@ -4,7 +4,6 @@ from pathlib import Path
 
 from flairprep.core import console, files, params
 from flairprep.network import train_config
-from flairprep.report import captions, case_overview, case_pictures, html, provenance, quality, ratings
 
 DATA = Path("data")
 REPORTS = Path("reports")
@@ -50,26 +49,38 @@ class ModelUsed(params.Section, extra="ignore"):
 
 def main() -> None:
     """Read the outs of the stages that ran; write reports/index.html and reports/assets."""
-    # They import altair and pandas, which commands that read params need not.
-    from flairprep.report import charts, explanations, figures, interactive, results
+    # Only here: commands that read params need neither pandas nor altair.
+    from flairprep.report import explanations, outs
 
     section, evaluate = params.load(ReportParams, "report"), params.load(EvaluateUsed, "evaluate")
     background, values = params.load(BackgroundUsed, "normalize").background, params.read_params()
     network = params.load(ModelUsed, "model").name
     monitor = train_config.resolve(params.load(train_config.TrainParams, "train"), network).monitor
-    ingested, split = results.optional_csv(DATA / "ingest/cases.csv"), results.optional_csv(DATA / "split/split.csv")
-    balance, audit, sanity = (
-        results.optional_json(REPORTS / f"{name}.json") for name in ("balance", "audit", "sanity")
-    )
-    trained = results.outs() if split is not None else None
+    ingested, split = outs.optional_csv(DATA / "ingest/cases.csv"), outs.optional_csv(DATA / "split/split.csv")
+    balance, audit, sanity = (outs.optional_json(REPORTS / f"{name}.json") for name in ("balance", "audit", "sanity"))
+    trained = outs.trained() if split is not None else None
     scored = trained.scored if trained else None
     with files.atomic_folder(ASSETS) as out, explanations.begun(scored, background, out) as drawn_maps:
         # Meanwhile, workers make the maps.
+        from flairprep.report import (
+            captions,
+            case_overview,
+            case_pictures,
+            charts,
+            figures,
+            html,
+            interactive,
+            provenance,
+            quality,
+            ratings,
+            results,
+        )
+
         result = results.collect(trained, split, monitor, **evaluate.model_dump())
         previewed = case_pictures.read(PREVIEW)
         before = {case: one.shown for case, one in previewed.acquired.items()}
         measured = quality.compare(previewed.qualities)
-        later = {stage: results.optional_csv(DATA / stage / "cases.csv") for stage in LATER}
+        later = {stage: outs.optional_csv(DATA / stage / "cases.csv") for stage in LATER}
         cases = case_overview.join(ingested, later, split, scored, before, previewed.seen)
         faults = [*case_overview.of_cases(cases), *case_overview.of_audit(audit), *case_overview.of_sanity(sanity)]
         faults = sorted([*faults, *case_overview.of_labels(balance)], key=lambda fault: fault.level)
