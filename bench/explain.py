@@ -61,7 +61,7 @@ def show(atlas: Atlas, cases: Sequence[DemoCase], count: int) -> None:
     """Explain `count` of `cases` in the working folder; print one line each, then the totals."""
     from flairprep.explanation import networks
 
-    networks.keep_to_one_thread()
+    networks.keep_to(1)
     (answers,) = networks.answers(networks.load(maps.MODEL))
     right = [case for case in cases if answers(maps.network_input(case.case_id)[1], BACKGROUND)[0] > 0]
     chosen = right[:count]

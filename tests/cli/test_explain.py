@@ -42,7 +42,7 @@ def network(project: None, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("data/train").mkdir()
     model.save("data/train/model.keras")
     monkeypatch.setattr(result_cache, "run_cases", in_this_process)
-    monkeypatch.setattr(networks, "keep_to_one_thread", lambda: None)  # of workers; this process has begun with more
+    monkeypatch.setattr(networks, "keep_to", lambda _: None)  # of workers; this process has begun with more
 
 
 @pytest.mark.slow

@@ -116,7 +116,7 @@ def test_the_chosen_cases_of_a_run_are_drawn_and_nothing_else_stays(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(result_cache, "run_cases", in_this_process)
-    monkeypatch.setattr(networks, "keep_to_one_thread", lambda: None)  # of workers; this process has begun with more
+    monkeypatch.setattr(networks, "keep_to", lambda _: None)  # of workers; this process has begun with more
     reports.write_volumes(["a", "b"])
     scored = table(("a", 1, 0.9, 0.0), ("b", 0, 0.2, 0.0), ("gone", 0, 0.8, 1.0))
     assert draw(scored, -4.0, tmp_path) == [], "train has not run"
@@ -132,22 +132,28 @@ def test_the_chosen_cases_of_a_run_are_drawn_and_nothing_else_stays(
     first = contents(Path("assets"))
     assert draw(scored, -4.0, Path("assets")) == shown
     assert contents(Path("assets")) == first
+    monkeypatch.setenv("FLAIRPREP_CACHE", "off")
+    for workers in (1, 2):  # one thread after the other, and both at once
+        monkeypatch.setenv("FLAIRPREP_WORKERS", str(workers))
+        assert draw(scored, -4.0, Path("assets")) == shown
+        assert contents(Path("assets")) == first
 
 
+@pytest.mark.parametrize(("workers", "begun"), [(1, 1), (2, 1), (3, 2), (16, 2)])  # of two threads, but for the first
 def test_an_error_while_the_maps_are_made_ends_the_workers_and_removes_their_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workers: int, begun: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FLAIRPREP_CACHE", "off")
-    monkeypatch.setenv("FLAIRPREP_WORKERS", "2")
-    reports.write_volumes(["a"])
+    monkeypatch.setenv("FLAIRPREP_WORKERS", str(workers))
+    reports.write_volumes(["a", "b"])
     maps.MODEL.parent.mkdir()
     maps.MODEL.write_bytes(b"no network")
     Path("assets").mkdir()
 
     def fail() -> None:
-        with explanations.begun(table(("a", 1, 0.9, 0.0)), -4.0, Path("assets")):
-            assert len(multiprocessing.active_children()) == 2
+        with explanations.begun(table(("a", 1, 0.9, 0.0), ("b", 1, 0.1, 0.0)), -4.0, Path("assets")):
+            assert len(multiprocessing.active_children()) == begun
             assert len(list(Path("assets").iterdir())) == 1
             raise KeyError("planted")
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -16,13 +17,15 @@ from flairprep.explanation import occlusion, space
 from flairprep.explanation.occlusion import Answers, Array
 from flairprep.imaging import nifti
 from flairprep.runner import code_version
+from flairprep.runner.pool import workers
 from flairprep.runner.result_cache import ResultCache
 
 MODEL = Path("data/train/model.keras")
 SLICES = Path("data/select_slices")
 Kind = Literal["trained", "randomised"]
 KINDS: tuple[Kind, Kind] = ("trained", "randomised")
-Task = tuple[str, Kind]  # a case id and the weights of the network
+FILES = [f"{{}}.{kind}.nii.gz" for kind in KINDS]
+FEW = 3  # cases per core up to which a second thread costs less than a second worker, which starts tensorflow too
 
 
 class Explanation(NamedTuple):
@@ -51,20 +54,26 @@ def network_input(case_id: str) -> tuple[sitk.Image, Array]:
     return image, sitk.GetArrayViewFromImage(image).astype(np.float16).astype(np.float32)
 
 
-def write_map(task: Task, *, background: float, out: Path) -> float:
-    """Write the map of a task to out/ID.KIND.nii.gz; return the logit of the volume."""
-    case_id, kind = task
+def write_maps(case_id: str, *, background: float, out: Path, threads: int) -> float:
+    """Write the maps of a case to out/ID.KIND.nii.gz, by `threads`; return the trained network's logit."""
     image, volume = network_input(case_id)
-    response, logit = occlusion.occlude(volume, _answers(str(MODEL.resolve()))[kind], background)
-    nifti.write_volume(space.on_grid(response, image), out / _name(task))
+    answers = _answers(str(MODEL.resolve()), threads)
+
+    def write(kind: Kind) -> float:
+        response, logit = occlusion.occlude(volume, answers[kind], background)
+        nifti.write_volume(space.on_grid(response, image), out / f"{case_id}.{kind}.nii.gz")
+        return logit
+
+    with ThreadPoolExecutor(threads) as pool:
+        logit, _ = pool.map(write, KINDS)
     return logit
 
 
 @cache  # once per worker
-def _answers(path: str) -> dict[Kind, Answers]:
+def _answers(path: str, threads: int) -> dict[Kind, Answers]:
     from flairprep.explanation import networks  # imports tensorflow
 
-    networks.keep_to_one_thread()
+    networks.keep_to(threads)
     network = networks.load(Path(path))
     trained, control = networks.answers(network, networks.randomised(network))
     return {"trained": trained, "randomised": control}
@@ -74,8 +83,8 @@ def _answers(path: str) -> dict[Kind, Answers]:
 def begun(case_ids: Sequence[str], background: float, folder: Path) -> Iterator[Callable[[], dict[str, Explanation]]]:
     """Begin to make the maps of each case, and yield the function that waits for them, to be called once.
 
-    They are made in a folder inside `folder` that is removed afterwards. A case and a kind is one task, so that a
-    single case keeps two workers busy. Tasks that ran before with the same network, input and code come from the
+    They are made in a folder inside `folder` that is removed afterwards. Where there are FEW cases, two threads of a
+    worker share a case, whose maps are two. Cases that ran before with the same network, input and code come from the
     result cache.
 
     Raises:
@@ -85,17 +94,16 @@ def begun(case_ids: Sequence[str], background: float, folder: Path) -> Iterator[
     if not MODEL.is_file():
         raise FlairprepError(f"{MODEL}: no such file; dvc repro train makes it, dvc checkout or dvc pull restores it")
     versions = {name: code_version.versions(name) for name in ("tensorflow-cpu", "tensorflow", "keras")}
-    results = ResultCache("explain", __file__, {"background": background, "versions": versions})
-    tasks: list[Task] = [(case_id, kind) for case_id in case_ids for kind in KINDS]
+    threads = min(len(KINDS), workers()) if len(case_ids) <= FEW * workers() else 1
+    results = ResultCache("explain", __file__, {"background": background, "versions": versions}, threads=threads)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".maps") as scratch:
         out = Path(scratch)
-        work = partial(write_map, background=background, out=out)
-        mapped = results.map(work, tasks, inputs=_inputs, name=_name, out=out, on_failure=_failed, unit="map")
+        work = partial(write_maps, background=background, out=out, threads=threads)
+        mapped = results.map(work, case_ids, inputs=_inputs, name=str, files=FILES, out=out, on_failure=_failed)
 
         def explained() -> dict[str, Explanation]:
             joined = {}
-            for case_id in case_ids:  # while workers make the maps of the next
-                logit, _ = (next(logits) for _ in KINDS)
+            for case_id, logit in zip(case_ids, logits, strict=True):  # while workers make the maps of the next
                 joined[case_id] = _joined(case_id, logit, background, out)
             return joined
 
@@ -104,7 +112,7 @@ def begun(case_ids: Sequence[str], background: float, folder: Path) -> Iterator[
 
 
 def _joined(case_id: str, logit: float, background: float, out: Path) -> Explanation:
-    trained, control = (nifti.read_volume(out / _name((case_id, kind))) for kind in KINDS)
+    trained, control = (nifti.read_volume(out / name.format(case_id)) for name in FILES)
     response, other = (sitk.GetArrayViewFromImage(image) for image in (trained, control))
     inside = occlusion.tissue(network_input(case_id)[1], background)
     peak = occlusion.peak(response)
@@ -120,13 +128,9 @@ def _joined(case_id: str, logit: float, background: float, out: Path) -> Explana
     )
 
 
-def _name(task: Task) -> str:
-    return ".".join(task) + ".nii.gz"
+def _inputs(case_id: str) -> tuple[tuple[Path, Path], None]:
+    return (SLICES / f"{case_id}.nii.gz", MODEL), None
 
 
-def _inputs(task: Task) -> tuple[tuple[Path, Path], Task]:
-    return (SLICES / f"{task[0]}.nii.gz", MODEL), task
-
-
-def _failed(task: Task, error: CaseError) -> float:
-    raise FlairprepError(f"explain: case {task[0]}: {error.code}: {error.message}")
+def _failed(case_id: str, error: CaseError) -> float:
+    raise FlairprepError(f"explain: case {case_id}: {error.code}: {error.message}")

@@ -86,11 +86,11 @@ def _linear(member: keras.Model) -> keras.Model:
     return linear
 
 
-def keep_to_one_thread() -> None:
-    """Keep this process to the CPU and one thread: the maps are the parallelism, and sums are equal on every machine.
+def keep_to(threads: int) -> None:
+    """Keep this process to the CPU and to `threads`, each for a map of its own, so sums are equal on every machine.
 
     A worker calls it once, before its first network.
     """
     tf.config.set_visible_devices([], "GPU")
     tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)

@@ -1,5 +1,6 @@
 """Map a function over cases: in worker processes of this machine, or on the cluster of FLAIRPREP_SCHEDULER."""
 
+import math
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -45,16 +46,28 @@ def map_cases(
 
 
 def run_cases(
-    function: Callable[[T], R], items: Sequence[T], label: str, *, on_failure: Callable[[T, CaseError], R] | None = None
+    function: Callable[[T], R],
+    items: Sequence[T],
+    label: str,
+    *,
+    on_failure: Callable[[T, CaseError], R] | None = None,
+    threads: int = 1,
 ) -> Generator[R, None, None]:
-    """Map as `map_cases` does, without progress; workers of this machine have begun when this returns."""
-    results = _run_cases(function, items, label, on_failure)
+    """Map as `map_cases` does, without progress; workers of this machine have begun when this returns.
+
+    threads: that `function` runs, so there are as many fewer workers.
+    """
+    results = _run_cases(function, items, label, on_failure, threads)
     next(results)
     return results
 
 
 def _run_cases(
-    function: Callable[[T], R], items: Sequence[T], label: str, on_failure: Callable[[T, CaseError], R] | None
+    function: Callable[[T], R],
+    items: Sequence[T],
+    label: str,
+    on_failure: Callable[[T, CaseError], R] | None,
+    threads: int,
 ) -> Generator[Any, None, None]:
     """Yield None once the workers have begun, then the results."""
     if not items:
@@ -65,7 +78,7 @@ def _run_cases(
 
         pool: Pool[T, R] | Cluster[T, R] = Cluster(function, worker_limits(), address)
     else:
-        pool = Pool(function, min(workers(), len(items)), worker_limits())
+        pool = Pool(function, min(math.ceil(workers() / threads), len(items)), worker_limits())
     try:
         results = pool.run(items)
         yield None

@@ -38,17 +38,19 @@ class ResultCache:
         stage: its name.
         module_file: the file of its code; see `code_version.describe`.
         params: those that enter every case, as JSON.
+        threads: that the function of a case runs, so there are as many fewer workers.
 
     Attributes:
         reused: how many cases came from the cache, once `map` has ended.
         secret: ingest keys the identities of patients with it; equal in every run with this cache.
     """
 
-    def __init__(self, stage: str, module_file: Path | str, params: dict[str, Any]) -> None:
+    def __init__(self, stage: str, module_file: Path | str, params: dict[str, Any], *, threads: int = 1) -> None:
         prepare()  # nearly always a case is new, or the stage would not run
         self.reused = 0
         self.secret = secrets.token_bytes(cache_dir.SECRET_BYTES)
         self.stage = stage
+        self._run_cases = partial(run_cases, label=stage, threads=threads)
         self._warned = False
         self._cache_dir = None
         try:
@@ -102,7 +104,7 @@ class ResultCache:
     ) -> Generator[Any, None, None]:
         """Yield None once the workers have begun, then the results."""
         if not isinstance(function, _CachedFunction):
-            with closing(run_cases(function, items, self.stage, on_failure=on_failure)) as values:
+            with closing(self._run_cases(function, items, on_failure=on_failure)) as values:
                 yield None
                 yield from progress(values, len(items), self.stage, unit)
             return
@@ -147,7 +149,7 @@ class ResultCache:
         unknown = [item for item, key in zip(items, keys, strict=True) if key is None]
         known = [(item, key) for item, key in zip(items, keys, strict=True) if key is not None]
         with (  # workers first: they can be forked from this process while it has no threads
-            closing(run_cases(cached, unknown, self.stage, on_failure=failed)) as computed,
+            closing(self._run_cases(cached, unknown, on_failure=failed)) as computed,
             ThreadPoolExecutor(workers()) as threads,
             closing(_in_order(threads, cached.restore, known)) as restored,
         ):
@@ -155,7 +157,7 @@ class ResultCache:
             for item, key in zip(items, keys, strict=True):
                 result = next(computed if key is None else restored)
                 if result is None:  # a damaged entry
-                    yield from run_cases(cached, [item], self.stage, on_failure=failed)
+                    yield from self._run_cases(cached, [item], on_failure=failed)
                 else:
                     yield result
 
