@@ -1,5 +1,6 @@
 """network_checks: each passes a sound network and fails the fault that it is there for."""
 
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -116,8 +117,9 @@ def test_a_network_that_sees_zeros_is_found(sound: tuple[Trial, network_checks.S
     trial, real = sound
     blind = network_checks.fit(trial, Budget(1), np.zeros_like(IMAGES[:2]), LABELS[:2], least=40, most=40)
     assert blind is not None
-    assert network_checks.zeroed(real.losses, blind).verdict == "pass"
-    assert network_checks.zeroed(blind.losses, blind).verdict == "fail"
+    assert network_checks.zeroed(real, blind).verdict == "pass"
+    assert network_checks.zeroed(blind, blind).verdict == "fail"
+    assert network_checks.zeroed(replace(blind, cut=True), blind).verdict == "warn"
     assert network_checks.overfit(blind).verdict == "fail"
     assert network_checks.loss_falls(blind).verdict == "fail"
 

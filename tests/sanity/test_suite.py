@@ -15,7 +15,7 @@ from heads import draw
 from flairprep.core.errors import FlairprepError
 from flairprep.dataset import tf_data
 from flairprep.dataset.shards import read_info
-from flairprep.network import model
+from flairprep.network import input_pipeline, model
 from flairprep.network.model_config import ModelParams
 from flairprep.sanity import rate_checks, suite, tensor_summary
 from flairprep.sanity.check import Check
@@ -69,6 +69,17 @@ def test_a_fault_of_the_network_fails_its_check(
     monkeypatch.setattr(model, "build", planted(fault))
     checks, _ = suite.of_network(export(tmp_path), section(), PRIOR, 0)
     assert by_verdict(checks, "fail") >= failed
+
+
+def test_batches_that_differ_between_two_starts_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound, seeds = input_pipeline.training_batches, iter(range(100))
+
+    def unseeded(*arguments: Any, **options: Any) -> Callable[[Any], Any]:
+        return sound(*arguments, **{**options, "seed": next(seeds)})
+
+    monkeypatch.setattr(input_pipeline, "training_batches", unseeded)
+    checks, _ = suite.of_network(export(tmp_path), section(), PRIOR, 0)
+    assert "repeatable" in by_verdict(checks, "fail")
 
 
 @pytest.mark.slow

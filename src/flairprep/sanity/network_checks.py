@@ -5,7 +5,6 @@ returns. The range test of the learning rate stands in rate_checks.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -181,12 +180,12 @@ def overfit_inference(run: ShortRun, own: bool) -> Check:
     return Check("overfit, inference", verdict, loss, FITTED, text)
 
 
-def zeroed(seen: Sequence[float], blind: ShortRun, threshold: float = 0.5) -> Check:
+def zeroed(run: ShortRun, blind: ShortRun, threshold: float = 0.5) -> Check:
     """Check that a run's loss is below `threshold` times that of the same run with zeros for voxels, at equal steps."""
-    steps = min(len(seen), len(blind.losses))
-    ratio = seen[steps - 1] / max(blind.losses[steps - 1], metrics.EPSILON)
+    steps = min(len(run.losses), len(blind.losses))
+    ratio = run.losses[steps - 1] / max(blind.losses[steps - 1], metrics.EPSILON)
     text = f"the loss is {ratio:.2g} times that without an image after {steps} steps"
-    verdict: Verdict = "pass" if ratio < threshold else "warn" if blind.cut else "fail"
+    verdict: Verdict = "pass" if ratio < threshold else "warn" if run.cut else "fail"
     if verdict != "pass":
         text += "; the network does not use the image: look at the tensors of data/export"
     return Check("zeroed input", verdict, ratio, threshold, text)

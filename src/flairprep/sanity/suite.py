@@ -100,19 +100,21 @@ def of_network(
     size = 2 if budget.left > 100 else 1
     budget.afford(2 * size + 2)  # for its start and for the coupling
     of_twin.afford(2 * size)
-    with ThreadPoolExecutor(1) as beside, _spent_afterwards(of_twin):
-        second = beside.submit(first_steps, directory, twin, size, seed)
-        images, labels = drawn(directory, seed, trial.prepared)
-        filled = beside.submit(shuffled_labels, twin, of_twin, images)
-        fresh = beside.submit(rate_checks.fresh_runs, twin, of_twin, images, labels)
-        first = first_steps(directory, trial, size, seed)
-        runs = short_runs(trial, budget, images, labels)
-        try:
-            band = rate_checks.band(rate_checks.range_test(trial, budget, images, labels), fresh.result())
-            of_rate = rate_checks.learning_rate(band)
-        except rate_checks.OverBudgetError:
-            band, of_rate = None, network_checks.not_run("learning rate")
-        checks = of_runs(runs, filled.result(), section, prior)
+    with ThreadPoolExecutor(1) as beside:
+        with _spent_afterwards(of_twin):
+            second = beside.submit(first_steps, directory, twin, size, seed)
+            images, labels = drawn(directory, seed, trial.prepared)
+            fresh = beside.submit(rate_checks.fresh_runs, twin, of_twin, images, labels)
+            first = first_steps(directory, trial, size, seed)
+            of_pair = pair_run(trial, budget, images, labels)
+            blind = beside.submit(blind_run, twin, images, labels, of_pair.known)
+            filled = shuffled_labels(trial, budget, images)
+            try:
+                band = rate_checks.band(rate_checks.range_test(trial, budget, images, labels), fresh.result())
+                of_rate = rate_checks.learning_rate(band)
+            except rate_checks.OverBudgetError:
+                band, of_rate = None, network_checks.not_run("learning rate")
+        checks = of_runs(of_pair, blind.result(), filled, section, prior)
     return [network_checks.repeatable(first, second.result()), *checks, of_rate], band
 
 
@@ -125,27 +127,32 @@ def _spent_afterwards(budget: network_checks.Budget) -> Iterator[None]:
         budget.left = 0
 
 
-class ShortRuns(NamedTuple):
-    """What `short_runs` measures. before, after: weights, by path; known, blind: None where not run."""
+class PairRun(NamedTuple):
+    """What `pair_run` measures: bias and coupling at the start, weights by path; known: None where not run."""
 
     bias: float
     coupled: float
     before: dict[str, np.ndarray]
     after: dict[str, np.ndarray]
     known: network_checks.ShortRun | None
-    blind: network_checks.ShortRun | None
 
 
-def short_runs(trial: Trial, budget: network_checks.Budget, images: np.ndarray, labels: np.ndarray) -> ShortRuns:
-    """Train on two cases, and as long without their images, from the first weights; images and labels as of `drawn`."""
-    pair = slice(2)
+def pair_run(trial: Trial, budget: network_checks.Budget, images: np.ndarray, labels: np.ndarray) -> PairRun:
+    """Train on two cases until they are known by heart, from the first weights; images and labels as of `drawn`."""
     trial.reset()
     before, bias = trial.weights(), float(trial.network.layers[-1].bias.numpy()[0])
-    coupled = trial.coupling(images[pair])
-    known = network_checks.fit(trial, budget, images[pair], labels[pair], least=40, most=200)
-    after, steps = trial.weights(), len(known.losses) if known else 0
-    blind = network_checks.fit(trial, budget, np.zeros_like(images[pair]), labels[pair], least=steps, most=steps)
-    return ShortRuns(bias, coupled, before, after, known, blind)
+    coupled = trial.coupling(images[:2])
+    known = network_checks.fit(trial, budget, images[:2], labels[:2], least=40, most=200)
+    return PairRun(bias, coupled, before, trial.weights(), known)
+
+
+def blind_run(
+    trial: Trial, images: np.ndarray, labels: np.ndarray, known: network_checks.ShortRun | None
+) -> network_checks.ShortRun | None:
+    """Train as `pair_run` did, as long and on the same labels, without the images; None where it did not."""
+    steps = len(known.losses) if known else 0
+    unlimited = network_checks.Budget(1)  # for there was a budget for as many steps
+    return network_checks.fit(trial, unlimited, np.zeros_like(images[:2]), labels[:2], least=steps, most=steps)
 
 
 def shuffled_labels(trial: Trial, budget: network_checks.Budget, images: np.ndarray) -> network_checks.ShortRun | None:
@@ -156,18 +163,22 @@ def shuffled_labels(trial: Trial, budget: network_checks.Budget, images: np.ndar
 
 
 def of_runs(
-    runs: ShortRuns, filled: network_checks.ShortRun | None, section: model.ModelParams, prior: float
+    of_pair: PairRun,
+    blind: network_checks.ShortRun | None,
+    filled: network_checks.ShortRun | None,
+    section: model.ModelParams,
+    prior: float,
 ) -> list[Check]:
     """Run the checks of the first weights and of a few steps from there; filled: of `shuffled_labels`."""
-    bias, coupled, before, after, known, blind = runs
-    own, seen = to_the_letter(section), known.losses if known else []
-    each: list[tuple[str, network_checks.ShortRun | None, Callable[[Any], Check]]] = [
+    bias, coupled, before, after, known = of_pair
+    own = to_the_letter(section)
+    each: list[tuple[str, Any, Callable[[Any], Check]]] = [
         ("initial loss", known, lambda run: network_checks.initial_loss(run.y_prob[0], prior)),
         ("layers", known, lambda _: network_checks.all_layers(before, after)),
         ("loss falls", known, network_checks.loss_falls),
         ("overfit", known, network_checks.overfit),
         ("overfit, inference", known, lambda run: network_checks.overfit_inference(run, own)),
-        ("zeroed input", blind, lambda run: network_checks.zeroed(seen, run)),
+        ("zeroed input", known and blind and (known, blind), lambda runs: network_checks.zeroed(*runs)),
         ("capacity", filled, network_checks.capacity),
         ("batch norm", filled or known, lambda run: network_checks.batch_norm(run, own)),
     ]
