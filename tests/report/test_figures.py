@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import beta
+from sklearn.metrics import auc, roc_auc_score, roc_curve
 
 from flairprep.evaluation import predictions
 from flairprep.evaluation.predictions import Predictions
@@ -61,12 +62,11 @@ def test_with_one_label_there_is_no_operating_point_and_no_curve() -> None:
     one = Predictions(CASES, np.ones(24, int), Y_PROB, CASES)
     assert figures.operating_point(one) is None
     bins = predictions.reliability(one.y_true, one.declared)
-    histogram = predictions.charts(one.y_true, one.declared)["probability"].assign(
-        probability=lambda rows: rows["probability"].astype(float)
-    )
+    plotted = predictions.charts(one.y_true, one.declared)
+    histogram = plotted["probability"].assign(probability=lambda rows: rows["probability"].astype(float))
     numbers = metrics() | {"auc": None, "auc_low": None, "auc_high": None}
     curve = predictions.decision_curve(one)
-    roc, probability, calibration, decision = figures.declared(one, numbers, histogram, bins, curve)
+    roc, probability, calibration, decision = figures.declared(one, numbers, plotted["roc"], histogram, bins, curve)
     assert not roc.chart
     assert "one label only" in roc.words
     assert probability.chart
@@ -75,11 +75,14 @@ def test_with_one_label_there_is_no_operating_point_and_no_curve() -> None:
 
 
 def test_the_roc_band_holds_the_curve_and_never_falls() -> None:
-    band = figures.roc_band(Y_TRUE, FOUND.declared)
+    band = figures.roc_band(predictions.charts(Y_TRUE, FOUND.declared)["roc"], Y_TRUE)
     assert (band["low"] <= band["tpr"]).all()
     assert (band["tpr"] <= band["high"]).all()
     assert all(band[name].is_monotonic_increasing for name in ("fpr", "tpr", "low", "high"))
-    assert band.iloc[-1][["fpr", "tpr"]].tolist() == [1, 1]
+    assert auc(band["fpr"], band["tpr"]) == pytest.approx(roc_auc_score(Y_TRUE, FOUND.declared), abs=1e-5)
+    fpr, tpr, _ = roc_curve(Y_TRUE, FOUND.declared, drop_intermediate=False)
+    assert {*zip(band["fpr"], band["tpr"], strict=True)} <= {*zip(fpr.round(6), tpr.round(6), strict=True)}
+    assert len(band) < len(fpr)
 
 
 def test_every_figure_has_a_title_a_chart_and_a_sentence() -> None:

@@ -150,15 +150,21 @@ def training(history: pd.DataFrame, metrics: dict[str, Any], chance: tuple[float
 
 
 def declared(
-    validation: Predictions, metrics: dict[str, Any], histogram: pd.DataFrame, bins: pd.DataFrame, curve: pd.DataFrame
+    validation: Predictions,
+    metrics: dict[str, Any],
+    thresholds: pd.DataFrame,
+    histogram: pd.DataFrame,
+    bins: pd.DataFrame,
+    curve: pd.DataFrame,
 ) -> list[Figure]:
     """Draw ROC, histogram of the probabilities, calibration and decision curve of the declared predictions.
 
-    histogram, bins, curve: of reports/evaluate/probability.csv, reliability.csv and decision.csv, as numbers.
+    thresholds, histogram, bins, curve: of reports/evaluate/roc.csv, probability.csv, reliability.csv and decision.csv,
+    as numbers.
     """
     point, ranked = operating_point(validation), Markup()
     if point is not None:
-        ranked = charts.roc("roc", roc_band(validation.y_true, validation.declared), point)
+        ranked = charts.roc("roc", roc_band(thresholds, validation.y_true), point)
     return [
         Figure("roc-chart", "ROC curve", ranked, captions.roc(metrics, point)),
         Figure(
@@ -173,13 +179,17 @@ def declared(
     ]
 
 
-def roc_band(y_true: np.ndarray, y_prob: np.ndarray) -> pd.DataFrame:
-    """Return fpr, tpr and, as low and high, the exact 95 % interval of tpr at each threshold."""
-    from sklearn.metrics import roc_curve  # takes a second
+def roc_band(thresholds: pd.DataFrame, y_true: np.ndarray) -> pd.DataFrame:
+    """Return fpr, tpr and, as low and high, the exact 95 % interval of tpr at each corner of the ROC curve.
 
-    fpr, tpr, _ = roc_curve(y_true, y_prob)
+    thresholds: false_positive_rate and true_positive_rate at each, as reports/evaluate/roc.csv has them.
+    """
     ones = int(y_true.sum())
-    band = np.array([intervals.clopper_pearson(round(share * ones), ones) for share in tpr])
+    cases = np.rint(thresholds.to_numpy() * [len(y_true) - ones, ones]).astype(int)
+    steps = np.diff(cases, axis=0)
+    corners = np.array([True, *(steps[1:] != steps[:-1]).any(axis=1), True])
+    band = np.array([intervals.clopper_pearson(count, ones) for count in cases[corners, 1]])
+    fpr, tpr = thresholds.to_numpy()[corners].T
     return pd.DataFrame({"fpr": fpr, "tpr": tpr, "low": band[:, 0], "high": band[:, 1]}).round(6)
 
 

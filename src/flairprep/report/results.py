@@ -23,7 +23,7 @@ def collect(
     (metrics, rows, history, _), evaluated = trained, REPORTS / "evaluate"
     validation = predictions.from_tables(rows, split)
     band = figures.chance_band(validation, monitor, permutations, seed)
-    histogram, bins = numeric_csv(evaluated / "probability.csv"), numeric_csv(evaluated / "reliability.csv")
+    plotted = (numeric_csv(evaluated / f"{name}.csv") for name in ("roc", "probability", "reliability", "decision"))
     by_group = numeric_csv(evaluated / "groups.csv", text=("by", "value"))
     ones = int(validation.y_true.sum())
     return {
@@ -32,7 +32,7 @@ def collect(
         "significance": captions.significance(metrics, alpha),
         "smallest_effect": captions.smallest_effect(ones, len(validation.y_true) - ones, alpha),
         "training": figures.training(history.astype(float), metrics, band),
-        "declared": figures.declared(validation, metrics, histogram, bins, numeric_csv(evaluated / "decision.csv")),
+        "declared": figures.declared(validation, metrics, *plotted),
         "confusion": figures.confusion(validation),
         "beside": told(numeric_csv(evaluated / "baselines.csv", text=("baseline",))),
         "groups": figures.groups(by_group),

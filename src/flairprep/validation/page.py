@@ -171,7 +171,8 @@ def _with_interval(values: dict[str, Any], name: str, form: Any) -> str:
 def ranking(scored: Predictions, measures: dict[str, Any]) -> Figure:
     """Draw the ROC curve; without one where there is one label only."""
     point = figures.operating_point(scored)
-    chart = charts.roc("roc", figures.roc_band(scored.y_true, scored.declared), point) if point else Markup()
+    thresholds = predictions.charts(scored.y_true, scored.declared)["roc"]
+    chart = charts.roc("roc", figures.roc_band(thresholds, scored.y_true), point) if point else Markup()
     return Figure("roc-chart", "ROC curve", chart, captions.roc(measures, point))
 
 
