@@ -476,7 +476,7 @@ def test_of_a_folder_that_breaks_its_process_one_file_at_a_time_is_read(
     _, cases = read()
     shutil.rmtree(os.environ["FLAIRPREP_CACHE"])
 
-    def breaks_on_one(function: Any, items: Any, label: str, *, on_failure: Any) -> Iterator[Any]:
+    def breaks_on_one(function: Any, items: Any, label: str, *, on_failure: Any, **options: Any) -> Iterator[Any]:
         for item in items:
             crash = item[0].parent == RAW / "P2/0"
             yield on_failure(item, CaseError(Code.CRASHED, "")) if crash else function(item)
